@@ -1,0 +1,11 @@
+"""A small network with a global context block on context_shapes.
+
+    python scripts/prepare_dataset.py context_shapes
+    python scripts/train.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes_gcnet
+"""
+
+from configs.common import context_shapes
+
+
+def get_config():
+    return context_shapes.get_config()

@@ -1,0 +1,115 @@
+"""What every command does around its work: flags, help, errors, caches."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from gcnet_jax.config import check_keys
+from gcnet_jax.errors import InputError
+
+
+def define_config_flag() -> flags.FlagHolder:
+    """Defines `--config=FILE[:args]` with its overrides `--config.key=value`."""
+    return config_flags.DEFINE_config_file(
+        "config", None, "file of the run's config; override any leaf with --config.key=value"
+    )
+
+
+def checked_config(flag: flags.FlagHolder) -> ConfigDict:
+    """The config given on the command line, with exactly the keys there are."""
+    if flag.value is None:
+        raise InputError("--config=FILE is required, for example --config=configs/camvid/small.py")
+    check_keys(flag.value)
+    return flag.value
+
+
+def required(value: str | None, flag: str) -> str:
+    """The value of a flag that must be given."""
+    if value is None:
+        raise InputError(f"{flag} is required; see --help")
+    return value
+
+
+def refuse(arguments: list[str]) -> None:
+    """Raises InputError if there are positional arguments, for commands that take none."""
+    if arguments:
+        raise InputError(f"unexpected arguments: {' '.join(arguments)}; see --help")
+
+
+def run(main: Callable[[list[str]], None], module: str) -> None:
+    """Parses the command line and runs `main` on what is left of it.
+
+    What the user can put right ends in one line on stderr: exit status 2 for the command line, 1
+    for everything else. `--help` shows the module's docstring and its flags.
+    """
+    if {"--help", "-h", "-help"} & set(sys.argv[1:]):
+        print(_help(module))
+        sys.exit(0)
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().setFormatter(None)
+    try:
+        arguments = _parse(sys.argv)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    _enable_compilation_cache()
+    try:
+        main(arguments[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    flags.FLAGS.set_gnu_getopt(True)  # flags may follow positional arguments
+    config_file = _config_file(argv)
+    if config_file is not None:
+        if not config_file.is_file():
+            raise InputError(f"--config: there is no file {config_file}")
+        _make_common_configs_importable(config_file)
+    try:
+        return flags.FLAGS(argv)
+    except InputError:
+        raise
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        # A misspelt key of a config, in the file or on the command line, is an AttributeError.
+        reason = error.args[0] if error.args else error
+        raise InputError(" ".join(str(reason).split())) from error
+
+
+def _config_file(argv: list[str]) -> Path | None:
+    """The file of `--config=FILE[:args]`, before absl sees the flag."""
+    for position, argument in enumerate(argv):
+        name, _, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            value = value or " ".join(argv[position + 1 : position + 2])
+            return Path(value.split(":")[0])
+    return None
+
+
+def _make_common_configs_importable(config_file: Path) -> None:
+    """Lets a file below a folder `configs` import `configs.common`, wherever the command starts."""
+    for folder in config_file.resolve().parents:
+        if folder.name == "configs":
+            sys.path.insert(0, str(folder.parent))
+            return
+
+
+def _enable_compilation_cache() -> None:
+    """Keeps compiled programs between runs, unless the user has chosen where already."""
+    if jax.config.jax_compilation_cache_dir is None:
+        root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(root / "gcnet_jax" / "compiled"))
+
+
+def _help(module: str) -> str:
+    lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
+    for flag in flags.FLAGS.get_flags_for_module(module):
+        default = f" (default: {flag.default})" if flag.default is not None else ""
+        lines.append(f"  --{flag.name}: {flag.help}{default}")
+    return "\n".join(lines)

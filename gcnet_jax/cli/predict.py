@@ -1,0 +1,111 @@
+"""Segments images with a trained model.
+
+    python scripts/predict.py --config=configs/camvid/small.py --workdir=runs/camvid \\
+        --output_dir=predictions photo.jpg more_photos/
+
+For each image `NAME` the output folder receives `NAME_label.png` (class indices), `NAME_overlay.png`
+(the data set's colours over the image) and, with --save_logits, `NAME_logits.npy` (float32, height x
+width x classes). Images are PNG or JPEG files, or folders of them, after --images or at the end.
+"""
+
+from collections.abc import Iterator
+
+import cv2
+import jax
+import numpy as np
+import rich.console
+import rich.progress
+from absl import flags
+from etils import epath
+from jaxtyping import Float, UInt8
+
+from gcnet_jax.cli import command
+from gcnet_jax.cli.inference import load_trained_model
+from gcnet_jax.data import read_rgb
+from gcnet_jax.errors import InputError
+from gcnet_jax.evaluation import label_overlay
+from gcnet_jax.models import merge
+from gcnet_jax.ops import normalize_images
+from gcnet_jax.parallel import create_mesh
+
+_CONFIG = command.define_config_flag()
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run; its best checkpoint is used")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder of one checkpoint, instead")
+_IMAGES = flags.DEFINE_multi_string("images", [], "an image or a folder of images; may be repeated")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "folder for the results; created if missing")
+_SAVE_LOGITS = flags.DEFINE_bool("save_logits", False, "also write float32 logits")
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def main() -> None:
+    """Entry point of `scripts/predict.py`."""
+    command.run(_predict, __name__)
+
+
+def _predict(arguments: list[str]) -> None:
+    config = command.checked_config(_CONFIG)
+    output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    paths = _image_files([*_IMAGES.value, *arguments])
+    mesh = create_mesh(jax.local_devices()[:1])
+    trained = load_trained_model(
+        config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value
+    )
+
+    @jax.jit
+    def logits_of(variables, images):
+        return merge(trained.graphdef, variables)(normalize_images(images))
+
+    output_dir.mkdir(parents=True, exist_ok=True)
+    console = rich.console.Console(stderr=True)
+    for path in rich.progress.track(paths, "predicting", console=console):
+        image = read_rgb(path)
+        logits = np.asarray(logits_of(trained.variables, image[None])[0], np.float32)
+        label = np.argmax(logits, axis=-1).astype(np.uint8)
+        overlay = label_overlay(image, label, trained.classes.palette)
+        _write(output_dir / f"{path.stem}_label.png", label)
+        _write(output_dir / f"{path.stem}_overlay.png", overlay)
+        if _SAVE_LOGITS.value:
+            _write(output_dir / f"{path.stem}_logits.npy", logits)
+    print(f"{len(paths)} images segmented with {trained.checkpoint}; results are in {output_dir}")
+
+
+def _image_files(given: list[str]) -> list[epath.Path]:
+    """The image files among what was given, in order; every name may occur once."""
+    if not given:
+        raise InputError("no images given; name files or folders with --images or at the end")
+    files = [file for name in given for file in _files_of(epath.Path(name))]
+    seen: dict[str, epath.Path] = {}
+    for file in files:
+        if other := seen.get(file.stem):
+            raise InputError(f"{other} and {file} would have results of the same name")
+        seen[file.stem] = file
+    return files
+
+
+def _files_of(path: epath.Path) -> Iterator[epath.Path]:
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise InputError(f"there are no images ({', '.join(_SUFFIXES)}) in the folder {path}")
+        yield from files
+    elif path.exists():
+        yield path
+    else:
+        raise InputError(f"there is no image {path}")
+
+
+def _write(
+    path: epath.Path,
+    array: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w c"],
+) -> None:
+    """Writes a PNG or an `.npy` file under another name and renames it when it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        if path.suffix == ".npy":
+            np.save(file, array)
+        else:
+            if array.ndim == 3:
+                array = cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
+            file.write(cv2.imencode(".png", array)[1].tobytes())
+    partial.replace(path)

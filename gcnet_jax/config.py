@@ -1,0 +1,114 @@
+"""What a config holds: every key there is, with the values of the published runs as defaults.
+
+A run's file starts from `default_config()` and sets what is its own. The result is locked, so that
+a misspelt key fails where it is written, in the file or on the command line.
+"""
+
+import json
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gcnet_jax.errors import InputError
+
+
+def default_config() -> ConfigDict:
+    """A config with every key set."""
+    config = ConfigDict()
+    config.seed = 0  # of the initial weights, the data order, augmentation and dropout
+
+    config.model = ConfigDict()
+    config.model.dtype = "float32"  # of the computation; "bfloat16" on accelerators
+    config.model.align_corners = False  # in resizing logits; true for the 769x769 runs
+    config.model.backbone = ConfigDict()
+    config.model.backbone.depth = 50  # 18, 34, 50, 101
+    config.model.backbone.variant = "v1c"  # "v1b", "v1c", "v1d"
+    config.model.backbone.output_stride = 8  # 8, 16, 32
+    config.model.backbone.num_stages = 4
+    config.model.backbone.base_channels = 64
+    config.model.decode_head = ConfigDict()
+    config.model.decode_head.stage = 3  # of the backbone, counted from 0
+    config.model.decode_head.channels = 512
+    config.model.decode_head.num_convs = 2
+    config.model.decode_head.concat_input = True
+    config.model.decode_head.dropout_rate = 0.1
+    config.model.decode_head.context = "global_context"  # the block, or "" for none
+    config.model.global_context = ConfigDict()
+    config.model.global_context.ratio = 1 / 4
+    config.model.global_context.pooling = "attention"  # "attention", "average"
+    config.model.global_context.fusion = "add"  # "add", "multiply", "both"
+    config.model.auxiliary_head = ConfigDict()
+    config.model.auxiliary_head.enabled = True
+    config.model.auxiliary_head.stage = 2
+    config.model.auxiliary_head.channels = 256
+    config.model.auxiliary_head.dropout_rate = 0.1
+
+    config.data = ConfigDict()
+    config.data.name = ""  # of the data set, as given to prepare_dataset.py
+    config.data.data_dir = "data"  # where prepare_dataset.py put it
+    config.data.train_split = "train"
+    config.data.base_scale = (2048, 1024)  # (long edge, short edge) at ratio 1, in pixels
+    config.data.scale_range = (0.5, 2.0)  # the ratio is drawn from here
+    config.data.crop_size = (512, 1024)  # (height, width), in pixels
+    config.data.cat_max_ratio = 0.75  # no class may cover more of a crop than this
+    config.data.flip_probability = 0.5
+    config.data.photometric_distortion = True
+    config.data.num_workers = 4  # processes that prepare batches; 0: threads only
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.final_learning_rate = 1e-4  # reached in the last step
+    config.optimizer.power = 0.9  # of the polynomial decay between the two
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 5e-4
+
+    config.training = ConfigDict()
+    config.training.total_steps = 40_000
+    config.training.batch_size = 8  # over all devices of all hosts
+    config.training.accumulation_steps = 1  # the batch is worked through in so many parts
+    config.training.auxiliary_loss_weight = 0.4
+    config.training.log_every = 50  # steps
+    config.training.evaluate_every = 4000  # steps
+    config.training.checkpoint_every = 2000  # steps
+    config.training.keep_newest = 2  # checkpoints, beside the best one
+
+    config.evaluation = ConfigDict()
+    config.evaluation.split = "val"
+    config.evaluation.batch_size = 8  # over all devices
+    return config.lock()
+
+
+def check_keys(config: ConfigDict) -> None:
+    """Raises InputError unless `config` has exactly the keys that `default_config` has."""
+    expected, given = set(_leaves(default_config())), set(_leaves(config))
+    if unknown := sorted(given - expected):
+        raise InputError(f"the config has unknown keys: {', '.join(unknown)}")
+    if missing := sorted(expected - given):
+        raise InputError(f"the config lacks the keys: {', '.join(missing)}")
+
+
+def to_plain(config: ConfigDict) -> dict[str, Any]:
+    """The config as what JSON can hold: nested dicts, with tuples as lists."""
+    return json.loads(config.to_json())
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The leaves in which two plain configs differ, each as `key: old -> new`."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} -> {b}")
+    return found
+
+
+def _leaves(config: ConfigDict, prefix: str = "") -> list[str]:
+    leaves = []
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            leaves += _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves.append(f"{prefix}{key}")
+    return leaves

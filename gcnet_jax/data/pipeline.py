@@ -1,0 +1,264 @@
+"""Batches for training and evaluation, made by Grain.
+
+Training batches are a function of the seed and of their number alone. Neither worker processes,
+nor threads, nor a restart in between change them, and the batches of several hosts together hold
+exactly the samples of the batch that one host alone would make.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypedDict
+
+import cv2
+import grain
+import numpy as np
+from absl import flags
+from jaxtyping import Int32, UInt8
+from ml_collections import ConfigDict
+
+from gcnet_jax.data import transforms
+from gcnet_jax.data.catalog import IGNORE_LABEL
+from gcnet_jax.data.datasets import open_split
+from gcnet_jax.data.records import Record, decode
+from gcnet_jax.errors import InputError
+
+_MAX_THREADS = 16
+
+
+class Batch(TypedDict):
+    """Images of one size with their labels.
+
+    Attributes:
+      image: RGB, 0 in the padding.
+      label: class indices, 255 where ignored and in the padding.
+      size: height and width in pixels of the part of each image that is not padding. It lies at
+        the top left. (0, 0) marks an entry that only fills the batch up.
+    """
+
+    image: UInt8[np.ndarray, "b h w 3"]
+    label: UInt8[np.ndarray, "b h w"]
+    size: Int32[np.ndarray, "b 2"]
+
+
+def train_iterator(
+    data_config: ConfigDict,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> "TrainIterator":
+    """Returns an endless iterator over randomly transformed training batches.
+
+    Every epoch visits each image once, in an order of its own. A batch may span two epochs.
+
+    Args:
+      data_config: what to read and how to transform it, with the keys ``name``, ``data_dir``,
+        ``train_split``, ``base_scale`` (long edge, short edge), ``scale_range``, ``crop_size``
+        (height, width), ``cat_max_ratio``, ``flip_probability``, ``photometric_distortion`` and
+        ``num_workers``. With 0 workers, threads of this process make the batches. Otherwise a
+        script must guard its entry with ``if __name__ == "__main__"``, for workers import it.
+      batch_size: number of images a step, over all processes.
+      seed: determines order and transforms.
+      process_index: which of the processes (hosts) this is.
+      process_count: how many share each step; each gets ``batch_size / process_count`` images.
+
+    Raises:
+      InputError: if the split cannot be opened, or the batch does not divide by the processes.
+    """
+    local_batch_size = _local_batch_size(batch_size, process_count)
+    config: Any = data_config  # its values have no static types
+    records = open_split(config.name, config.data_dir, config.train_split)
+    transform = RandomTransform(
+        base_scale=tuple(config.base_scale),
+        scale_range=tuple(config.scale_range),
+        crop_size=tuple(config.crop_size),
+        cat_max_ratio=config.cat_max_ratio,
+        flip_probability=config.flip_probability,
+        photometric_distortion=config.photometric_distortion,
+    )
+    samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
+    # Sliced only here, after everything random: a sample's randomness follows from its position
+    # in the one global sequence, whichever process makes it.
+    batches = samples[process_index::process_count].batch(local_batch_size)
+    return TrainIterator(batches, num_workers=config.num_workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomTransform:
+    """The training transforms, in mmsegmentation's order, from a record to a sample of a batch.
+
+    Attributes:
+      base_scale: (long edge, short edge) in pixels at ratio 1.
+      scale_range: the ratio is drawn from here.
+      crop_size: (height, width) in pixels; what is smaller is padded to it.
+      cat_max_ratio: no class may cover as much of a crop.
+      flip_probability: how often to mirror left and right.
+      photometric_distortion: whether to change colours.
+    """
+
+    base_scale: tuple[int, int]
+    scale_range: tuple[float, float]
+    crop_size: tuple[int, int]
+    cat_max_ratio: float
+    flip_probability: float
+    photometric_distortion: bool
+
+    def __call__(self, record: Record, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns the entries of a :class:`Batch` for one image, without the batch axis."""
+        sample = decode(record)
+        image, label = sample["image"], sample["label"]
+
+        scale = transforms.draw_scale(rng, self.base_scale, self.scale_range)
+        height, width = label.shape
+        size = transforms.rescaled_size((height, width), scale)
+        image, label = transforms.resize(image, label, size)
+        box = transforms.draw_crop(rng, label, self.crop_size, self.cat_max_ratio)
+        image, label = transforms.crop(image, label, box)
+        if rng.random() < self.flip_probability:
+            image, label = transforms.flip(image, label)
+        if self.photometric_distortion:
+            distortion = transforms.draw_photometric_distortion(rng)
+            image = transforms.distort_photometric(image, distortion)
+
+        valid_size = np.array(label.shape, np.int32)
+        image, label = transforms.pad(image, label, self.crop_size)
+        return {"image": image, "label": label, "size": valid_size}
+
+
+class TrainIterator(grain.DatasetIterator[Batch]):
+    """Endless iterator over batches whose whole state is the number of the next one.
+
+    Grain's own iterators keep a state for every worker, which cannot be restored with another
+    number of workers. This one starts the workers anew from wherever it is set to, so that a
+    checkpoint made on one machine goes on, bitwise the same, on another with more cores or more
+    hosts. Nothing is started before the first batch is asked for.
+    """
+
+    def __init__(self, batches: grain.MapDataset[Batch], *, num_workers: int):
+        super().__init__()
+        self._batches = batches
+        self._num_workers = num_workers
+        self._next_batch = 0
+        self._running: grain.DatasetIterator[Batch] | None = None
+
+    def __next__(self) -> Batch:
+        self.start_prefetch()
+        assert self._running is not None
+        batch = next(self._running)
+        self._next_batch += 1
+        return batch
+
+    def start_prefetch(self) -> None:
+        """Starts making batches in the background, so that the first is there when needed."""
+        if self._running is None:
+            self._running = iter(self._prefetched(self._batches[self._next_batch :]))
+            self._running.start_prefetch()
+
+    def _prefetched(self, batches: grain.MapDataset[Batch]) -> grain.IterDataset[Batch]:
+        if self._num_workers == 0:
+            threads = min(os.cpu_count() or 1, _MAX_THREADS)
+            return batches.to_iter_dataset(grain.ReadOptions(threads, threads))
+        # To start workers Grain reads its command-line flags, which nobody has parsed in a program
+        # that does not run through absl.app.
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        return batches.to_iter_dataset(grain.ReadOptions(1, 1)).mp_prefetch(
+            grain.MultiprocessingOptions(self._num_workers, per_worker_buffer_size=2),
+            worker_init_fn=_initialise_worker,
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the state after the batches handed out so far, ready for JSON."""
+        return {"next_batch": self._next_batch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes to a state from ``get_state`` of an iterator with the same seed and batch size."""
+        self.close()
+        self._next_batch = state["next_batch"]
+
+    def close(self) -> None:
+        """Stops threads and workers; the next batch asked for starts them again."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+
+def _initialise_worker(worker_index: int, worker_count: int) -> None:
+    del worker_index, worker_count
+    # Each worker is to keep one core busy, not each of them all cores.
+    cv2.setNumThreads(0)
+
+
+def evaluation_batches(
+    data_config: ConfigDict,
+    split: str,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields every image of a split once, at its own size.
+
+    Images of one size share batches. A batch that stays incomplete is filled up with entries that
+    are ignored everywhere, so that each size has a single batch shape and nothing counts twice.
+    All processes yield the same number of batches with the same shapes, as computations over all
+    of them need.
+
+    Args:
+      data_config: with the keys ``name`` and ``data_dir``.
+      split: which split to read.
+      batch_size: number of images a step, over all processes.
+      process_index: which of the processes (hosts) this is.
+      process_count: how many share each step.
+
+    Raises:
+      InputError: if the split cannot be opened, the batch does not divide by the processes, or a
+        record is corrupt; the first two at once, not with the first batch.
+    """
+    local_batch_size = _local_batch_size(batch_size, process_count)
+    config: Any = data_config  # its values have no static types
+    records = open_split(config.name, config.data_dir, split)
+
+    def batches() -> Iterator[Batch]:
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
+            for bin_ in _bins_of_equal_size(records, batch_size):
+                # Records are read everywhere, for their sizes; each is decoded by one process.
+                samples = pool.map(decode, bin_[process_index::process_count])
+                height, width = bin_[0]["size"]
+                batch: Batch = {
+                    "image": np.zeros((local_batch_size, height, width, 3), np.uint8),
+                    "label": np.full((local_batch_size, height, width), IGNORE_LABEL, np.uint8),
+                    "size": np.zeros((local_batch_size, 2), np.int32),
+                }
+                for i, sample in enumerate(samples):
+                    batch["image"][i] = sample["image"]
+                    batch["label"][i] = sample["label"]
+                    batch["size"][i] = height, width
+                yield batch
+
+    return batches()
+
+
+def _bins_of_equal_size(records: Sequence[Record], bin_size: int) -> Iterator[list[Record]]:
+    """Groups records by image size into full bins, then what is left of each size."""
+    bins: dict[tuple[int, int], list[Record]] = {}
+    for index in range(len(records)):
+        record = records[index]
+        height, width = record["size"]
+        bin_ = bins.setdefault((int(height), int(width)), [])
+        bin_.append(record)
+        if len(bin_) == bin_size:
+            yield bins.pop((int(height), int(width)))
+    yield from bins.values()
+
+
+def _local_batch_size(batch_size: int, process_count: int) -> int:
+    if batch_size <= 0 or batch_size % process_count:
+        raise InputError(
+            f"batch size {batch_size} does not divide by the {process_count} processes; "
+            f"expected a positive multiple of {process_count}"
+        )
+    return batch_size // process_count

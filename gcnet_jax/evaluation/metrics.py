@@ -1,0 +1,102 @@
+"""Segmentation metrics from a confusion matrix, as mmsegmentation's `IoUMetric` defines them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import rich.table
+from jaxtyping import Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationMetrics:
+    """Metrics of a set, all between 0 and 1; a class that never occurs is NaN and left out of means.
+
+    Attributes:
+        accuracy: share of all labelled pixels that are right (aAcc).
+        iou: by class, intersection over union.
+        recall: by class, share of its pixels that are found (Acc).
+        precision: by class, share of the pixels given to it that are its own.
+        dice: by class, twice the intersection over the sum of both areas.
+    """
+
+    accuracy: float
+    iou: Float[np.ndarray, " classes"]
+    recall: Float[np.ndarray, " classes"]
+    precision: Float[np.ndarray, " classes"]
+    dice: Float[np.ndarray, " classes"]
+
+    @property
+    def f_score(self) -> Float[np.ndarray, " classes"]:
+        """By class, the harmonic mean of precision and recall."""
+        with np.errstate(invalid="ignore"):
+            return 2 * self.precision * self.recall / (self.precision + self.recall)
+
+    def summary(self) -> dict[str, float]:
+        """The means over classes under the reference's names."""
+        return {
+            "aAcc": self.accuracy,
+            "mIoU": _mean(self.iou),
+            "mAcc": _mean(self.recall),
+            "mDice": _mean(self.dice),
+            "mFscore": _mean(self.f_score),
+        }
+
+    def to_plain(self, names: Sequence[str]) -> dict:
+        """What goes to JSON: the summary and one entry a class; NaN becomes null."""
+        columns = {
+            "IoU": self.iou,
+            "Acc": self.recall,
+            "Precision": self.precision,
+            "Dice": self.dice,
+            "Fscore": self.f_score,
+        }
+        classes = {
+            name: {key: _nullable(values[i]) for key, values in columns.items()}
+            for i, name in enumerate(names)
+        }
+        summary = {key: _nullable(value) for key, value in self.summary().items()}
+        return {"summary": summary, "classes": classes}
+
+    def table(self, names: Sequence[str], title: str) -> rich.table.Table:
+        """One row a class and one of means, in percent."""
+        table = rich.table.Table(title=title)
+        table.add_column("class")
+        columns = {
+            "IoU": self.iou,
+            "Acc": self.recall,
+            "Precision": self.precision,
+            "Dice": self.dice,
+            "Fscore": self.f_score,
+        }
+        for key in columns:
+            table.add_column(key, justify="right")
+        for i, name in enumerate(names):
+            table.add_row(name, *(f"{100 * values[i]:.2f}" for values in columns.values()))
+        table.add_section()
+        table.add_row("mean", *(f"{100 * _mean(values):.2f}" for values in columns.values()))
+        table.caption = f"aAcc {100 * self.accuracy:.2f} (all labelled pixels together)"
+        return table
+
+
+def metrics_from_confusion(confusion: Int[np.ndarray, "classes classes"]) -> SegmentationMetrics:
+    """Metrics of a set from pixel counts by (label, prediction), summed over its images."""
+    confusion = confusion.astype(np.float64)
+    intersection = np.diag(confusion)
+    labelled, predicted = confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return SegmentationMetrics(
+            accuracy=float(intersection.sum() / confusion.sum()),
+            iou=intersection / (labelled + predicted - intersection),
+            recall=intersection / labelled,
+            precision=intersection / predicted,
+            dice=2 * intersection / (labelled + predicted),
+        )
+
+
+def _mean(values: Float[np.ndarray, " classes"]) -> float:
+    return float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan")
+
+
+def _nullable(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,38 @@
+"""Labels and attention as pictures."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Palette = Sequence[tuple[int, int, int]]
+
+
+def colorize(label: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.ndarray, "h w 3"]:
+    """Each class in its RGB colour; what is outside the palette (ignored pixels) in black."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(palette)] = palette
+    return colors[label]
+
+
+def label_overlay(
+    image: UInt8[np.ndarray, "h w 3"],
+    label: UInt8[np.ndarray, "h w"],
+    palette: Palette,
+    *,
+    opacity: float = 0.5,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The class colours laid over an RGB image; ignored pixels show the image alone."""
+    blended = cv2.addWeighted(image, 1 - opacity, colorize(label, palette), opacity, 0)
+    return np.where((label < len(palette))[..., None], blended, image)
+
+
+def heat_overlay(
+    image: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "h w"], *, opacity: float = 0.6
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A map of non-negative values over a greyed RGB image, scaled to its own maximum."""
+    scaled = np.uint8(255 * heat / max(float(heat.max()), 1e-12))
+    colors = cv2.cvtColor(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(grey, 1 - opacity, colors, opacity, 0)

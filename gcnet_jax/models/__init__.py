@@ -1,0 +1,26 @@
+"""Backbones, heads, segmentors, and the factory that builds them from a config."""
+
+from gcnet_jax.models.factory import (
+    build_model,
+    create_model,
+    functional,
+    merge,
+    model_config,
+    split_for_evaluation,
+)
+from gcnet_jax.models.heads import FCNHead
+from gcnet_jax.models.resnet import ResNet
+from gcnet_jax.models.segmentor import HeadLogits, Segmentor
+
+__all__ = [
+    "FCNHead",
+    "HeadLogits",
+    "ResNet",
+    "Segmentor",
+    "build_model",
+    "create_model",
+    "functional",
+    "merge",
+    "model_config",
+    "split_for_evaluation",
+]

@@ -1,0 +1,174 @@
+"""From a name or a config to a model, and from a model to a pure function."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PyTree
+from ml_collections import ConfigDict
+
+from gcnet_jax.config import default_config
+from gcnet_jax.errors import InputError
+from gcnet_jax.models.heads import FCNHead
+from gcnet_jax.models.resnet import ResNet
+from gcnet_jax.models.segmentor import Segmentor
+from gcnet_jax.nn import GlobalContext
+
+_NAME = re.compile(r"(?P<head>gcnet|fcn)_r(?P<depth>\d+)(?P<variant>v1[bcd])?-d(?P<stride>\d+)")
+
+
+def create_model(name: str, *, num_classes: int, seed: int = 0, dtype: str = "float32") -> Segmentor:
+    """A segmentor by the name of its architecture, with fresh weights.
+
+    Args:
+        name: `<head>_r<depth>[variant]-d<output stride>`, such as `gcnet_r50-d8`, `fcn_r101-d8` or
+            `gcnet_r18v1b-d16`. Head `gcnet` has a global context block, `fcn` none; depth is 18,
+            34, 50 or 101; variant is `v1b`, `v1c` (the default) or `v1d`; stride is 8, 16 or 32.
+        num_classes: channels of the logits.
+        seed: of the random initialisation.
+        dtype: of the computation, `float32` or `bfloat16`; parameters are float32.
+
+    Raises:
+        InputError: the name does not parse, or asks for what is not there.
+    """
+    config = model_config(name)
+    config.dtype = dtype
+    return build_model(config, num_classes=num_classes, seed=seed)
+
+
+def model_config(name: str) -> ConfigDict:
+    """The `model` section of a config for an architecture, named as in `create_model`."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise InputError(
+            f"model name {name!r} does not read as <head>_r<depth>[variant]-d<output stride>, "
+            "for example gcnet_r50-d8 or fcn_r101v1b-d16"
+        )
+    config = default_config().model
+    depth = int(match["depth"])
+    config.backbone.depth = depth
+    config.backbone.variant = match["variant"] or "v1c"
+    config.backbone.output_stride = int(match["stride"])
+    if depth < 50:
+        # Basic blocks do not expand their channels: the heads are narrower by the same factor.
+        config.decode_head.channels //= 4
+        config.auxiliary_head.channels //= 4
+    if match["head"] == "fcn":
+        config.decode_head.context = ""
+    return config
+
+
+def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segmentor:
+    """Builds the model that a config's `model` section describes, with fresh weights.
+
+    Args:
+        config: the section, as `gcnet_jax.config.default_config().model` documents it.
+        num_classes: channels of the logits.
+        seed: of the random initialisation.
+
+    Raises:
+        InputError: a value is not among those allowed, or a head reads a stage that is not built.
+    """
+    rngs = nnx.Rngs(seed)
+    dtype = _dtype(config.dtype)
+    backbone = ResNet(**config.backbone, dtype=dtype, rngs=rngs)
+    decode = config.decode_head
+    head = FCNHead(
+        _stage_channels(backbone, decode.stage, "decode_head"),
+        decode.channels,
+        num_classes,
+        num_convs=decode.num_convs,
+        concat_input=decode.concat_input,
+        dropout_rate=decode.dropout_rate,
+        context=_context_block(config, decode.channels, dtype, rngs),
+        dtype=dtype,
+        rngs=rngs,
+    )
+    auxiliary, auxiliary_head = config.auxiliary_head, None
+    if auxiliary.enabled:
+        auxiliary_head = FCNHead(
+            _stage_channels(backbone, auxiliary.stage, "auxiliary_head"),
+            auxiliary.channels,
+            num_classes,
+            num_convs=1,
+            concat_input=False,
+            dropout_rate=auxiliary.dropout_rate,
+            dtype=dtype,
+            rngs=rngs,
+        )
+    return Segmentor(
+        backbone,
+        head,
+        decode_stage=decode.stage,
+        auxiliary_head=auxiliary_head,
+        auxiliary_stage=auxiliary.stage,
+        align_corners=config.align_corners,
+    )
+
+
+def functional(
+    model: nnx.Module,
+) -> tuple[Callable[[PyTree, Float[Array, "b h w 3"]], Float[Array, "b h w classes"]], PyTree]:
+    """A model as a pure function of its variables, in evaluation mode.
+
+    Returns:
+        `apply` and `variables` such that `apply(variables, images)` equals what the model gives
+        with running statistics and without dropout. `apply` can be jitted, differentiated and
+        vmapped; `variables` is a dict of nested dicts of arrays, `params` and `statistics`. The
+        model itself is left as it was.
+    """
+    graphdef, variables = split_for_evaluation(model)
+
+    def apply(variables: PyTree, images: Float[Array, "b h w 3"]) -> Any:
+        return merge(graphdef, variables)(images)
+
+    return apply, variables
+
+
+def split_for_evaluation(model: nnx.Module) -> tuple[nnx.GraphDef, PyTree]:
+    """The structure of a model in evaluation mode, and its variables as nested dicts of arrays."""
+    copy = nnx.clone(model)
+    copy.eval()
+    graphdef, params, statistics = nnx.split(copy, nnx.Param, ...)
+    variables = {
+        "params": nnx.to_pure_dict(params),
+        "statistics": nnx.to_pure_dict(statistics),
+    }
+    return graphdef, variables
+
+
+def merge(graphdef: nnx.GraphDef, variables: PyTree) -> Any:
+    """The model with a structure and variables from `split_for_evaluation`."""
+    return nnx.merge(graphdef, variables["params"], variables["statistics"])
+
+
+def _context_block(
+    config: ConfigDict, channels: int, dtype: Any, rngs: nnx.Rngs
+) -> GlobalContext | None:
+    match config.decode_head.context:
+        case "":
+            return None
+        case "global_context":
+            return GlobalContext(channels, **config.global_context, dtype=dtype, rngs=rngs)
+        case other:
+            raise InputError(
+                f"model.decode_head.context is {other!r}; expected 'global_context' or ''"
+            )
+
+
+def _stage_channels(backbone: ResNet, stage: int, head: str) -> int:
+    if not 0 <= stage < len(backbone.stage_channels):
+        raise InputError(
+            f"model.{head}.stage is {stage}, but the backbone has {len(backbone.stage_channels)} "
+            "stages, counted from 0"
+        )
+    return backbone.stage_channels[stage]
+
+
+def _dtype(name: str) -> Any:
+    dtypes = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    if name not in dtypes:
+        raise InputError(f"model.dtype is {name!r}; expected one of {tuple(dtypes)}")
+    return dtypes[name]

@@ -1,0 +1,83 @@
+"""Decode heads: from the features of a stage to class logits at the stage's resolution."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from gcnet_jax.nn import Conv, ConvNormAct, GlobalContext
+
+
+class FCNHead(nnx.Module):
+    """Convolutions, optionally around a context block, then dropout and a 1x1 classifier.
+
+    With a context block after the first of two convolutions and `concat_input` this is
+    mmsegmentation's `GCHead`; without the block it is its `FCNHead`.
+
+    Args:
+        in_channels: channels of the input features.
+        channels: channels inside the head.
+        num_classes: channels of the result.
+        num_convs: 3x3 convolutions before the classifier, at least one.
+        concat_input: whether the input is concatenated to the result of the convolutions and fused
+            by one more.
+        dropout_rate: probability of dropping a whole channel before the classifier.
+        context: a block applied after the first convolution, on `channels` channels.
+        dtype: dtype of the computation; the logits are float32.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        num_classes: int,
+        *,
+        num_convs: int = 2,
+        concat_input: bool = True,
+        dropout_rate: float = 0.1,
+        context: GlobalContext | None = None,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.convs = nnx.List(
+            [
+                ConvNormAct(
+                    in_channels if index == 0 else channels, channels, 3, dtype=dtype, rngs=rngs
+                )
+                for index in range(num_convs)
+            ]
+        )
+        self.context = nnx.data(context)
+        self.fuse = nnx.data(
+            ConvNormAct(in_channels + channels, channels, 3, dtype=dtype, rngs=rngs)
+            if concat_input
+            else None
+        )
+        self.dropout = nnx.Dropout(dropout_rate, broadcast_dims=(1, 2))
+        self.classifier = Conv(
+            channels,
+            num_classes,
+            1,
+            use_bias=True,
+            kernel_init=nnx.initializers.normal(0.01),
+            dtype=jnp.float32,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self, features: Float[Array, "b h w c"], *, rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "b h w classes"]:
+        """Logits at the resolution of `features`; `rngs` is needed for dropout in training."""
+        x = self.convs[0](features)
+        if self.context is not None:
+            x = self.context(x)
+        for conv in self.convs[1:]:
+            x = conv(x)
+        if self.fuse is not None:
+            x = self.fuse(jnp.concatenate([features, x], axis=-1))
+        return self.classifier(self.dropout(x, rngs=rngs))
+
+    def attention(self, features: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
+        """The context block's attention map over `features`; the head must have a block."""
+        if self.context is None:
+            raise ValueError("this head has no context block")
+        return self.context.attention(self.convs[0](features))

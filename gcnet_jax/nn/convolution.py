@@ -1,0 +1,81 @@
+"""Convolutions, alone and with what usually follows them."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from gcnet_jax.nn.norm import BatchNorm
+from gcnet_jax.ops import conv_general_dilated
+
+he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class Conv(nnx.Conv):
+    """A 2D convolution with square kernels and PyTorch's symmetric padding.
+
+    The padding keeps the size at stride 1, whatever the dilation. He normal fan-out initialisation,
+    as mmcv gives to the convolutions of backbones and heads.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        use_bias: bool = False,
+        kernel_init: nnx.Initializer = he_normal_fan_out,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        padding = dilation * (kernel_size - 1) // 2
+        super().__init__(
+            in_channels,
+            out_channels,
+            (kernel_size, kernel_size),
+            strides=(stride, stride),
+            padding=[(padding, padding)] * 2,
+            kernel_dilation=(dilation, dilation),
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            dtype=dtype,
+            conv_general_dilated=conv_general_dilated,
+            rngs=rngs,
+        )
+
+
+class ConvNormAct(nnx.Module):
+    """Convolution, batch normalisation and, unless switched off, ReLU."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        activate: bool = True,
+        norm_scale_init: nnx.Initializer = nnx.initializers.ones,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.conv = Conv(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm = BatchNorm(out_channels, scale_init=norm_scale_init, dtype=dtype, rngs=rngs)
+        self.activate = activate
+
+    def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b out_h out_w c_out"]:
+        """Applies the three in turn."""
+        x = self.norm(self.conv(x))
+        return jax.nn.relu(x) if self.activate else x

@@ -1,0 +1,16 @@
+"""Pure functions on arrays."""
+
+from gcnet_jax.ops.convolution import conv_general_dilated
+from gcnet_jax.ops.losses import cross_entropy, pixel_accuracy
+from gcnet_jax.ops.normalization import IMAGE_MEAN, IMAGE_STD, normalize_images
+from gcnet_jax.ops.resize import resize_bilinear
+
+__all__ = [
+    "IMAGE_MEAN",
+    "IMAGE_STD",
+    "conv_general_dilated",
+    "cross_entropy",
+    "normalize_images",
+    "pixel_accuracy",
+    "resize_bilinear",
+]

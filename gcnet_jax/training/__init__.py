@@ -1,0 +1,29 @@
+"""Optimizer and schedule, state and step, loop, checkpoints and logs."""
+
+from gcnet_jax.training.checkpoints import (
+    Checkpoints,
+    find_checkpoint,
+    read_metadata,
+    restore_variables,
+)
+from gcnet_jax.training.loop import train
+from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
+from gcnet_jax.training.run_log import RunLog, read_rows
+from gcnet_jax.training.segmentation import segmentation_loss
+from gcnet_jax.training.step import TrainState, create_state, create_train_step
+
+__all__ = [
+    "Checkpoints",
+    "RunLog",
+    "TrainState",
+    "create_optimizer",
+    "create_state",
+    "create_train_step",
+    "find_checkpoint",
+    "learning_rate_schedule",
+    "read_metadata",
+    "read_rows",
+    "restore_variables",
+    "segmentation_loss",
+    "train",
+]

@@ -1,0 +1,138 @@
+"""One optimisation step as a pure, jitted function of the state and a batch."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, PyTree
+
+from gcnet_jax.parallel import batch_sharding, replicated
+
+Metrics = dict[str, Float[Array, ""]]
+LossFunction = Callable[[Any, PyTree, nnx.Rngs], tuple[Float[Array, ""], Metrics]]
+TrainStep = Callable[["TrainState", PyTree], tuple["TrainState", Metrics]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that changes in training, as plain pytrees of arrays.
+
+    Attributes:
+        step: steps done.
+        params: the model's parameters.
+        statistics: the model's other variables: running means and variances.
+        optimizer: the optimizer's state.
+        seed: of dropout: each step draws from a key made of the seed and the step alone.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    statistics: PyTree
+    optimizer: optax.OptState
+    seed: Int[Array, ""]
+
+
+def create_state(
+    model: nnx.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, seed: int
+) -> tuple[nnx.GraphDef, TrainState]:
+    """Splits a model into its structure, in training mode, and the state at step 0 on the mesh."""
+    model = nnx.clone(model)
+    model.train()
+    graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
+    params = nnx.to_pure_dict(params)
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        statistics=nnx.to_pure_dict(statistics),
+        optimizer=optimizer.init(params),
+        seed=jnp.asarray(seed, jnp.int32),
+    )
+    return graphdef, jax.device_put(state, replicated(mesh))
+
+
+def create_train_step(
+    graphdef: nnx.GraphDef,
+    loss_function: LossFunction,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    accumulation_steps: int = 1,
+) -> TrainStep:
+    """Compiles (on first use) the function that takes a state and a batch to the next state.
+
+    Args:
+        graphdef: the model's structure, from `create_state`.
+        loss_function: takes the model, a batch and random streams to the loss (mean over the
+            batch) and scalar metrics.
+        optimizer: an Optax transformation.
+        mesh: batches are split over it, the state is replicated on it.
+        accumulation_steps: a batch is worked through in that many parts, whose gradients are
+            averaged. Batch statistics are those of each part in turn.
+
+    Returns:
+        The step function. The state passed in is donated: use the returned one.
+    """
+
+    def gradients(params, statistics, batch, key):
+        def loss_of(params):
+            # A copy, because the model is written to (batch statistics) inside the differentiation.
+            model = nnx.merge(graphdef, params, statistics, copy=True)
+            loss, metrics = loss_function(model, batch, nnx.Rngs(dropout=key))
+            _, _, new_statistics = nnx.split(model, nnx.Param, ...)
+            return loss, (metrics, nnx.to_pure_dict(new_statistics))
+
+        (loss, (metrics, statistics)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        return grads, statistics, {"loss": loss, **metrics}
+
+    def accumulated_gradients(params, statistics, batch, key):
+        def part(statistics, inputs):
+            index, batch = inputs
+            grads, statistics, metrics = gradients(
+                params, statistics, batch, jax.random.fold_in(key, index)
+            )
+            return statistics, (grads, metrics)
+
+        def one_part(carry, inputs):
+            statistics, sums = carry
+            statistics, new = part(statistics, inputs)
+            return (statistics, jax.tree.map(jnp.add, sums, new)), None
+
+        indices = jnp.arange(accumulation_steps)
+        parts = jax.tree.map(_interleaved_parts, batch)
+        first = jax.tree.map(lambda x: x[0], (indices, parts))
+        _, shapes = jax.eval_shape(part, statistics, first)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        (statistics, sums), _ = jax.lax.scan(one_part, (statistics, zeros), (indices, parts))
+        grads, metrics = jax.tree.map(lambda x: x / accumulation_steps, sums)
+        return grads, statistics, metrics
+
+    def _interleaved_parts(x):
+        # Every accumulation_steps-th example, so that each part stays spread over all devices.
+        return jnp.moveaxis(x.reshape(-1, accumulation_steps, *x.shape[1:]), 1, 0)
+
+    def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+        compute = accumulated_gradients if accumulation_steps > 1 else gradients
+        grads, statistics, metrics = compute(state.params, state.statistics, batch, key)
+        updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
+        new_state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            statistics=statistics,
+            optimizer=optimizer_state,
+            seed=state.seed,
+        )
+        return new_state, {**metrics, "gradient_norm": optax.global_norm(grads)}
+
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(replicated(mesh), batch_sharding(mesh)),
+        out_shardings=(replicated(mesh), replicated(mesh)),
+    )
