@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.inference import load_trained_model
-from gcnet_jax.data import read_rgb
+from gcnet_jax.data.records import decode_rgb, read_image_file
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import label_overlay
 from gcnet_jax.models import merge
@@ -59,7 +59,8 @@ def _predict(arguments: list[str]) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     console = rich.console.Console(stderr=True)
     for path in rich.progress.track(paths, "predicting", console=console):
-        image = read_rgb(path)
+        encoded, _ = read_image_file(path)
+        image = decode_rgb(encoded, str(path))
         logits = np.asarray(logits_of(trained.variables, image[None])[0], np.float32)
         label = np.argmax(logits, axis=-1).astype(np.uint8)
         overlay = label_overlay(image, label, trained.classes.palette)

@@ -1,7 +1,7 @@
 """Data sets, their classes, and the pipelines that turn them into batches."""
 
 from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses, dataset_classes
-from gcnet_jax.data.datasets import open_split, prepare, split_size
+from gcnet_jax.data.datasets import Split, open_split, prepare, split_names, split_size
 from gcnet_jax.data.pipeline import Batch, TrainIterator, evaluation_batches, train_iterator
 from gcnet_jax.data.records import Record, Sample, decode
 
@@ -11,12 +11,14 @@ __all__ = [
     "DatasetClasses",
     "Record",
     "Sample",
+    "Split",
     "TrainIterator",
     "dataset_classes",
     "decode",
     "evaluation_batches",
     "open_split",
     "prepare",
+    "split_names",
     "split_size",
     "train_iterator",
 ]

@@ -5,11 +5,9 @@ A new data set is one builder class, one line in ``BUILDERS`` and its classes in
 
 import contextlib
 import io
-import operator
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import SupportsIndex
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -85,13 +83,7 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
       InputError: if the name or the split is unknown, or the data set is not prepared (the message
         gives the command that prepares it), or files of it are missing.
     """
-    builder = _builder(name, data_dir)
-    if not _is_prepared(builder):
-        source = " --source FOLDER" if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else ""
-        raise InputError(
-            f"data set '{name}' is not prepared in {data_dir}; prepare it with: "
-            f"python scripts/prepare_dataset.py {name}{source} --data_dir {data_dir}"
-        )
+    builder = _prepared_builder(name, data_dir)
     if split not in builder.info.splits:
         raise InputError(
             f"data set '{name}' has no split '{split}'; "
@@ -109,7 +101,7 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
     return Split(source, f"{', '.join(map(str, files))}; {_prepare_again(builder)}")
 
 
-class Split(Sequence[Record]):
+class Split:
     """The records of one split, read when indexed. Pickles to a few kilobytes."""
 
     def __init__(self, source: Sequence[Record], advice: str):
@@ -119,21 +111,29 @@ class Split(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: SupportsIndex) -> Record:
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Record:
         """Reads one record.
 
         Raises:
           IndexError: if there is no such record.
           InputError: if the file it is in has been damaged.
         """
-        if not 0 <= operator.index(index) < len(self):
+        if not 0 <= index < len(self):
             raise IndexError(f"record {index} of a split of {len(self)}")
         try:
-            return self._source[operator.index(index)]
+            return self._source[index]
         except RuntimeError as error:  # which is how array_record reports a checksum mismatch
             raise InputError(
-                f"record {operator.index(index)} cannot be read ({error}) from {self._advice}"
+                f"record {index} cannot be read ({error}) from {self._advice}"
             ) from error
+
+
+def split_names(name: str, data_dir: epath.PathLike) -> tuple[str, ...]:
+    """Returns the splits of a prepared data set; raises as :func:`open_split` does."""
+    return tuple(_prepared_builder(name, data_dir).info.splits)
 
 
 def split_size(name: str, data_dir: epath.PathLike, split: str) -> int:
@@ -145,6 +145,17 @@ def _builder(name: str, data_dir: epath.PathLike) -> tfds.core.GeneratorBasedBui
     if name not in BUILDERS:
         raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(BUILDERS)}")
     return BUILDERS[name](data_dir=epath.Path(data_dir).expanduser())
+
+
+def _prepared_builder(name: str, data_dir: epath.PathLike) -> tfds.core.GeneratorBasedBuilder:
+    builder = _builder(name, data_dir)
+    if not _is_prepared(builder):
+        source = " --source FOLDER" if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else ""
+        raise InputError(
+            f"data set '{name}' is not prepared in {data_dir}; prepare it with: "
+            f"python scripts/prepare_dataset.py {name}{source} --data_dir {data_dir}"
+        )
+    return builder
 
 
 def _prepare_again(builder: tfds.core.GeneratorBasedBuilder) -> str:

@@ -7,7 +7,7 @@ exactly the samples of the batch that one host alone would make.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.data import transforms
 from gcnet_jax.data.catalog import IGNORE_LABEL
-from gcnet_jax.data.datasets import open_split
+from gcnet_jax.data.datasets import Split, open_split
 from gcnet_jax.data.records import Record, decode
 from gcnet_jax.errors import InputError
 
@@ -242,11 +242,10 @@ def evaluation_batches(
     return batches()
 
 
-def _bins_of_equal_size(records: Sequence[Record], bin_size: int) -> Iterator[list[Record]]:
+def _bins_of_equal_size(records: Split, bin_size: int) -> Iterator[list[Record]]:
     """Groups records by image size into full bins, then what is left of each size."""
     bins: dict[tuple[int, int], list[Record]] = {}
-    for index in range(len(records)):
-        record = records[index]
+    for record in records:
         height, width = record["size"]
         bin_ = bins.setdefault((int(height), int(width)), [])
         bin_.append(record)

@@ -1,0 +1,163 @@
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gcnet_jax.data import context_shapes, decode, open_split, prepare, split_names, split_size
+from gcnet_jax.errors import InputError
+
+
+@pytest.fixture
+def few_shapes(monkeypatch, tmp_path):
+    """A folder for data, and context shapes reduced to a few images."""
+    monkeypatch.setattr(context_shapes, "SPLIT_SIZES", {"train": 5, "val": 2, "test": 3})
+    return tmp_path / "data"
+
+
+def test_context_shapes_are_stored_losslessly_in_order(few_shapes):
+    folder = prepare("context_shapes", few_shapes)
+    assert {path.name.split(".")[0] for path in folder.iterdir()} >= {
+        "context_shapes-train",
+        "context_shapes-val",
+        "context_shapes-test",
+    }
+    for seed, split in enumerate(("train", "val", "test")):
+        for index, record in enumerate(open_split("context_shapes", few_shapes, split)):
+            image, label = context_shapes.generate(seed, index)
+            sample = decode(record)
+            assert record["name"] == f"{split}_{index:04d}".encode()
+            assert (sample["image"] == image).all()
+            assert (sample["label"] == label).all()
+    assert split_size("context_shapes", few_shapes, "train") == 5
+
+
+def test_preparing_again_changes_nothing(few_shapes):
+    folder = prepare("context_shapes", few_shapes)
+    written = {path: Path(path).stat().st_mtime_ns for path in folder.iterdir()}
+    assert prepare("context_shapes", few_shapes) == folder
+    assert {path: Path(path).stat().st_mtime_ns for path in folder.iterdir()} == written
+
+
+def test_preparing_shows_progress_on_stderr_and_says_nothing_else(few_shapes, capfd):
+    prepare("context_shapes", few_shapes)
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert "Preparing train" in output.err
+    assert not [line for line in output.err.splitlines() if "Preparing" not in line]
+
+
+def test_an_interrupted_preparation_leaves_nothing_that_looks_finished(few_shapes, monkeypatch):
+    generate = context_shapes.generate
+
+    def interrupted(seed, index):
+        if seed == 1:
+            raise KeyboardInterrupt
+        return generate(seed, index)
+
+    monkeypatch.setattr(context_shapes, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("context_shapes", few_shapes)
+    with pytest.raises(InputError, match="not prepared"):
+        open_split("context_shapes", few_shapes, "train")
+    monkeypatch.undo()
+
+
+def test_remains_of_a_killed_preparation_are_not_taken_for_data(few_shapes):
+    folder = prepare("context_shapes", few_shapes)
+    folder.rename(folder.parent / "incomplete.ABC123_1.0.0")
+    with pytest.raises(InputError, match="not prepared"):
+        open_split("context_shapes", few_shapes, "train")
+    prepare("context_shapes", few_shapes)
+    assert split_size("context_shapes", few_shapes, "train") == 5
+
+
+def test_a_prepared_folder_without_its_description_is_not_taken_for_data(few_shapes):
+    folder = prepare("context_shapes", few_shapes)
+    (folder / "dataset_info.json").unlink()
+    with pytest.raises(InputError, match="not prepared"):
+        open_split("context_shapes", few_shapes, "train")
+    with pytest.raises(InputError, match="holds no whole data set; delete"):
+        prepare("context_shapes", few_shapes)
+
+
+def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match=r"'ade'.*camvid, context_shapes"):
+        prepare("ade", tmp_path)
+    with pytest.raises(InputError, match=r"'ade'.*camvid, context_shapes"):
+        open_split("ade", tmp_path, "train")
+
+
+def test_camvid_needs_a_source(tmp_path):
+    with pytest.raises(InputError, match=r"'camvid' needs a source: a folder with train/"):
+        prepare("camvid", tmp_path)
+    with pytest.raises(InputError, match=r"nowhere is not a folder; expected a folder with train/"):
+        prepare("camvid", tmp_path, tmp_path / "nowhere")
+
+
+def test_context_shapes_refuse_a_source(tmp_path):
+    with pytest.raises(InputError, match=r"'context_shapes' is generated and takes no source"):
+        prepare("context_shapes", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("context_shapes", "python scripts/prepare_dataset.py context_shapes --data_dir"),
+        ("camvid", "python scripts/prepare_dataset.py camvid --source FOLDER --data_dir"),
+    ],
+)
+def test_data_that_is_not_prepared_is_answered_with_the_command(tmp_path, name, command):
+    with pytest.raises(InputError, match=command):
+        open_split(name, tmp_path, "train")
+
+
+def test_the_splits_of_a_prepared_dataset_are_listed(camvid_dir, tmp_path):
+    assert set(split_names("camvid", camvid_dir)) == {"train", "val", "test"}
+    with pytest.raises(InputError, match="not prepared"):
+        split_names("camvid", tmp_path)
+
+
+def test_an_unknown_split_is_answered_with_those_that_exist(camvid_dir):
+    with pytest.raises(InputError, match=r"no split 'validation'; its splits are .*val"):
+        open_split("camvid", camvid_dir, "validation")
+
+
+def test_a_missing_file_of_a_prepared_dataset_is_named(camvid_dir, tmp_path):
+    shutil.copytree(camvid_dir, tmp_path, dirs_exist_ok=True)
+    (file,) = tmp_path.rglob("*-val.array_record*")
+    file.unlink()
+    with pytest.raises(InputError, match=f"{file.name} is missing; delete"):
+        open_split("camvid", tmp_path, "val")
+    assert len(open_split("camvid", tmp_path, "train")) == 7
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_a_damaged_file_of_a_prepared_dataset_is_named(camvid_dir, tmp_path, damage):
+    shutil.copytree(camvid_dir, tmp_path, dirs_exist_ok=True)
+    (file,) = tmp_path.rglob("*-val.array_record*")
+    content = bytearray(file.read_bytes())
+    if damage == "truncated":
+        content = content[:1000]
+    else:
+        position = content.find(b"frame_000")
+        assert position > 0
+        content[position] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"cannot be read .*{file.name}; delete"):
+        list(open_split("camvid", tmp_path, "val"))
+
+
+def test_records_are_found_by_index_only_within_the_split(camvid_dir):
+    records = open_split("camvid", camvid_dir, "train")
+    assert records[6]["name"] == b"frame_006"
+    for index in (7, -1):
+        with pytest.raises(IndexError, match="split of 7"):
+            records[index]
+
+
+def test_a_split_travels_to_another_process(camvid_dir):
+    records = open_split("camvid", camvid_dir, "train")
+    pickled = pickle.dumps(records)
+    assert len(pickled) < 50_000
+    assert pickle.loads(pickled)[3]["name"] == b"frame_003"

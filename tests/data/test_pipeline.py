@@ -1,0 +1,269 @@
+import itertools
+import json
+
+import grain
+import numpy as np
+import pytest
+from absl import flags
+from ml_collections import ConfigDict
+
+from gcnet_jax.data import evaluation_batches, train_iterator
+from gcnet_jax.errors import InputError
+
+TRAIN_SIZE = 7
+
+
+def config(data_dir, **changes):
+    """All transforms on, over the small CamVid-like data set."""
+    values = {
+        "name": "camvid",
+        "data_dir": str(data_dir),
+        "train_split": "train",
+        "base_scale": (16, 12),
+        "scale_range": (0.5, 2.0),
+        "crop_size": (10, 14),
+        "cat_max_ratio": 0.75,
+        "flip_probability": 0.5,
+        "photometric_distortion": True,
+        "num_workers": 0,
+    }
+    return ConfigDict(values | changes)
+
+
+def plain(data_dir, **changes):
+    """No transform does anything, so that an image tells which one it is."""
+    off = {
+        "scale_range": (1.0, 1.0),
+        "crop_size": (12, 16),
+        "cat_max_ratio": 1.0,
+        "flip_probability": 0.0,
+        "photometric_distortion": False,
+    }
+    return config(data_dir, **(off | changes))
+
+
+def indices(batch):
+    """Which images these are, by the colour they were written in; -1 for entries that fill up."""
+    red = batch["image"][:, 0, 0, 0].astype(int)
+    return np.where(batch["size"][:, 0] > 0, red, -1).tolist()
+
+
+def take(iterator, count):
+    return [
+        {key: np.array(value) for key, value in batch.items()}
+        for batch in itertools.islice(iterator, count)
+    ]
+
+
+def assert_same(batches, expected):
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        assert batch.keys() == other.keys() == {"image", "label", "size"}
+        for key in batch:
+            np.testing.assert_array_equal(batch[key], other[key])
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def test_training_batches_have_the_crop_size_and_say_what_is_padding(camvid_dir):
+    sizes = set()
+    for batch in take(train_iterator(config(camvid_dir), batch_size=4, seed=0), 10):
+        assert batch["image"].shape == (4, 10, 14, 3)
+        assert batch["label"].shape == (4, 10, 14)
+        assert batch["image"].dtype == batch["label"].dtype == np.uint8
+        assert batch["size"].dtype == np.int32
+        for image, label, (height, width) in zip(*batch.values(), strict=True):
+            sizes.add((height, width))
+            assert (image[height:] == 0).all()
+            assert (image[:, width:] == 0).all()
+            assert (label[height:] == 255).all()
+            assert (label[:, width:] == 255).all()
+            assert (label[: height - 2, :width] != 255).any()
+    assert (10, 14) in sizes  # enlarged images fill the crop
+    assert any(height < 10 for height, _ in sizes)  # reduced ones do not
+
+
+def test_every_epoch_visits_each_image_once_in_an_order_of_its_own(camvid_dir):
+    batches = take(train_iterator(plain(camvid_dir), batch_size=TRAIN_SIZE, seed=0), 6)
+    orders = [tuple(indices(batch)) for batch in batches]
+    assert all(sorted(order) == list(range(TRAIN_SIZE)) for order in orders)
+    assert len(set(orders)) == 6
+
+
+def test_batches_span_epochs_without_losing_an_image(camvid_dir):
+    batches = take(train_iterator(plain(camvid_dir), batch_size=3, seed=0), TRAIN_SIZE)
+    seen = [index for batch in batches for index in indices(batch)]
+    assert sorted(seen) == sorted(list(range(TRAIN_SIZE)) * 3)
+
+
+def test_a_transform_differs_between_images_and_between_epochs(camvid_dir):
+    only_brightness = plain(camvid_dir, photometric_distortion=True)
+    batches = take(train_iterator(only_brightness, batch_size=TRAIN_SIZE, seed=0), 4)
+    # Class i % 11 in the label tells images apart whose colours have changed.
+    views = {
+        (int(label[0, 0]), image.tobytes())
+        for batch in batches
+        for image, label in zip(batch["image"], batch["label"], strict=True)
+    }
+    assert len(views) > 2 * TRAIN_SIZE
+
+
+def test_the_flip_probability_is_kept(camvid_dir, monkeypatch):
+    flips = []
+    flip = "gcnet_jax.data.pipeline.transforms.flip"
+    monkeypatch.setattr(flip, lambda *pair: flips.append(1) or pair)
+    for probability in (0.0, 1.0):
+        flips.clear()
+        iterator = train_iterator(
+            plain(camvid_dir, flip_probability=probability), batch_size=4, seed=0
+        )
+        take(iterator, 5)
+        iterator.close()
+        assert bool(flips) == bool(probability)
+
+
+def test_the_seed_determines_the_batches(camvid_dir):
+    first, again, other = (
+        take(train_iterator(config(camvid_dir), batch_size=4, seed=seed), 3) for seed in (0, 0, 1)
+    )
+    assert_same(first, again)
+    assert any((a["image"] != b["image"]).any() for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("process_count", [2, 3])
+def test_the_processes_of_a_step_share_out_the_batch_of_a_single_process(camvid_dir, process_count):
+    def samples(batch):
+        return [
+            tuple(entry.tobytes() for entry in sample)
+            for sample in zip(*batch.values(), strict=True)
+        ]
+
+    whole = take(train_iterator(config(camvid_dir), batch_size=6, seed=0), 5)
+    parts = [
+        take(
+            train_iterator(
+                config(camvid_dir),
+                batch_size=6,
+                seed=0,
+                process_index=index,
+                process_count=process_count,
+            ),
+            5,
+        )
+        for index in range(process_count)
+    ]
+    for step, batch in enumerate(whole):
+        shares = [samples(part[step]) for part in parts]
+        assert all(len(share) == 6 // process_count for share in shares)
+        assert sorted(itertools.chain(*shares)) == sorted(samples(batch))
+
+
+def test_a_saved_state_continues_with_the_same_batches(camvid_dir):
+    expected = take(train_iterator(config(camvid_dir), batch_size=4, seed=0), 8)
+    iterator = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    assert_same(take(iterator, 3), expected[:3])
+    state = json.loads(json.dumps(iterator.get_state()))
+    assert_same(take(iterator, 2), expected[3:5])
+
+    restored = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    restored.set_state(state)
+    assert restored.get_state() == state
+    assert_same(take(restored, 5), expected[3:])
+
+    iterator.set_state(state)  # an iterator in use goes back as well
+    assert_same(take(iterator, 5), expected[3:])
+
+
+def test_workers_make_the_same_batches_and_states_are_exchanged_with_them(camvid_dir):
+    # A script that does not run through absl.app has not parsed any flags.
+    flags.FLAGS.unparse_flags()
+    expected = take(train_iterator(config(camvid_dir), batch_size=4, seed=0), 8)
+    threads = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    workers = train_iterator(config(camvid_dir, num_workers=2), batch_size=4, seed=0)
+    take(threads, 3)
+
+    workers.set_state(threads.get_state())
+    assert_same(take(workers, 2), expected[3:5])
+    threads.set_state(workers.get_state())
+    assert_same(take(threads, 3), expected[5:])
+    workers.close()
+
+
+def test_the_training_iterator_is_one_that_checkpointing_knows(camvid_dir):
+    iterator = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    assert isinstance(iterator, grain.DatasetIterator)
+    assert iter(iterator) is iterator
+
+
+@pytest.mark.parametrize(("batch_size", "process_count"), [(5, 2), (0, 1), (-2, 2)])
+def test_a_batch_that_does_not_divide_by_the_processes_is_refused(
+    camvid_dir, batch_size, process_count
+):
+    message = f"batch size {batch_size} does not divide by the {process_count} processes"
+    with pytest.raises(InputError, match=message):
+        train_iterator(
+            config(camvid_dir), batch_size=batch_size, seed=0, process_count=process_count
+        )
+    with pytest.raises(InputError, match=message):
+        evaluation_batches(
+            config(camvid_dir), "test", batch_size=batch_size, process_count=process_count
+        )
+
+
+def test_data_that_is_not_prepared_is_refused_at_once(tmp_path):
+    with pytest.raises(InputError, match=r"prepare_dataset\.py camvid"):
+        train_iterator(config(tmp_path), batch_size=4, seed=0)
+    with pytest.raises(InputError, match=r"prepare_dataset\.py camvid"):
+        evaluation_batches(config(tmp_path), "test", batch_size=4)
+
+
+# Evaluation --------------------------------------------------------------------------------------
+
+
+def test_evaluation_visits_every_image_once_at_its_own_size(camvid_dir):
+    # The test split alternates between two sizes, three images of each.
+    batches = list(evaluation_batches(config(camvid_dir), "test", batch_size=2))
+    assert [batch["image"].shape[1:3] for batch in batches] == [
+        (12, 16),
+        (10, 20),
+        (12, 16),
+        (10, 20),
+    ]
+    assert [indices(batch) for batch in batches] == [[0, 2], [1, 3], [4, -1], [5, -1]]
+    for batch in batches:
+        assert batch["image"].shape == (*batch["label"].shape, 3)
+        for index, label, size in zip(indices(batch), batch["label"], batch["size"], strict=True):
+            if index < 0:
+                assert (label == 255).all()
+                assert size.tolist() == [0, 0]
+            else:
+                assert (label[:-1] == index).all()
+                assert (label[-1] == 255).all()
+                assert size.tolist() == list(label.shape)
+
+
+def test_evaluation_keeps_the_order_of_equally_large_images(camvid_dir):
+    batches = evaluation_batches(config(camvid_dir), "val", batch_size=4)
+    assert [indices(batch) for batch in batches] == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("batch_size", [2, 4])
+def test_processes_evaluate_disjoint_images_in_batches_of_equal_shapes(camvid_dir, batch_size):
+    first, second = (
+        list(
+            evaluation_batches(
+                config(camvid_dir),
+                "test",
+                batch_size=batch_size,
+                process_index=index,
+                process_count=2,
+            )
+        )
+        for index in range(2)
+    )
+    for batch, other in zip(first, second, strict=True):
+        assert batch["image"].shape == other["image"].shape
+        assert len(batch["image"]) == batch_size // 2
+    seen = [index for batch in first + second for index in indices(batch) if index >= 0]
+    assert sorted(seen) == list(range(6))

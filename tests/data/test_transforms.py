@@ -1,0 +1,304 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcnet_jax.data import transforms
+from gcnet_jax.data.transforms import CropBox, PhotometricDistortion
+
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def aligned_pair(size, seed=0):
+    """An image whose red channel repeats the label, so that it shows where they come apart."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 11, size, np.uint8)
+    image = rng.integers(0, 256, (*size, 3), np.uint8)
+    image[..., 0] = label
+    return image, label
+
+
+# Resize ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [
+        ((360, 480), (240, 180), (180, 240)),
+        ((360, 480), (700, 333), (333, 444)),
+        ((360, 480), (2048, 512), (512, 683)),
+        ((480, 360), (2048, 512), (683, 512)),  # the long edge is the longer, not the width
+        ((1024, 2048), (2048, 1024), (1024, 2048)),
+        ((100, 400), (200, 180), (50, 200)),  # here the long edge is what binds
+        ((3, 2), (3, 3), (3, 2)),
+        ((3, 5), (10, 5), (5, 8)),  # 8.33 down
+        ((4, 7), (9, 9), (5, 9)),  # 5.14 down
+        ((2, 4), (7, 7), (4, 7)),  # 3.5 up
+    ],
+)
+def test_rescaled_size_keeps_the_aspect_within_both_edges(size, scale, expected):
+    assert transforms.rescaled_size(size, scale) == expected
+
+
+@given(size=sizes, scale=st.tuples(st.integers(8, 200), st.integers(8, 200)))
+def test_rescaled_size_fits_the_scale_and_reaches_one_edge_of_it(size, scale):
+    rescaled = transforms.rescaled_size(size, scale)
+    assert max(rescaled) <= max(scale)
+    assert min(rescaled) <= min(scale)
+    assert max(rescaled) == max(scale) or min(rescaled) == min(scale)
+
+
+@given(seed=seeds)
+def test_scales_are_whole_multiples_of_the_base_within_the_range(seed):
+    long, short = transforms.draw_scale(np.random.default_rng(seed), (2048, 1024), (0.5, 2.0))
+    assert 1024 <= long <= 4096
+    assert 512 <= short <= 2048
+    assert long // 2 == short  # both come from one ratio
+
+
+def test_scales_spread_over_the_whole_range():
+    rng = np.random.default_rng(0)
+    ratios = [transforms.draw_scale(rng, (1000, 500), (0.5, 2.0))[0] / 1000 for _ in range(2000)]
+    assert min(ratios) < 0.51
+    assert max(ratios) > 1.99
+    assert np.mean(ratios) == pytest.approx(1.25, abs=0.04)
+
+
+@given(size=sizes, target=sizes)
+def test_resize_gives_the_size_and_invents_no_labels(size, target):
+    image, label = aligned_pair(size)
+    resized_image, resized_label = transforms.resize(image, label, target)
+    assert resized_image.shape == (*target, 3)
+    assert resized_label.shape == target
+    assert resized_image.dtype == resized_label.dtype == np.uint8
+    assert set(np.unique(resized_label)) <= set(np.unique(label))
+
+
+@given(size=sizes, factor=st.integers(1, 4))
+def test_enlarged_images_and_labels_stay_aligned(size, factor):
+    image, label = aligned_pair(size)
+    image[..., 0] = label[:, :1]  # rows of one class, so that both kinds of resize can be compared
+    label = np.ascontiguousarray(image[..., 0])
+    height, width = size
+    resized_image, resized_label = transforms.resize(image, label, (height, factor * width))
+    np.testing.assert_array_equal(resized_image[..., 0], resized_label)
+
+
+@pytest.fixture(scope="session")
+def golden(shared):
+    path = shared / "golden" / "transforms_metrics.npz"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return np.load(path)
+
+
+@pytest.fixture(scope="session")
+def real_pair(shared):
+    name = "0001TP_006690"
+    image = cv2.imread(str(shared / "camvid" / "train" / f"{name}.jpg"))
+    label = cv2.imread(str(shared / "camvid" / "trainannot" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+    if image is None or label is None:
+        pytest.skip("CamVid is not there")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), label
+
+
+@pytest.mark.parametrize("case", ["resize0", "resize1", "resize2"])
+def test_resize_agrees_with_the_reference(golden, real_pair, case):
+    image, label = real_pair
+    scale = tuple(golden[f"{case}|scale"].tolist())
+    size = transforms.rescaled_size(label.shape, scale)
+    assert size == tuple(golden[f"{case}|shape"])
+    image, label = transforms.resize(image, label, size)
+    np.testing.assert_array_equal(image[::8, ::8, ::-1], golden[f"{case}|image_s8"])
+    np.testing.assert_array_equal(label[::8, ::8], golden[f"{case}|label_s8"])
+
+
+# Crop --------------------------------------------------------------------------------------------
+
+
+@given(size=sizes, crop_size=sizes, seed=seeds, ratio=st.sampled_from([0.3, 0.75, 1.0]))
+def test_crops_lie_in_the_image_and_keep_image_and_label_aligned(size, crop_size, seed, ratio):
+    image, label = aligned_pair(size)
+    box = transforms.draw_crop(np.random.default_rng(seed), label, crop_size, ratio)
+    cropped_image, cropped_label = transforms.crop(image, label, box)
+    assert cropped_label.shape == (min(size[0], crop_size[0]), min(size[1], crop_size[1]))
+    np.testing.assert_array_equal(cropped_image[..., 0], cropped_label)
+    expected = label[box.top : box.top + crop_size[0], box.left : box.left + crop_size[1]]
+    np.testing.assert_array_equal(cropped_label, expected)
+
+
+def test_crops_reach_every_place_and_no_further():
+    rng = np.random.default_rng(0)
+    label = np.zeros((5, 7), np.uint8)
+    boxes = [transforms.draw_crop(rng, label, (3, 4), 1.0) for _ in range(500)]
+    assert {(box.top, box.left) for box in boxes} == {
+        (t, lft) for t in range(3) for lft in range(4)
+    }
+
+
+def share_of_largest_class(label):
+    counts = np.bincount(label.ravel(), minlength=256)[:255]
+    return counts.max() / max(counts.sum(), 1)
+
+
+def test_crops_filled_by_one_class_are_drawn_again():
+    # A border between two classes: about two thirds of all crops see only one of them.
+    label = np.zeros((8, 90), np.uint8)
+    label[:, 45:] = 1
+    rng = np.random.default_rng(0)
+    shares = {ratio: [] for ratio in (0.75, 1.0)}
+    for ratio, found in shares.items():
+        for _ in range(300):
+            box = transforms.draw_crop(rng, label, (8, 30), ratio)
+            found.append(share_of_largest_class(transforms.crop(label, label, box)[1]))
+    crowded = {ratio: np.mean(np.array(found) >= 0.75) for ratio, found in shares.items()}
+    assert crowded[1.0] > 0.6
+    # With one try in four varied, all ten fail in 0.75 ** 11 = 4 percent of the cases.
+    assert 0 < crowded[0.75] < 0.1
+
+
+class CountingGenerator:
+    """A stand-in for a generator that draws zero and counts how often."""
+
+    def __init__(self):
+        self.draws = 0
+
+    def integers(self, high):
+        assert high >= 1
+        self.draws += 1
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("label", "boxes"),
+    [
+        (np.array([[0, 0, 0, 0]]), 11),  # one class: ten tries fail and the eleventh is taken
+        (np.array([[0, 0, 0, 1]]), 11),  # three quarters are too much: the bound is exclusive
+        (np.array([[0, 0, 1, 1]]), 1),
+        (np.array([[0, 0, 255, 255]]), 11),  # ignored pixels are no second class
+        (np.array([[0, 0, 255, 1]]), 1),  # nor do they count in the share: two thirds
+        (
+            np.array([[0, 0, 0, 255, 255, 255, 1]]),
+            11,
+        ),  # which is three quarters here, not three 7ths
+        (np.array([[255, 255]]), 11),
+    ],
+)
+def test_a_crop_needs_two_classes_of_which_none_takes_three_quarters(label, boxes):
+    rng = CountingGenerator()
+    transforms.draw_crop(rng, label.astype(np.uint8), (1, label.shape[1]), 0.75)  # pyright: ignore
+    assert rng.draws == 2 * boxes
+
+
+# Flip and pad ------------------------------------------------------------------------------------
+
+
+@given(size=sizes)
+def test_flipping_mirrors_image_and_label_alike_and_twice_is_nothing(size):
+    image, label = aligned_pair(size)
+    flipped_image, flipped_label = transforms.flip(image, label)
+    np.testing.assert_array_equal(flipped_label, np.fliplr(label))
+    np.testing.assert_array_equal(flipped_image[..., 0], flipped_label)
+    again_image, again_label = transforms.flip(flipped_image, flipped_label)
+    np.testing.assert_array_equal(again_image, image)
+    np.testing.assert_array_equal(again_label, label)
+
+
+@given(size=sizes, extra=st.tuples(st.integers(0, 20), st.integers(0, 20)))
+def test_padding_extends_bottom_and_right_by_black_and_ignored(size, extra):
+    image, label = aligned_pair(size)
+    height, width = size
+    padded_size = (height + extra[0], width + extra[1])
+    padded_image, padded_label = transforms.pad(image, label, padded_size)
+    assert padded_image.shape == (*padded_size, 3)
+    assert padded_label.shape == padded_size
+    np.testing.assert_array_equal(padded_image[:height, :width], image)
+    np.testing.assert_array_equal(padded_label[:height, :width], label)
+    padding = np.ones(padded_size, bool)
+    padding[:height, :width] = False
+    assert (padded_image[padding] == 0).all()
+    assert (padded_label[padding] == 255).all()
+
+
+# Photometric distortion --------------------------------------------------------------------------
+
+
+def test_photometric_distortion_agrees_with_the_reference(golden, real_pair):
+    distortion = PhotometricDistortion(brightness=20.5, contrast=1.3, saturation=0.8, hue=11)
+    distorted = transforms.distort_photometric(real_pair[0], distortion)
+    expected = golden["photometric|b20.5_c1.3_s0.8_h11_s4"]
+    np.testing.assert_array_equal(distorted[::4, ::4, ::-1], expected)
+
+
+def pixel(*rgb):
+    return np.array([[rgb]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("distortion", "before", "after"),
+    [
+        (PhotometricDistortion(), (10, 20, 30), (10, 20, 30)),
+        (PhotometricDistortion(brightness=20.5), (10, 20, 250), (30, 40, 255)),
+        (PhotometricDistortion(brightness=-20.5), (10, 21, 250), (0, 0, 229)),
+        (PhotometricDistortion(contrast=1.3), (10, 101, 250), (13, 131, 255)),
+        (PhotometricDistortion(contrast=1.3, contrast_first=False), (10, 101, 250), (13, 131, 255)),
+        (PhotometricDistortion(saturation=0.0), (10, 101, 250), (250, 250, 250)),
+        (PhotometricDistortion(hue=60), (255, 0, 0), (0, 255, 0)),  # red to green by 120 degrees
+        (PhotometricDistortion(hue=-60), (255, 0, 0), (0, 0, 255)),  # the other way round, wrapped
+    ],
+)
+def test_each_change_does_what_it_is_called_after(distortion, before, after):
+    distorted = transforms.distort_photometric(pixel(*before), distortion)
+    np.testing.assert_array_equal(distorted, pixel(*after))
+
+
+def test_contrast_is_clipped_before_or_after_saturation_as_drawn():
+    image = pixel(200, 100, 100)
+    first, last = (
+        transforms.distort_photometric(
+            image, PhotometricDistortion(contrast=1.5, contrast_first=order, saturation=0.5)
+        )
+        for order in (True, False)
+    )
+    # First: (255, 150, 150), of which half the saturation. Last: (200, 150, 150), then times 1.5.
+    np.testing.assert_allclose(first[0, 0], (255, 202, 202), atol=1)
+    np.testing.assert_allclose(last[0, 0], (255, 225, 225), atol=1)
+
+
+@given(seed=seeds)
+@settings(max_examples=40)
+def test_drawn_distortions_leave_the_input_alone_and_give_uint8(seed):
+    image, _ = aligned_pair((9, 13), seed=1)
+    before = image.copy()
+    distortion = transforms.draw_photometric_distortion(np.random.default_rng(seed))
+    distorted = transforms.distort_photometric(image, distortion)
+    assert distorted.shape == image.shape
+    assert distorted.dtype == np.uint8
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "low", "high"),
+    [("brightness", -32, 32), ("contrast", 0.5, 1.5), ("saturation", 0.5, 1.5), ("hue", -18, 17)],
+)
+def test_each_change_is_drawn_half_the_time_over_its_whole_range(change, low, high):
+    rng = np.random.default_rng(0)
+    drawn = [getattr(transforms.draw_photometric_distortion(rng), change) for _ in range(2000)]
+    values = np.array([value for value in drawn if value is not None])
+    assert 900 < len(values) < 1100
+    assert low <= values.min() < low + 0.05 * (high - low)
+    assert high - 0.05 * (high - low) < values.max() <= high
+
+
+def test_contrast_comes_first_half_the_time():
+    rng = np.random.default_rng(0)
+    first = sum(transforms.draw_photometric_distortion(rng).contrast_first for _ in range(1000))
+    assert 430 < first < 570
+
+
+def test_a_crop_box_beyond_the_image_ends_with_it():
+    image, label = aligned_pair((4, 5))
+    _, cropped = transforms.crop(image, label, CropBox(top=2, left=3, height=10, width=10))
+    np.testing.assert_array_equal(cropped, label[2:, 3:])
