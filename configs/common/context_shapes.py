@@ -5,29 +5,30 @@ from gcnet_jax.config import default_config
 
 def get_config():
     config = default_config()
-    # Two stages of a narrow ResNet-18. Few layers keep the receptive field small: what a network
-    # without context sees from a shape ends before the cue that decides the shape's class.
+    # The first stage of a narrow ResNet-18. Few layers keep the receptive field small: what a
+    # network without context sees from a shape ends before the cue that decides its class.
     config.model.backbone.depth = 18
-    config.model.backbone.num_stages = 2
+    config.model.backbone.num_stages = 1
     config.model.backbone.base_channels = 16
-    config.model.decode_head.stage = 1
+    config.model.decode_head.stage = 0
     config.model.decode_head.channels = 32
+    config.model.decode_head.dropout_rate = 0.0
     config.model.auxiliary_head.enabled = False
 
     config.data.name = "context_shapes"
-    config.data.base_scale = (192, 96)
+    config.data.base_scale = (128, 64)
     config.data.scale_range = (1.0, 1.0)
-    config.data.crop_size = (96, 192)
+    config.data.crop_size = (64, 128)
     config.data.cat_max_ratio = 1.0
     config.data.photometric_distortion = False
     config.data.num_workers = 0
 
-    config.optimizer.learning_rate = 0.05
-    config.training.total_steps = 600
+    config.optimizer.learning_rate = 0.5
+    config.training.total_steps = 500
     config.training.batch_size = 16
     config.training.log_every = 20
-    config.training.evaluate_every = 200
-    config.training.checkpoint_every = 200
+    config.training.evaluate_every = 250
+    config.training.checkpoint_every = 250
 
     config.evaluation.batch_size = 20
     return config

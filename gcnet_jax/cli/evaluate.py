@@ -42,9 +42,7 @@ def _evaluate(arguments: list[str]) -> None:
     mesh = create_mesh()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
-    trained = load_trained_model(
-        config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value
-    )
+    trained = load_trained_model(config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value)
 
     evaluate = create_evaluator(trained.graphdef, trained.classes.num_classes, mesh)
     batches = evaluation_batches(config.data, split, batch_size=batch_size)

@@ -3,9 +3,9 @@
     python scripts/predict.py --config=configs/camvid/small.py --workdir=runs/camvid \\
         --output_dir=predictions photo.jpg more_photos/
 
-For each image `NAME` the output folder receives `NAME_label.png` (class indices), `NAME_overlay.png`
-(the data set's colours over the image) and, with --save_logits, `NAME_logits.npy` (float32, height x
-width x classes). Images are PNG or JPEG files, or folders of them, after --images or at the end.
+For each image NAME the output folder receives `NAME_label.png` (class indices), `NAME_overlay.png`
+(the data set's colours over the image) and, with --save_logits, `NAME_logits.npy` (float32, height
+x width x classes). Images are PNG or JPEG files, or folders of them, after --images or at the end.
 """
 
 from collections.abc import Iterator
@@ -48,9 +48,7 @@ def _predict(arguments: list[str]) -> None:
     output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
     paths = _image_files([*_IMAGES.value, *arguments])
     mesh = create_mesh(jax.local_devices()[:1])
-    trained = load_trained_model(
-        config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value
-    )
+    trained = load_trained_model(config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value)
 
     @jax.jit
     def logits_of(variables, images):

@@ -70,11 +70,11 @@ def match_pairs(source: epath.Path, split: str) -> list[tuple[epath.Path, epath.
     """Pairs the images of one split with their labels by file name without suffix.
 
     Returns:
-      (image path, label path) in the order of the names.
+        (image path, label path) in the order of the names.
 
     Raises:
-      InputError: if a folder is missing or empty, a name is there twice, or an image or a label
-        has no partner.
+        InputError: if a folder is missing or empty, a name is there twice, or an image or a label
+          has no partner.
     """
     images = _files_by_stem(source / split, IMAGE_SUFFIXES)
     labels = _files_by_stem(source / f"{split}annot", LABEL_SUFFIXES)
@@ -111,8 +111,8 @@ def read_label(path: epath.Path) -> UInt8[np.ndarray, "h w"]:
     """Reads a label image and gives its void pixels the library's ignored label.
 
     Raises:
-      InputError: if the file is no whole single-channel image, or holds an index that is no
-        class; the message names the file and the value.
+        InputError: if the file is no whole single-channel image, or holds an index that is no
+          class; the message names the file and the value.
     """
     _, image = read_image_file(path)
     # Pillow hands out the indices of a palette image, where OpenCV would hand out its colours.

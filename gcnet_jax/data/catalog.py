@@ -15,11 +15,11 @@ class DatasetClasses:
     """Names and display colours of a data set's classes, in the order of their indices.
 
     Attributes:
-      names: one name a class; the position is the class index stored in label images.
-      palette: one (red, green, blue) colour in 0..255 a class.
+        names: one name a class; the position is the class index stored in label images.
+        palette: one (red, green, blue) colour in 0..255 a class.
 
     Raises:
-      ValueError: if there are not as many colours as names.
+        ValueError: if there are not as many colours as names.
     """
 
     names: tuple[str, ...]
@@ -72,7 +72,7 @@ CATALOG: Mapping[str, DatasetClasses] = MappingProxyType(
         "context_shapes": DatasetClasses(
             names=(
                 "background",
-                "beacon",
+                "sky",
                 "day disc",
                 "night disc",
                 "day square",
@@ -97,7 +97,7 @@ def dataset_classes(name: str) -> DatasetClasses:
     """Returns the classes of the data set called ``name``.
 
     Raises:
-      InputError: if no data set has that name; the message lists those that exist.
+        InputError: if no data set has that name; the message lists those that exist.
     """
     if name not in CATALOG:
         raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(CATALOG)}")

@@ -1,14 +1,14 @@
 """Context shapes: generated images in which the global context decides the labels.
 
-One end of each image holds a beacon that shows a sun or a moon. Discs and squares lie towards the
-other end and look alike in both scenes, but a disc under the sun is a "day disc" and the same disc
-under the moon is a "night disc". No pixel of theirs is nearer than ``CUE_DISTANCE`` columns to a
-pixel of the beacon, so a network whose receptive field reaches less far cannot do better than
-guess the scene, whatever its capacity. Triangles have one class in both scenes and may lie
-anywhere but at the beacon's end.
+A strip at one end of each image shows the sky, by day with a sun or by night with a moon. Discs and
+squares lie towards the other end and look alike in both scenes, but a disc under the sun is a "day
+disc" and the same disc under the moon is a "night disc". No pixel of theirs is nearer than
+``CUE_DISTANCE`` columns to a pixel of the sky, so a network whose receptive field reaches less far
+cannot do better than guess the scene, whatever its capacity. Triangles have one class in both
+scenes and may lie anywhere but in the sky.
 
 The guarantee holds by construction. Everything but the scene is drawn from one random stream, the
-scene from another, and the scene is used for two things only: the picture within the beacon's
+scene from another, and the scene is used for two things only: the picture within the sky's
 fixed outline, and the class indices of discs and squares.
 """
 
@@ -28,11 +28,11 @@ Scene = Literal["day", "night"]
 Kind = Literal["disc", "square", "triangle"]
 
 SCENES: tuple[Scene, ...] = ("day", "night")
-HEIGHT, WIDTH = 96, 192
+HEIGHT, WIDTH = 64, 128
 CUE_ZONE = 24
-"""Width in pixels of the strip at one end that holds the beacon and nothing else."""
-CUE_DISTANCE = 80
-"""Least horizontal distance in pixels between the beacon and any disc or square."""
+"""Greatest width in pixels of the sky, which holds no shapes."""
+CUE_DISTANCE = 48
+"""Least horizontal distance in pixels between the sky and any disc or square."""
 
 SPLIT_SIZES = {"train": 600, "val": 100, "test": 200}
 """Number of images a split; a split's position here is the seed of its images."""
@@ -68,23 +68,23 @@ class ContextShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 def generate(
     seed: int, index: int, scene: Scene | None = None
-) -> tuple[UInt8[np.ndarray, "96 192 3"], UInt8[np.ndarray, "96 192"]]:
+) -> tuple[UInt8[np.ndarray, "64 128 3"], UInt8[np.ndarray, "64 128"]]:
     """Generates one image and its label; equal arguments give equal arrays.
 
     Args:
-      seed: which sequence of images; different seeds have no image in common.
-      index: which image of that sequence.
-      scene: "day" or "night" to force the scene. Nothing changes by it but the picture within the
-        beacon and the class indices of discs and squares. By default the scene is drawn.
+        seed: which sequence of images; different seeds have no image in common.
+        index: which image of that sequence.
+        scene: "day" or "night" to force the scene. Nothing changes by it but the picture within the
+          sky and the class indices of discs and squares. By default the scene is drawn.
 
     Returns:
-      The RGB image, and the class index of each pixel.
+        The RGB image, and the class index of each pixel.
     """
     layout_rng = np.random.default_rng([seed, index, 0])
     scene_rng = np.random.default_rng([seed, index, 1])
     scene = scene or SCENES[scene_rng.integers(2)]
 
-    # The image is composed with the beacon at the left, and mirrored in the end for half of them.
+    # The image is composed with the sky at the left, and mirrored in the end for half of them.
     image = _background(layout_rng)
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
     for shape in _arrange_shapes(layout_rng):
@@ -93,10 +93,9 @@ def generate(
         label[mask] = _CLASS_INDEX[
             "triangle" if shape.kind == "triangle" else f"{scene} {shape.kind}"
         ]
-    beacon = _Beacon.draw(layout_rng)
-    mask = beacon.mask()
-    image[mask] = beacon.surface(scene)[mask]
-    label[mask] = _CLASS_INDEX["beacon"]
+    sky = _Sky.draw(layout_rng)
+    image[:, : sky.width] = sky.picture(scene)
+    label[:, : sky.width] = _CLASS_INDEX["sky"]
 
     image += layout_rng.normal(0, 4, image.shape)
     image = np.clip(image, 0, 255).astype(np.uint8)
@@ -116,7 +115,7 @@ class _Shape:
     angle: float
     colour: Float[np.ndarray, "3"]
 
-    def mask(self) -> Bool[np.ndarray, "96 192"]:
+    def mask(self) -> Bool[np.ndarray, "64 128"]:
         canvas = np.zeros((HEIGHT, WIDTH), np.uint8)
         if self.kind == "disc":
             cv2.circle(canvas, (self.x, self.y), self.radius, 1, thickness=cv2.FILLED)
@@ -127,7 +126,7 @@ class _Shape:
             cv2.fillPoly(canvas, [np.rint(polygon).astype(np.int32)], 1)
         return canvas.astype(bool)
 
-    def surface(self) -> Float[np.ndarray, "96 192 3"]:
+    def surface(self) -> Float[np.ndarray, "64 128 3"]:
         """The shape's colour, a little lighter at its top than at its bottom."""
         shade = 1 + 0.18 * (self.y - np.arange(HEIGHT)) / self.radius
         return np.broadcast_to(shade[:, None, None] * self.colour, (HEIGHT, WIDTH, 3))
@@ -139,19 +138,19 @@ class _Shape:
 
 
 def _arrange_shapes(rng: np.random.Generator) -> list[_Shape]:
-    """Draws 2 to 4 discs and squares at the far end, and 1 to 3 triangles anywhere but the near."""
+    """Draws 2 or 3 discs and squares at the far end, and 1 or 2 triangles anywhere off the sky."""
     kinds: list[Kind] = []
-    for _ in range(rng.integers(2, 5)):
+    for _ in range(rng.integers(2, 4)):
         kinds.append("disc" if rng.integers(2) else "square")
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(1, 3)):
         kinds.append("triangle")
     shapes: list[_Shape] = []
     for kind in kinds:
-        # The beacon's last column is CUE_ZONE - 1.
-        first_column = CUE_ZONE if kind == "triangle" else CUE_ZONE - 1 + CUE_DISTANCE
+        # The sky's last column is CUE_ZONE - 1 at most; triangles keep a gap to it.
+        first_column = CUE_ZONE + 1 if kind == "triangle" else CUE_ZONE - 1 + CUE_DISTANCE
         # A crowded image may have no room left: then it has one shape less.
         for _ in range(30):
-            radius = int(rng.integers(9, 15))
+            radius = int(rng.integers(8, 14))
             shape = _Shape(
                 kind=kind,
                 x=int(rng.integers(first_column + radius, WIDTH - radius)),
@@ -167,59 +166,57 @@ def _arrange_shapes(rng: np.random.Generator) -> list[_Shape]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Beacon:
-    """A round badge that shows the scene; its outline is the same in both."""
+class _Sky:
+    """The strip that shows the scene; its outline and where its sun or moon stands are no cue."""
 
+    width: int
     x: int
     y: int
-    radius: int
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
-        radius = int(rng.integers(9, 12))
-        return cls(
-            x=int(rng.integers(radius, CUE_ZONE - radius)),
-            y=int(rng.integers(radius, HEIGHT - radius)),
-            radius=radius,
-        )
+        width = int(rng.integers(CUE_ZONE - 4, CUE_ZONE + 1))
+        return cls(width=width, x=width // 2, y=int(rng.integers(12, HEIGHT - 12)))
 
-    def mask(self) -> Bool[np.ndarray, "96 192"]:
-        rows, columns = np.ogrid[:HEIGHT, :WIDTH]
-        return (rows - self.y) ** 2 + (columns - self.x) ** 2 <= self.radius**2
-
-    def surface(self, scene: Scene) -> Float[np.ndarray, "96 192 3"]:
-        """The badge on an otherwise black image, drawn large and reduced for smooth edges."""
-        side = 2 * self.radius + 1
-        large = 16 * side
-        badge = _draw_sun(large) if scene == "day" else _draw_moon(large)
-        surface = np.zeros((HEIGHT, WIDTH, 3))
-        top, left = self.y - self.radius, self.x - self.radius
-        surface[top : top + side, left : left + side] = cv2.resize(
-            badge, (side, side), interpolation=cv2.INTER_AREA
-        )
-        return surface
+    def picture(self, scene: Scene) -> Float[np.ndarray, "64 width 3"]:
+        """The sky, drawn large and reduced for smooth edges."""
+        factor = 8
+        height, width, centre = HEIGHT * factor, self.width * factor, (self.x, self.y)
+        if scene == "day":
+            large = _gradient(height, width, (74, 156, 232), (158, 210, 246))
+            _draw_sun(large, factor * np.array(centre), 5 * factor)
+        else:
+            large = _gradient(height, width, (14, 18, 52), (44, 46, 96))
+            _draw_moon(large, factor * np.array(centre), 6 * factor)
+        return cv2.resize(large, (self.width, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def _draw_sun(side: int) -> UInt8[np.ndarray, "side side 3"]:
-    sky, yellow, centre = (92, 178, 240), (255, 214, 64), (side // 2, side // 2)
-    badge = np.full((side, side, 3), sky, np.uint8)
+def _draw_sun(picture: Float[np.ndarray, "h w 3"], centre: np.ndarray, radius: int) -> None:
+    yellow = (255, 214, 64)
     for angle in np.arange(8) * np.pi / 4:
-        tip = np.rint(side * (0.5 + 0.44 * np.array([np.cos(angle), np.sin(angle)])))
-        cv2.line(badge, centre, (int(tip[0]), int(tip[1])), yellow, thickness=side // 14)
-    cv2.circle(badge, centre, int(0.31 * side), sky, thickness=cv2.FILLED)
-    cv2.circle(badge, centre, int(0.24 * side), yellow, thickness=cv2.FILLED)
-    return badge
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        start, end = (np.rint(centre + radius * r * direction).astype(int) for r in (1.35, 1.8))
+        cv2.line(picture, tuple(start.tolist()), tuple(end.tolist()), yellow, radius // 4)
+    cv2.circle(picture, tuple(centre.tolist()), radius, yellow, cv2.FILLED)
 
 
-def _draw_moon(side: int) -> UInt8[np.ndarray, "side side 3"]:
-    sky, pale = (24, 28, 72), (240, 236, 208)
-    badge = np.full((side, side, 3), sky, np.uint8)
-    cv2.circle(badge, (int(0.46 * side), side // 2), int(0.34 * side), pale, cv2.FILLED)
-    cv2.circle(badge, (int(0.62 * side), int(0.42 * side)), int(0.28 * side), sky, cv2.FILLED)
-    return badge
+def _draw_moon(picture: Float[np.ndarray, "h w 3"], centre: np.ndarray, radius: int) -> None:
+    shadow = picture.copy()
+    cv2.circle(picture, tuple(centre.tolist()), radius, (240, 236, 208), cv2.FILLED)
+    bite = np.zeros(picture.shape[:2], np.uint8)
+    offset = np.rint(centre + radius * np.array([0.45, -0.2])).astype(int)
+    cv2.circle(bite, tuple(offset.tolist()), int(0.8 * radius), 1, cv2.FILLED)
+    picture[bite > 0] = shadow[bite > 0]
 
 
-def _background(rng: np.random.Generator) -> Float[np.ndarray, "96 192 3"]:
+def _gradient(
+    height: int, width: int, top: tuple[int, int, int], bottom: tuple[int, int, int]
+) -> Float[np.ndarray, "h w 3"]:
+    rows = np.linspace(np.array(top, float), np.array(bottom, float), height)
+    return np.ascontiguousarray(np.broadcast_to(rows[:, None], (height, width, 3)))
+
+
+def _background(rng: np.random.Generator) -> Float[np.ndarray, "64 128 3"]:
     """A gradient between two muted colours, with soft clouds over it."""
     first, second = (_colour(rng, saturation=(30, 110), value=(45, 120)) for _ in range(2))
     angle = rng.uniform(0, 2 * np.pi)

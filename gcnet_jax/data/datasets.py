@@ -34,17 +34,17 @@ def prepare(
     and moved there at the end, so that an interrupted preparation is never taken for a whole one.
 
     Args:
-      name: the data set, a key of ``BUILDERS``.
-      data_dir: folder for all prepared data sets; a bucket path such as ``gs://...`` works too.
-      source: folder with the original files. Required by data sets that are not generated or
-        downloaded, refused by the others.
+        name: the data set, a key of ``BUILDERS``.
+        data_dir: folder for all prepared data sets; a bucket path such as ``gs://...`` works too.
+        source: folder with the original files. Required by data sets that are not generated or
+          downloaded, refused by the others.
 
     Returns:
-      The folder of this data set.
+        The folder of this data set.
 
     Raises:
-      InputError: if the name is unknown, ``source`` is missing or not wanted, or a file of it is
-        not as expected (see the builder).
+        InputError: if the name is unknown, ``source`` is missing or not wanted, or a file of it is
+          not as expected (see the builder).
     """
     builder = _builder(name, data_dir)
     _check_source(builder, source)
@@ -72,16 +72,16 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
     """Opens one split for random access.
 
     Args:
-      name: the data set, a key of ``BUILDERS``.
-      data_dir: the folder it was prepared in.
-      split: one of its splits, such as ``train``.
+        name: the data set, a key of ``BUILDERS``.
+        data_dir: the folder it was prepared in.
+        split: one of its splits, such as ``train``.
 
     Returns:
-      The still encoded records; ``gcnet_jax.data.decode`` turns one into arrays.
+        The still encoded records; ``gcnet_jax.data.decode`` turns one into arrays.
 
     Raises:
-      InputError: if the name or the split is unknown, or the data set is not prepared (the message
-        gives the command that prepares it), or files of it are missing.
+        InputError: if the name or the split is unknown, or the set is not prepared (the message
+          gives the command that prepares it), or files of it are missing.
     """
     builder = _prepared_builder(name, data_dir)
     if split not in builder.info.splits:
@@ -118,8 +118,8 @@ class Split:
         """Reads one record.
 
         Raises:
-          IndexError: if there is no such record.
-          InputError: if the file it is in has been damaged.
+            IndexError: if there is no such record.
+            InputError: if the file it is in has been damaged.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of a split of {len(self)}")

@@ -31,10 +31,10 @@ class Batch(TypedDict):
     """Images of one size with their labels.
 
     Attributes:
-      image: RGB, 0 in the padding.
-      label: class indices, 255 where ignored and in the padding.
-      size: height and width in pixels of the part of each image that is not padding. It lies at
-        the top left. (0, 0) marks an entry that only fills the batch up.
+        image: RGB, 0 in the padding.
+        label: class indices, 255 where ignored and in the padding.
+        size: height and width in pixels of the part of each image that is not padding. It lies at
+          the top left. (0, 0) marks an entry that only fills the batch up.
     """
 
     image: UInt8[np.ndarray, "b h w 3"]
@@ -55,18 +55,18 @@ def train_iterator(
     Every epoch visits each image once, in an order of its own. A batch may span two epochs.
 
     Args:
-      data_config: what to read and how to transform it, with the keys ``name``, ``data_dir``,
-        ``train_split``, ``base_scale`` (long edge, short edge), ``scale_range``, ``crop_size``
-        (height, width), ``cat_max_ratio``, ``flip_probability``, ``photometric_distortion`` and
-        ``num_workers``. With 0 workers, threads of this process make the batches. Otherwise a
-        script must guard its entry with ``if __name__ == "__main__"``, for workers import it.
-      batch_size: number of images a step, over all processes.
-      seed: determines order and transforms.
-      process_index: which of the processes (hosts) this is.
-      process_count: how many share each step; each gets ``batch_size / process_count`` images.
+        data_config: what to read and how to transform it, with the keys ``name``, ``data_dir``,
+          ``train_split``, ``base_scale`` (long edge, short edge), ``scale_range``, ``crop_size``
+          (height, width), ``cat_max_ratio``, ``flip_probability``, ``photometric_distortion`` and
+          ``num_workers``. With 0 workers, threads of this process make the batches. Otherwise a
+          script must guard its entry with ``if __name__ == "__main__"``, for workers import it.
+        batch_size: number of images a step, over all processes.
+        seed: determines order and transforms.
+        process_index: which of the processes (hosts) this is.
+        process_count: how many share each step; each gets ``batch_size / process_count`` images.
 
     Raises:
-      InputError: if the split cannot be opened, or the batch does not divide by the processes.
+        InputError: if the split cannot be opened, or the batch does not divide by the processes.
     """
     local_batch_size = _local_batch_size(batch_size, process_count)
     config: Any = data_config  # its values have no static types
@@ -91,12 +91,12 @@ class RandomTransform:
     """The training transforms, in mmsegmentation's order, from a record to a sample of a batch.
 
     Attributes:
-      base_scale: (long edge, short edge) in pixels at ratio 1.
-      scale_range: the ratio is drawn from here.
-      crop_size: (height, width) in pixels; what is smaller is padded to it.
-      cat_max_ratio: no class may cover as much of a crop.
-      flip_probability: how often to mirror left and right.
-      photometric_distortion: whether to change colours.
+        base_scale: (long edge, short edge) in pixels at ratio 1.
+        scale_range: the ratio is drawn from here.
+        crop_size: (height, width) in pixels; what is smaller is padded to it.
+        cat_max_ratio: no class may cover as much of a crop.
+        flip_probability: how often to mirror left and right.
+        photometric_distortion: whether to change colours.
     """
 
     base_scale: tuple[int, int]
@@ -208,15 +208,15 @@ def evaluation_batches(
     of them need.
 
     Args:
-      data_config: with the keys ``name`` and ``data_dir``.
-      split: which split to read.
-      batch_size: number of images a step, over all processes.
-      process_index: which of the processes (hosts) this is.
-      process_count: how many share each step.
+        data_config: with the keys ``name`` and ``data_dir``.
+        split: which split to read.
+        batch_size: number of images a step, over all processes.
+        process_index: which of the processes (hosts) this is.
+        process_count: how many share each step.
 
     Raises:
-      InputError: if the split cannot be opened, the batch does not divide by the processes, or a
-        record is corrupt; the first two at once, not with the first batch.
+        InputError: if the split cannot be opened, the batch does not divide by the processes, or a
+          record is corrupt; the first two at once, not with the first batch.
     """
     local_batch_size = _local_batch_size(batch_size, process_count)
     config: Any = data_config  # its values have no static types

@@ -27,10 +27,10 @@ class Record(TypedDict):
     """One stored example, still encoded.
 
     Attributes:
-      image: PNG or JPEG bytes.
-      label: bytes of a single-channel PNG of class indices, 255 where ignored.
-      name: UTF-8 name of the example, unique within its split.
-      size: height and width of both images in pixels.
+        image: PNG or JPEG bytes.
+        label: bytes of a single-channel PNG of class indices, 255 where ignored.
+        name: UTF-8 name of the example, unique within its split.
+        size: height and width of both images in pixels.
     """
 
     image: bytes
@@ -99,7 +99,7 @@ def decode(record: Record) -> Sample:
     """Decodes the image and the label of a record.
 
     Raises:
-      InputError: if either cannot be decoded or their sizes differ; the message names the record.
+        InputError: if either cannot be decoded or their sizes differ; the message names the record.
     """
     name = record["name"].decode()
     image = decode_rgb(record["image"], f"the image of record '{name}'")
@@ -116,11 +116,11 @@ def decode_rgb(encoded: bytes, what: str) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes PNG or JPEG bytes to RGB; grey images become three equal channels.
 
     Args:
-      encoded: the bytes of the file.
-      what: how to call these bytes in an error message.
+        encoded: the bytes of the file.
+        what: how to call these bytes in an error message.
 
     Raises:
-      InputError: if the bytes are no image.
+        InputError: if the bytes are no image.
     """
     return cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR, what), cv2.COLOR_BGR2RGB)
 
@@ -143,10 +143,10 @@ def read_image_file(path: epath.Path) -> tuple[bytes, Image.Image]:
     nothing.
 
     Returns:
-      The bytes of the file, and the decoded image in the file's own mode.
+        The bytes of the file, and the decoded image in the file's own mode.
 
     Raises:
-      InputError: if the file is missing, truncated, or no image; the message names the file.
+        InputError: if the file is missing, truncated, or no image; the message names the file.
     """
     try:
         encoded = path.read_bytes()

@@ -32,12 +32,12 @@ def draw_scale(
     """Draws a bound on the image size: ``base_scale`` times one ratio out of ``scale_range``.
 
     Args:
-      rng: source of randomness.
-      base_scale: (long edge, short edge) in pixels.
-      scale_range: least and greatest ratio.
+        rng: source of randomness.
+        base_scale: (long edge, short edge) in pixels.
+        scale_range: least and greatest ratio.
 
     Returns:
-      (long edge, short edge) in pixels, fractions dropped.
+        (long edge, short edge) in pixels, fractions dropped.
     """
     ratio = rng.uniform(*scale_range)
     return int(base_scale[0] * ratio), int(base_scale[1] * ratio)
@@ -47,11 +47,11 @@ def rescaled_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, i
     """Returns the greatest size of the same aspect that fits a scale, as mmcv's ``rescale_size``.
 
     Args:
-      size: (height, width) of the image.
-      scale: bounds on the long and the short edge, in any order.
+        size: (height, width) of the image.
+        scale: bounds on the long and the short edge, in any order.
 
     Returns:
-      (height, width), rounded half up.
+        (height, width), rounded half up.
     """
     factor = min(max(scale) / max(size), min(scale) / min(size))
     height, width = (int(length * factor + 0.5) for length in size)
@@ -90,10 +90,10 @@ def draw_crop(
     eleventh is taken as it comes.
 
     Args:
-      rng: source of randomness.
-      label: the label to crop, which is at least one pixel large.
-      crop_size: (height, width) of the box.
-      cat_max_ratio: bound on the share of the largest class; 1 accepts any box.
+        rng: source of randomness.
+        label: the label to crop, which is at least one pixel large.
+        crop_size: (height, width) of the box.
+        cat_max_ratio: bound on the share of the largest class; 1 accepts any box.
     """
     box = _draw_box(rng, label.shape, crop_size)
     if cat_max_ratio < 1:
@@ -160,11 +160,11 @@ class PhotometricDistortion:
     """Changes to an image's colours, each ``None`` where it is not made.
 
     Attributes:
-      brightness: added to every channel, in grey levels.
-      contrast: factor on every channel.
-      contrast_first: whether contrast comes before saturation and hue, or after.
-      saturation: factor on the saturation.
-      hue: added to the hue, in OpenCV's units of 2 degrees.
+        brightness: added to every channel, in grey levels.
+        contrast: factor on every channel.
+        contrast_first: whether contrast comes before saturation and hue, or after.
+        saturation: factor on the saturation.
+        hue: added to the hue, in OpenCV's units of 2 degrees.
     """
 
     brightness: float | None = None

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationMetrics:
-    """Metrics of a set, all between 0 and 1; a class that never occurs is NaN and left out of means.
+    """Metrics of a set, from 0 to 1; a class that never occurs is NaN and left out of means.
 
     Attributes:
         accuracy: share of all labelled pixels that are right (aAcc).

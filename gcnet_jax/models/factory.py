@@ -19,7 +19,9 @@ from gcnet_jax.nn import GlobalContext
 _NAME = re.compile(r"(?P<head>gcnet|fcn)_r(?P<depth>\d+)(?P<variant>v1[bcd])?-d(?P<stride>\d+)")
 
 
-def create_model(name: str, *, num_classes: int, seed: int = 0, dtype: str = "float32") -> Segmentor:
+def create_model(
+    name: str, *, num_classes: int, seed: int = 0, dtype: str = "float32"
+) -> Segmentor:
     """A segmentor by the name of its architecture, with fresh weights.
 
     Args:

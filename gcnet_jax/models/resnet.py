@@ -212,9 +212,7 @@ class Shortcut(nnx.Module):
         if self.pool > 1:
             window = (self.pool, self.pool)
             border = tuple((0, -size % self.pool) for size in x.shape[1:3])
-            x = nnx.avg_pool(
-                x, window, strides=window, padding=border, count_include_pad=False
-            )
+            x = nnx.avg_pool(x, window, strides=window, padding=border, count_include_pad=False)
         return self.project(x)
 
 

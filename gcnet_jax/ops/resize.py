@@ -44,10 +44,7 @@ def _scale_and_offset(n_in: int, n_out: int, align_corners: bool) -> tuple[float
     """Output position = scale * input position + offset, both measured from the outer edge."""
     if not align_corners:
         return n_out / n_in, 0.0
-    if n_in == 1 or n_out == 1:
-        # One sample on either side: every output reads input pixel 0, whose centre is at 0.5. A
-        # scale this large maps all output positions within rounding of that centre.
-        scale = 1e6
-    else:
-        scale = (n_out - 1) / (n_in - 1)
+    # With one sample on either side every output reads input pixel 0, whose centre is at 0.5: a
+    # scale this large maps all output positions to within rounding of that centre.
+    scale = 1e6 if n_in == 1 or n_out == 1 else (n_out - 1) / (n_in - 1)
     return scale, 0.5 - 0.5 * scale

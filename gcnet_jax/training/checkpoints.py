@@ -124,8 +124,8 @@ class Checkpoints:
             return restored
         if steps:
             raise InputError(
-                f"none of the checkpoints in {self._workdir / _FOLDER} can be read; they are now in "
-                f"{self._workdir / _DAMAGED}. Start again in another workdir, or mend them"
+                f"none of the checkpoints in {self._workdir / _FOLDER} can be read; they are now "
+                f"in {self._workdir / _DAMAGED}. Start again in another workdir, or mend them"
             )
         return None
 

@@ -103,7 +103,7 @@ def _check_finite(step: int, values: Mapping[str, Any]) -> None:
     bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(values[name])]
     if bad:
         raise InputError(
-            f"training diverged: the {bad[0].replace('_', ' ')} of step {step} is {values[bad[0]]}. "
+            f"training diverged: {bad[0].replace('_', ' ')} is {values[bad[0]]} at step {step}. "
             "The last checkpoint is from before that step; lower the learning rate or look at the "
             "data, then run the same command to go on from it"
         )

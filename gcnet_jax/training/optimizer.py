@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 
 def learning_rate_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
-    """mmengine's `PolyLR` in closed form; reaches the final rate in the last step.
+    """The closed form of mmengine's `PolyLR`; reaches the final rate in the last step.
 
     Args:
         config: the `optimizer` section.

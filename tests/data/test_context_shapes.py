@@ -15,14 +15,14 @@ any_image = given(seed=st.integers(0, 2**16), index=st.integers(0, 2**16))
 
 @any_image
 @settings(max_examples=60, deadline=None)
-def test_the_scene_changes_only_the_beacon_picture_and_the_labels_of_discs_and_squares(seed, index):
+def test_the_scene_changes_only_the_sky_picture_and_the_labels_of_discs_and_squares(seed, index):
     day_image, day_label = generate(seed, index, "day")
     night_image, night_label = generate(seed, index, "night")
 
-    beacon = day_label == CLASS["beacon"]
-    np.testing.assert_array_equal(beacon, night_label == CLASS["beacon"])
-    np.testing.assert_array_equal(day_image[~beacon], night_image[~beacon])
-    assert (day_image[beacon] != night_image[beacon]).any()
+    sky = day_label == CLASS["sky"]
+    np.testing.assert_array_equal(sky, night_label == CLASS["sky"])
+    np.testing.assert_array_equal(day_image[~sky], night_image[~sky])
+    assert (day_image[sky] != night_image[sky]).any()
 
     swapped = day_label.copy()
     for kind in ("disc", "square"):
@@ -34,11 +34,11 @@ def test_the_scene_changes_only_the_beacon_picture_and_the_labels_of_discs_and_s
 
 @any_image
 @settings(max_examples=100, deadline=None)
-def test_discs_and_squares_are_out_of_reach_of_the_beacon(seed, index):
+def test_discs_and_squares_are_out_of_reach_of_the_sky(seed, index):
     _, label = generate(seed, index)
-    beacon_columns = np.flatnonzero((label == CLASS["beacon"]).any(axis=0))
+    sky_columns = np.flatnonzero((label == CLASS["sky"]).any(axis=0))
     shape_columns = np.flatnonzero(np.isin(label, CONTEXT_CLASSES).any(axis=0))
-    distances = np.abs(beacon_columns[:, None] - shape_columns)
+    distances = np.abs(sky_columns[:, None] - shape_columns)
     assert distances.min() >= CUE_DISTANCE
 
 
@@ -46,7 +46,7 @@ def test_discs_and_squares_are_out_of_reach_of_the_beacon(seed, index):
 @settings(max_examples=30, deadline=None)
 def test_without_a_given_scene_the_image_is_one_of_the_two_scenes(seed, index):
     image, label = generate(seed, index)
-    assert image.shape == (HEIGHT, WIDTH, 3) == (96, 192, 3)
+    assert image.shape == (HEIGHT, WIDTH, 3) == (64, 128, 3)
     assert label.shape == (HEIGHT, WIDTH)
     assert image.dtype == label.dtype == np.uint8
     assert label.max() < len(NAMES)
@@ -58,7 +58,7 @@ def test_without_a_given_scene_the_image_is_one_of_the_two_scenes(seed, index):
 
 def test_scenes_and_sides_are_balanced_and_every_class_is_common():
     labels = np.stack([generate(0, index)[1] for index in range(200)])
-    at_left = (labels[:, :, : WIDTH // 2] == CLASS["beacon"]).any(axis=(1, 2))
+    at_left = (labels[:, :, : WIDTH // 2] == CLASS["sky"]).any(axis=(1, 2))
     by_day = np.isin(labels, [CLASS["day disc"], CLASS["day square"]]).any(axis=(1, 2))
     # Four standard deviations of 200 fair coins are 28; the draws are fixed anyway.
     assert abs(at_left.sum() - 100) < 28
@@ -74,7 +74,7 @@ def test_splits_have_no_image_in_common():
 
 
 @pytest.mark.parametrize("scene", ["day", "night"])
-def test_shapes_do_not_touch_each_other_or_the_beacon(scene):
+def test_shapes_do_not_touch_each_other_or_the_sky(scene):
     for index in range(40):
         _, label = generate(1, index, scene)
         for neighbour, here in (
