@@ -4,7 +4,10 @@ A run's file starts from `default_config()` and sets what is its own. The result
 a misspelt key fails where it is written, in the file or on the command line.
 """
 
+import importlib.util
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -76,6 +79,43 @@ def default_config() -> ConfigDict:
     config.evaluation.split = "val"
     config.evaluation.batch_size = 8  # over all devices
     return config.lock()
+
+
+def load_config(file: str | Path, *arguments: str) -> ConfigDict:
+    """Runs the `get_config` of a config's file and checks the keys of the result.
+
+    Args:
+        file: path of the config's file. What it imports from a package `configs` is looked up
+            beside the nearest folder of that name above it.
+        *arguments: what `get_config` takes, if anything.
+
+    Raises:
+        InputError: there is no such file, it has no `get_config`, or a key is misspelt.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"there is no config file {path}")
+    make_common_configs_importable(path)
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(*arguments)
+    except (AttributeError, KeyError) as error:  # a key that does not exist in a locked config
+        raise InputError(f"{path}: {error.args[0]}") from error
+    check_keys(config)
+    return config
+
+
+def make_common_configs_importable(file: Path) -> None:
+    """Lets a file below a folder `configs` import `configs.common`, whatever the current folder."""
+    for folder in file.resolve().parents:
+        if folder.name == "configs":
+            if str(folder.parent) not in sys.path:
+                sys.path.insert(0, str(folder.parent))
+            return
 
 
 def check_keys(config: ConfigDict) -> None:

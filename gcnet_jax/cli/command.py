@@ -9,7 +9,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from gcnet_jax.config import check_keys
+from gcnet_jax.config import check_keys, make_common_configs_importable
 from gcnet_jax.errors import InputError
 
 
@@ -71,7 +71,7 @@ def _parse(argv: list[str]) -> list[str]:
     if config_file is not None:
         if not config_file.is_file():
             raise InputError(f"--config: there is no file {config_file}")
-        _make_common_configs_importable(config_file)
+        make_common_configs_importable(config_file)
     try:
         return flags.FLAGS(argv)
     except InputError:
@@ -90,14 +90,6 @@ def _config_file(argv: list[str]) -> Path | None:
             value = value or " ".join(argv[position + 1 : position + 2])
             return Path(value.split(":")[0])
     return None
-
-
-def _make_common_configs_importable(config_file: Path) -> None:
-    """Lets a file below a folder `configs` import `configs.common`, wherever the command starts."""
-    for folder in config_file.resolve().parents:
-        if folder.name == "configs":
-            sys.path.insert(0, str(folder.parent))
-            return
 
 
 def _enable_compilation_cache() -> None:

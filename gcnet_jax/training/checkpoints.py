@@ -7,6 +7,8 @@ the background under another name and renames it when it is whole.
 """
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -43,12 +45,13 @@ class Checkpoints:
         self._workdir = epath.Path(workdir)
         self._metadata = metadata
         options = ocp.CheckpointManagerOptions(
+            best_fn=_score,  # Orbax writes metrics down only if this is given too
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(n=keep_newest),
                     policies.BestN(
                         n=1,
-                        get_metric_fn=lambda metrics: metrics[_BEST],
+                        get_metric_fn=_score,
                         keep_checkpoints_without_metrics=False,
                     ),
                 ]
@@ -87,7 +90,7 @@ class Checkpoints:
                 data=grain_checkpoint.CheckpointSave(iterator),
                 metadata=ocp.args.JsonSave(self._metadata),
             ),
-            metrics=metrics,
+            metrics=metrics or {},
         )
 
     def restore_newest(self, state: TrainState, iterator: Any) -> TrainState | None:
@@ -218,9 +221,14 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
     for step in steps:
         path = root / str(step) / "metrics" / "metrics"
         if path.exists():
-            evaluated[step] = json.loads(path.read_text())[_BEST]
+            evaluated[step] = _score(json.loads(path.read_text()))
     best = max(evaluated, key=lambda step: (evaluated[step], step)) if evaluated else steps[-1]
     return root / str(best)
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    """What makes one checkpoint better than another; the worst if it was not evaluated."""
+    return metrics.get(_BEST, -math.inf)
 
 
 def _model_part(state: TrainState) -> PyTree:

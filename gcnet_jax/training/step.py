@@ -128,7 +128,7 @@ def create_train_step(
             optimizer=optimizer_state,
             seed=state.seed,
         )
-        return new_state, {**metrics, "gradient_norm": optax.global_norm(grads)}
+        return new_state, {**metrics, "gradient_norm": optax.tree.norm(grads)}
 
     return jax.jit(
         step,

@@ -12,12 +12,6 @@ from gcnet_jax.data import prepare
 CamvidTree = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with reference outputs and real data that lies beside the checkout."""
-    return Path(__file__).parents[2].parent / "shared"
-
-
 def write_camvid(
     folder: Path,
     sizes: dict[str, list[tuple[int, int]]] | None = None,

@@ -1,0 +1,141 @@
+"""Shows in a few minutes what a global context block does.
+
+    python scripts/quickstart.py
+
+Prepares the data set context_shapes, trains a small network with the block and the same network
+without it, evaluates both on images neither has seen, and prints their mIoU side by side. The
+output folder receives `results.json`, a page of pictures `page.png`, and the runs themselves.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+from ml_collections import ConfigDict
+
+from gcnet_jax.cli import command
+from gcnet_jax.cli.inference import TrainedModel, load_trained_model
+from gcnet_jax.cli.quickstart_page import Example, Run, draw_page
+from gcnet_jax.cli.train import train_from_config
+from gcnet_jax.config import load_config
+from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
+from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.models import merge
+from gcnet_jax.ops import normalize_images
+from gcnet_jax.parallel import create_mesh
+from gcnet_jax.training import read_rows
+
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "quickstart", "folder for data, runs and results")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "how often to train each network, from seeds 0, 1, ...")
+_STEPS = flags.DEFINE_integer("steps", None, "training steps (default: the configs')")
+
+_CONFIGS = Path(__file__).parents[2] / "configs" / "context_shapes"
+_NETWORKS = {"gcnet": "with the block", "fcn": "without it"}
+_TEST_SPLIT = "test"
+_PICTURES = 6
+
+
+def main() -> None:
+    """Entry point of `scripts/quickstart.py`."""
+    command.run(_quickstart, __name__)
+
+
+def _quickstart(arguments: list[str]) -> None:
+    command.refuse(arguments)
+    start = time.monotonic()
+    output_dir = Path(_OUTPUT_DIR.value)
+    data_dir = output_dir / "data"
+    prepare("context_shapes", data_dir)
+
+    runs = []
+    for seed in range(_SEEDS.value):
+        for network, description in _NETWORKS.items():
+            print(f"\n{network}: the network {description}, seed {seed}", flush=True)
+            config = _config(network, seed, data_dir)
+            workdir = output_dir / "runs" / f"{network}_seed{seed}"
+            train_from_config(config, workdir)
+            runs.append(Run(network, seed, _test(config, workdir), read_rows(workdir)))
+
+    _print_results(runs)
+    results = {
+        "split": _TEST_SPLIT,
+        "mIoU": [{"network": r.network, "seed": r.seed, "mIoU": r.miou} for r in runs],
+        "seconds": time.monotonic() - start,
+    }
+    (output_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    page = output_dir / "page.png"
+    classes = dataset_classes("context_shapes")
+    draw_page(page, _examples(output_dir, data_dir), runs, classes)
+    print(f"{time.monotonic() - start:.0f} s; pictures are in {page}")
+
+
+def _config(network: str, seed: int, data_dir: Path) -> ConfigDict:
+    config = load_config(_CONFIGS / f"{network}.py")
+    config.seed = seed
+    config.data.data_dir = str(data_dir)
+    if _STEPS.value is not None:
+        config.training.total_steps = _STEPS.value
+    return config
+
+
+def _trained(config: ConfigDict, workdir: Path) -> TrainedModel:
+    return load_trained_model(config, create_mesh(), workdir=str(workdir), checkpoint=None)
+
+
+def _test(config: ConfigDict, workdir: Path) -> float:
+    """The mIoU on the images held out for testing."""
+    mesh = create_mesh()
+    trained = _trained(config, workdir)
+    evaluate = create_evaluator(trained.graphdef, trained.classes.num_classes, mesh)
+    batches = evaluation_batches(
+        config.data, _TEST_SPLIT, batch_size=config.evaluation.batch_size
+    )
+    return metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
+
+
+def _print_results(runs: list[Run]) -> None:
+    table = rich.table.Table(title=f"mIoU on the {_TEST_SPLIT} split, in percent")
+    table.add_column("seed")
+    for description in _NETWORKS.values():
+        table.add_column(description, justify="right")
+    table.add_column("difference", justify="right")
+    for seed in sorted({run.seed for run in runs}):
+        scores = [100 * run.miou for run in runs if run.seed == seed]
+        table.add_row(str(seed), *(f"{s:.1f}" for s in scores), f"{scores[0] - scores[1]:+.1f}")
+    means = [
+        100 * np.mean([run.miou for run in runs if run.network == network])
+        for network in _NETWORKS
+    ]
+    table.add_section()
+    table.add_row("mean", *(f"{m:.1f}" for m in means), f"{means[0] - means[1]:+.1f}")
+    rich.console.Console().print(table)
+
+
+def _examples(output_dir: Path, data_dir: Path) -> list[Example]:
+    """Some test images with what the networks of seed 0 make of them."""
+    records = open_split("context_shapes", data_dir, _TEST_SPLIT)
+    samples = [decode(records[i]) for i in range(_PICTURES)]
+    images = normalize_images(np.stack([sample["image"] for sample in samples]))
+    predictions, attention = {}, None
+    for network in _NETWORKS:
+        workdir = output_dir / "runs" / f"{network}_seed0"
+        trained = _trained(_config(network, 0, data_dir), workdir)
+        model = merge(trained.graphdef, trained.variables)
+        predictions[network] = np.asarray(jax.numpy.argmax(model(images), -1), np.uint8)
+        if network == "gcnet":
+            attention = np.asarray(model.attention(images), np.float32)
+    assert attention is not None
+    return [
+        Example(
+            sample["image"],
+            sample["label"],
+            {network: predictions[network][i] for network in _NETWORKS},
+            attention[i],
+        )
+        for i, sample in enumerate(samples)
+    ]

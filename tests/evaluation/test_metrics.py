@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from gcnet_jax.evaluation import metrics_from_confusion
+from gcnet_jax.evaluation.evaluator import confusion_matrix
+
+
+def straightforward(labels, predictions, num_classes):
+    """By class: IoU, recall, precision and Dice, from sets of pixels."""
+    kept = labels != 255
+    rows = []
+    for c in range(num_classes):
+        true, said = (labels == c) & kept, (predictions == c) & kept
+        both, either = (true & said).sum(), (true | said).sum()
+        with np.errstate(invalid="ignore"):
+            rows.append(
+                [
+                    both / either,
+                    both / true.sum(),
+                    both / said.sum(),
+                    2 * both / (true.sum() + said.sum()),
+                ]
+            )
+    return np.array(rows).T
+
+
+@pytest.fixture
+def case():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, (4, 31, 17)).astype(np.uint8)
+    predictions = np.where(rng.random(labels.shape) < 0.6, labels, rng.integers(0, 5, labels.shape))
+    labels[rng.random(labels.shape) < 0.1] = 255
+    return labels, predictions.astype(np.int32)
+
+
+def test_metrics_are_those_of_sets_of_pixels(case):
+    labels, predictions = case
+    metrics = metrics_from_confusion(np.asarray(confusion_matrix(labels, predictions, 5)))
+    iou, recall, precision, dice = straightforward(labels, predictions, 5)
+    np.testing.assert_allclose(metrics.iou, iou, atol=1e-12)
+    np.testing.assert_allclose(metrics.recall, recall, atol=1e-12)
+    np.testing.assert_allclose(metrics.precision, precision, atol=1e-12)
+    np.testing.assert_allclose(metrics.dice, dice, atol=1e-12)
+    np.testing.assert_allclose(metrics.f_score, dice, atol=1e-12)
+    kept = labels != 255
+    assert metrics.accuracy == pytest.approx((labels == predictions)[kept].mean(), abs=1e-12)
+    assert metrics.summary()["mIoU"] == pytest.approx(iou.mean(), abs=1e-12)
+
+
+def test_metrics_are_those_of_the_reference(shared):
+    if not (shared / "golden").exists():
+        pytest.skip("reference outputs are not here")
+    import sys
+
+    sys.path.insert(0, str(shared / "golden"))
+    import refweights
+
+    golden = np.load(shared / "golden" / "transforms_metrics.npz")
+    for classes in (19, 150):
+        name = f"metric{classes}"
+        labels = refweights.labels(f"{name}/labels", (4, 61, 47), classes)
+        predictions = refweights.labels(f"{name}/pred", (4, 61, 47), classes, ignore=0)
+        predictions[0] = np.where(labels[0] != 255, labels[0], predictions[0])
+        confusion = np.asarray(confusion_matrix(labels, predictions, classes))
+        summary = metrics_from_confusion(confusion).summary()
+        found = {key.split("|")[1]: golden[key] for key in golden if key.startswith(f"{name}|")}
+        assert found
+        compared = 0
+        for key, value in summary.items():
+            if key in found:
+                # The reference rounds to two decimals of a percentage.
+                assert 100 * value == pytest.approx(float(found[key]), abs=5.1e-3), key
+                compared += 1
+        assert compared >= 3, f"{sorted(found)} has none of {sorted(summary)}"
+
+
+def test_a_class_that_never_occurs_is_left_out_of_the_mean_and_null_in_json():
+    confusion = np.array([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
+    metrics = metrics_from_confusion(confusion)
+    assert np.isnan(metrics.iou[2])
+    assert metrics.summary()["mIoU"] == pytest.approx((8 / 10 + 10 / 12) / 2)
+    plain = metrics.to_plain(["a", "b", "c"])
+    assert plain["classes"]["c"]["IoU"] is None
+    assert "NaN" not in json.dumps(plain)
+
+
+def test_a_set_without_any_label_has_no_metrics_and_does_not_fail():
+    summary = metrics_from_confusion(np.zeros((3, 3), int)).summary()
+    assert all(np.isnan(value) for value in summary.values())
+
+
+def test_labels_outside_the_classes_are_not_counted():
+    labels = np.array([[0, 1, 2, 254, 255]], np.uint8)
+    counts = np.asarray(confusion_matrix(labels, np.zeros((1, 5), np.int32), 2))
+    np.testing.assert_array_equal(counts, [[1, 0], [1, 0]])

@@ -1,0 +1,38 @@
+"""The quickstart's claim: the block is the only way from the sky to the shapes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gcnet_jax.config import load_config
+from gcnet_jax.data import dataset_classes
+from gcnet_jax.data.context_shapes import generate
+from gcnet_jax.models import build_model, functional
+from gcnet_jax.ops import normalize_images
+
+NAMES = dataset_classes("context_shapes").names
+CONTEXT_CLASSES = [i for i, name in enumerate(NAMES) if name.startswith(("day", "night"))]
+
+
+def perturbed_apply(root, network):
+    """The network of the quickstart with no parameter at zero, so that nothing is switched off."""
+    config = load_config(root / "configs" / "context_shapes" / f"{network}.py")
+    apply, variables = functional(build_model(config.model, num_classes=len(NAMES)))
+    rng = np.random.default_rng(0)
+    variables["params"] = jax.tree.map(
+        lambda x: x + 0.1 * jnp.asarray(rng.standard_normal(x.shape), jnp.float32),
+        variables["params"],
+    )
+    return jax.jit(apply), variables
+
+
+@pytest.mark.parametrize(("network", "sees_the_sky"), [("fcn", False), ("gcnet", True)])
+def test_only_with_the_block_do_logits_of_shapes_depend_on_the_sky(root, network, sees_the_sky):
+    apply, variables = perturbed_apply(root, network)
+    for index in range(8):
+        (day, label), (night, _) = (generate(7, index, scene) for scene in ("day", "night"))
+        shapes = np.isin(label, CONTEXT_CLASSES)
+        logits_day = np.asarray(apply(variables, normalize_images(day[None])))[0][shapes]
+        logits_night = np.asarray(apply(variables, normalize_images(night[None])))[0][shapes]
+        assert (logits_day != logits_night).any() == sees_the_sky

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import gcnet_jax
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import build_model, model_config
+
+PUBLISHED = json.loads((Path(__file__).parent / "published_parameter_counts.json").read_text())
+
+
+def narrow(name: str = "gcnet_r18-d8"):
+    config = model_config(name)
+    config.backbone.base_channels = 8
+    config.decode_head.channels = 16
+    config.auxiliary_head.channels = 8
+    return config
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(narrow(), num_classes=5)
+
+
+@pytest.mark.parametrize("run", PUBLISHED)
+def test_every_published_run_has_its_parameter_count(run):
+    name, num_classes = "_".join(run.split("_")[:2]), PUBLISHED[run]["num_classes"]
+    model = nnx.eval_shape(lambda: gcnet_jax.create_model(name, num_classes=num_classes))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    assert parameters == PUBLISHED[run]["parameters"]
+
+
+def test_the_network_without_the_block_differs_by_the_block_alone():
+    def names(name):
+        model = nnx.eval_shape(lambda: gcnet_jax.create_model(name, num_classes=4))
+        params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+        return {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)}
+
+    only_gc = names("gcnet_r18-d16") - names("fcn_r18-d16")
+    assert only_gc
+    assert all("['decode_head']['context']" in name for name in only_gc)
+    assert names("fcn_r18-d16") < names("gcnet_r18-d16")
+
+
+def test_the_functional_form_is_pure_and_equals_the_model(model):
+    images = jnp.asarray(np.random.default_rng(0).standard_normal((2, 33, 40, 3)), jnp.float32)
+    apply, variables = gcnet_jax.functional(model)
+    before = jax.tree.map(np.asarray, variables)
+    logits = jax.jit(apply)(variables, images)
+    model.eval()
+    np.testing.assert_allclose(logits, model(images), rtol=1e-4, atol=1e-6)
+    model.train()
+    jax.tree.map(np.testing.assert_array_equal, variables, before)
+    assert logits.shape == (2, 33, 40, 5)
+
+    grads = jax.grad(lambda v: jnp.sum(apply(v, images) ** 2))(variables)
+    assert jax.tree.structure(grads) == jax.tree.structure(variables)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
+
+
+def test_functional_leaves_the_model_in_its_mode(model):
+    model.train()
+    gcnet_jax.functional(model)
+    assert not model.decode_head.dropout.deterministic
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits():
+    config = narrow()
+    config.dtype = "bfloat16"
+    model = build_model(config, num_classes=5)
+    model.eval()
+    images = jnp.ones((1, 32, 32, 3))
+    assert model.backbone(images)[-1].dtype == jnp.bfloat16
+    assert model(images).dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("float32")}
+
+
+def test_heads_say_their_logits_at_the_resolution_of_their_stages(model):
+    model.eval()
+    logits = model.head_logits(jnp.ones((1, 64, 32, 3)))
+    model.train()
+    assert logits.decode.shape == (1, 8, 4, 5)
+    assert logits.auxiliary is not None
+    assert logits.auxiliary.shape == (1, 8, 4, 5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    def first_kernel(seed):
+        return np.asarray(build_model(narrow(), num_classes=2, seed=seed).backbone.stem[0].conv.kernel)
+
+    np.testing.assert_array_equal(first_kernel(1), first_kernel(1))
+    assert (first_kernel(1) != first_kernel(2)).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gcnet", "does not read as"),
+        ("gcnet_r50", "does not read as"),
+        ("pspnet_r50-d8", "does not read as"),
+        ("gcnet_r51-d8", "depth is 51.*18, 34, 50, 101"),
+        ("gcnet_r50-d4", "output_stride is 4.*8, 16, 32"),
+    ],
+)
+def test_names_that_mean_nothing_are_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        gcnet_jax.create_model(name, num_classes=3)
+
+
+def test_a_head_on_a_stage_that_is_not_built_is_refused():
+    config = narrow()
+    config.backbone.num_stages = 2
+    with pytest.raises(InputError, match="decode_head.stage is 3.*2 stages"):
+        build_model(config, num_classes=3)
+
+
+def test_an_unknown_block_or_dtype_is_refused():
+    config = narrow()
+    config.decode_head.context = "transformer"
+    with pytest.raises(InputError, match="transformer.*global_context"):
+        build_model(config, num_classes=3)
+    config = narrow()
+    config.dtype = "float8"
+    with pytest.raises(InputError, match="float8.*float32.*bfloat16"):
+        build_model(config, num_classes=3)

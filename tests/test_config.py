@@ -1,0 +1,72 @@
+import pytest
+
+from gcnet_jax.config import check_keys, default_config, differences, load_config, to_plain
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import build_model
+
+CONFIGS = sorted(
+    path
+    for path in (__import__("pathlib").Path(__file__).parents[1] / "configs").glob("*/*.py")
+    if path.parent.name != "common"
+)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_has_all_keys_and_describes_a_model(path):
+    from flax import nnx
+
+    config = load_config(path)
+    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
+    assert model.decode_head is not None
+    assert path.read_text().startswith('"""'), "a run's file says what it is and how to start it"
+    assert "scripts/train.py" in path.read_text()
+
+
+def write(tmp_path, body):
+    path = tmp_path / "run.py"
+    path.write_text(
+        "from gcnet_jax.config import default_config\n\n"
+        "def get_config(width=None):\n    config = default_config()\n"
+        f"    {body}\n    return config\n"
+    )
+    return path
+
+
+def test_a_misspelt_key_in_a_file_is_named_with_what_was_meant(tmp_path):
+    path = write(tmp_path, "config.optimizer.learning_rat = 1.0")
+    with pytest.raises(InputError, match=r"run\.py.*learning_rat.*learning_rate"):
+        load_config(path)
+
+
+def test_a_key_that_was_forced_in_or_left_out_is_named(tmp_path):
+    config = default_config()
+    with config.unlocked():
+        config.model.widht = 3
+        del config.data.crop_size
+    with pytest.raises(InputError, match=r"unknown keys: model\.widht"):
+        check_keys(config)
+    with config.unlocked():
+        del config.model.widht
+    with pytest.raises(InputError, match=r"lacks the keys: data\.crop_size"):
+        check_keys(config)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no config file .*nothing\.py"):
+        load_config(tmp_path / "nothing.py")
+
+
+def test_a_config_takes_arguments(tmp_path):
+    path = write(tmp_path, "config.model.backbone.base_channels = int(width)")
+    assert load_config(path, "8").model.backbone.base_channels == 8
+
+
+def test_differences_are_named_by_key_with_both_values():
+    old, new = default_config(), default_config()
+    new.optimizer.momentum = 0.5
+    new.data.crop_size = (1, 2)
+    assert differences(to_plain(old), to_plain(new)) == [
+        "data.crop_size: [512, 1024] -> [1, 2]",
+        "optimizer.momentum: 0.9 -> 0.5",
+    ]
+    assert differences(to_plain(old), to_plain(default_config())) == []

@@ -1,0 +1,172 @@
+import json
+import logging
+import shutil
+
+import grain
+import jax
+import numpy as np
+import pytest
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.training import Checkpoints, find_checkpoint, read_metadata, restore_variables
+
+METADATA = {
+    "config": {"model": {"depth": 18}, "optimizer": {"learning_rate": 0.1}},
+    "classes": {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]]},
+    "versions": {},
+}
+
+
+def numbers():
+    return iter(grain.MapDataset.source(list(range(1000))).to_iter_dataset())
+
+
+def states_equal(a, b):
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.fixture
+def run(tmp_path, make_setup, make_batch):
+    """A workdir with checkpoints of steps 1 to 4, evaluated at 1 and 2, and each step's state."""
+    _, state, step, _ = make_setup()
+    checkpoints = Checkpoints(tmp_path, METADATA, keep_newest=2)
+    iterator, states = numbers(), {}
+    for number, score in ((1, 0.9), (2, 0.3), (3, None), (4, None)):
+        state, _ = step(state, make_batch(number))
+        next(iterator)
+        metrics = {"mIoU": score} if score is not None else None
+        checkpoints.save(state, iterator, step=number, metrics=metrics)
+        states[number] = jax.tree.map(np.array, state)
+    checkpoints.close()
+    return tmp_path, states
+
+
+def restore(workdir, make_setup, metadata=METADATA):
+    _, template, _, _ = make_setup()
+    iterator = numbers()
+    checkpoints = Checkpoints(workdir, metadata)
+    try:
+        return checkpoints.restore_newest(template, iterator), iterator
+    finally:
+        checkpoints.close()
+
+
+def test_the_newest_comes_back_bitwise_with_the_place_in_the_data(run, make_setup):
+    workdir, states = run
+    state, iterator = restore(workdir, make_setup)
+    assert int(state.step) == 4
+    assert states_equal(state, states[4])
+    assert next(iterator) == 4
+
+
+def test_saving_in_the_background_saves_the_state_of_its_step(run, make_setup):
+    """The step after a save overwrites the device buffers that are still being written out."""
+    workdir, states = run
+    shutil.rmtree(workdir / "checkpoints" / "4")
+    state, _ = restore(workdir, make_setup)
+    assert states_equal(state, states[3])
+
+
+def test_the_newest_and_the_best_are_kept(run):
+    workdir, _ = run
+    kept = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    assert kept == [1, 3, 4]
+    assert find_checkpoint(workdir).name == "1"
+
+
+def test_without_an_evaluation_the_newest_counts_as_best(run):
+    workdir, _ = run
+    shutil.rmtree(workdir / "checkpoints" / "1")
+    assert find_checkpoint(workdir).name == "4"
+
+
+def test_inference_reads_parameters_and_statistics_alone(run, make_setup):
+    workdir, states = run
+    _, template, _, _ = make_setup()
+    folder = workdir / "checkpoints" / "3"
+    shutil.rmtree(folder / "training")
+    variables = restore_variables(
+        folder, {"params": template.params, "statistics": template.statistics}
+    )
+    assert states_equal(variables["params"], states[3].params)
+    assert states_equal(variables["statistics"], states[3].statistics)
+    assert read_metadata(folder) == METADATA
+
+
+def test_an_empty_workdir_has_nothing_to_restore(tmp_path, make_setup):
+    state, _ = restore(tmp_path, make_setup)
+    assert state is None
+    with pytest.raises(InputError, match="no checkpoint in"):
+        find_checkpoint(tmp_path)
+
+
+def all_files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+    run, make_setup, caplog, tmp_path_factory
+):
+    """Each file in turn is cut to half: either that does no harm at all, or step 3 is taken."""
+    workdir, states = run
+    taken = {3: [], 4: []}
+    for number, name in enumerate(all_files(workdir / "checkpoints" / "4")):
+        damaged = tmp_path_factory.mktemp("damaged") / str(number)
+        shutil.copytree(workdir, damaged)
+        victim = damaged / "checkpoints" / "4" / name
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            state, iterator = restore(damaged, make_setup)
+        step = int(state.step)
+        taken[step].append(name)
+        assert states_equal(state, states[step]), name
+        assert next(iterator) == step
+        assert ("checkpoints/4 cannot be read" in caplog.text) == (step == 3)
+        assert (damaged / "checkpoints_damaged" / "4").exists() == (step == 3)
+
+    sizes = {n: (workdir / "checkpoints" / "4" / n).stat().st_size for n in taken[3] + taken[4]}
+    assert {"metadata/metadata", "data/process_0-of-1.json"} <= set(taken[3])
+    assert max(sizes, key=lambda name: sizes[name]) in taken[3]
+    assert len(taken[3]) > 8
+
+
+def test_when_no_checkpoint_can_be_read_it_is_an_error_and_nothing_is_deleted(run, make_setup):
+    workdir, _ = run
+    for step in (1, 3, 4):
+        (workdir / "checkpoints" / str(step) / "metadata" / "metadata").write_text("{")
+    with pytest.raises(InputError, match="none of the checkpoints"):
+        restore(workdir, make_setup)
+    assert sorted(p.name for p in (workdir / "checkpoints_damaged").iterdir()) == ["1", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": {**METADATA["config"], "model": {"depth": 50}}}, "depth: 18 -> 50"),
+        ({"classes": {"names": ["a", "c"], "palette": []}}, "another classes"),
+    ],
+)
+def test_another_models_checkpoints_are_refused_and_left_alone(run, make_setup, change, message):
+    workdir, _ = run
+    before = all_files(workdir)
+    with pytest.raises(InputError, match=message):
+        restore(workdir, make_setup, metadata=METADATA | change)
+    assert all_files(workdir) == before
+
+
+def test_a_changed_learning_rate_is_allowed_and_said(run, make_setup, caplog):
+    workdir, _ = run
+    changed = json.loads(json.dumps(METADATA))
+    changed["config"]["optimizer"]["learning_rate"] = 0.2
+    with caplog.at_level(logging.WARNING):
+        state, _ = restore(workdir, make_setup, metadata=changed)
+    assert int(state.step) == 4
+    assert "optimizer.learning_rate: 0.1 -> 0.2" in caplog.text
+
+
+def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        restore_variables(tmp_path, {})

@@ -1,0 +1,189 @@
+"""The loop drives anything that has a state, a step and batches; here a line through points."""
+
+import json
+import logging
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import create_mesh
+from gcnet_jax.training import Checkpoints, RunLog, create_state, create_train_step, train
+from gcnet_jax.training import loop as loop_module
+
+METADATA: dict[str, Any] = {"config": {"model": {}}, "classes": {}, "versions": {}}
+
+
+class Line(nnx.Module):
+    def __init__(self):
+        self.slope = nnx.Param(jnp.zeros(()))
+
+
+def squared_error(model, batch, rngs):
+    error = model.slope[...] * batch["x"] - batch["y"]
+    return jnp.mean(error**2), {}
+
+
+def points(poisoned_step=None, batch_size=8):
+    """Points on a line of slope 3; those of one step may be NaN."""
+
+    def point(index):
+        x = np.float32(1 + index % 5)
+        poison = poisoned_step is not None and index // batch_size == poisoned_step - 1
+        return {"x": x, "y": np.float32(np.nan) if poison else 3 * x}
+
+    source = grain.MapDataset.range(10_000).map(point).batch(batch_size)
+    return iter(source.to_iter_dataset())
+
+
+def run(workdir, batches, *, total_steps=40, evaluate=None, checkpoint_every=10):
+    mesh = create_mesh(jax.devices()[:2])
+    optimizer = optax.sgd(0.01)
+    graphdef, state = create_state(Line(), optimizer, mesh, seed=0)
+    checkpoints = Checkpoints(workdir, METADATA)
+    try:
+        state = checkpoints.restore_newest(state, batches) or state
+        with RunLog(
+            workdir,
+            first_step=int(state.step),
+            total_steps=total_steps,
+            log_every=5,
+            batch_size=8,
+        ) as log:
+            return train(
+                state,
+                create_train_step(graphdef, squared_error, optimizer, mesh),
+                batches,
+                mesh=mesh,
+                schedule=lambda step: 0.01,
+                total_steps=total_steps,
+                evaluate=evaluate or (lambda state: {"mIoU": float(state.params["slope"])}),
+                evaluate_every=20,
+                evaluation_split="val",
+                checkpoints=checkpoints,
+                checkpoint_every=checkpoint_every,
+                log=log,
+            )
+    finally:
+        checkpoints.close()
+
+
+def rows(workdir, split):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["split"] == split]
+
+
+def test_it_learns_logs_evaluates_and_saves(tmp_path, capsys):
+    state = run(tmp_path, points())
+    assert float(state.params["slope"]) == pytest.approx(3, abs=0.01)
+    assert int(state.step) == 40
+    training = rows(tmp_path, "train")
+    assert [row["step"] for row in training] == list(range(5, 41, 5))
+    assert training[-1]["loss"] < training[0]["loss"]
+    assert {"loss", "gradient_norm", "learning_rate", "images_per_second"} < set(training[0])
+    assert [row["step"] for row in rows(tmp_path, "val")] == [20, 40]
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"30", "40"}
+    assert list((tmp_path / "tensorboard").iterdir())
+    printed = capsys.readouterr().out
+    assert "step 5/40  loss" in printed
+    assert "images/s" in printed
+    assert "left" in printed
+
+
+def test_a_row_is_the_mean_over_its_steps(tmp_path):
+    run(tmp_path, points(), total_steps=5)
+    slope, losses = 0.0, []
+    for step in range(5):
+        x = 1 + np.arange(8 * step, 8 * step + 8) % 5
+        losses.append(np.mean((slope * x - 3 * x) ** 2))
+        slope -= 0.01 * np.mean(2 * (slope * x - 3 * x) * x)
+    assert rows(tmp_path, "train")[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_a_finished_run_started_again_does_nothing(tmp_path):
+    first = run(tmp_path, points())
+    before = (tmp_path / "metrics.jsonl").read_text()
+    again = run(tmp_path, points())
+    assert float(again.params["slope"]) == float(first.params["slope"])
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_a_run_in_two_parts_ends_bitwise_like_one(tmp_path):
+    whole = run(tmp_path / "whole", points())
+    run(tmp_path / "parts", points(), total_steps=17, checkpoint_every=7)
+    parts = run(tmp_path / "parts", points())
+    assert float(parts.params["slope"]) == float(whole.params["slope"])
+    steps = [row["step"] for row in rows(tmp_path / "parts", "train")]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("poisoned_step", [1, 13, 20, 40])
+def test_a_loss_that_is_not_finite_stops_the_run_names_its_step_and_is_never_saved(
+    tmp_path, poisoned_step
+):
+    with pytest.raises(InputError, match=f"loss is nan at step {poisoned_step}\\b"):
+        run(tmp_path, points(poisoned_step))
+    saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert all(step < poisoned_step for step in saved)
+    last_good = 10 * ((poisoned_step - 1) // 10)
+    assert (max(saved) if saved else 0) == last_good
+    # And with the data mended the same run goes on from there.
+    state = run(tmp_path, points())
+    assert float(state.params["slope"]) == pytest.approx(3, abs=0.01)
+
+
+def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monkeypatch):
+    """With a device that never seems done, the host still runs ahead by the allowed steps."""
+    monkeypatch.setattr(loop_module, "_is_done", lambda metrics: False)
+    behind = []
+
+    class Watched(RunLog):
+        def step(self, step, metrics, learning_rate):
+            behind.append(len(dispatched) - step)
+            super().step(step, metrics, learning_rate)
+
+    dispatched = []
+    mesh = create_mesh(jax.devices()[:1])
+    optimizer = optax.sgd(0.01)
+    graphdef, state = create_state(Line(), optimizer, mesh, seed=0)
+    step_function = create_train_step(graphdef, squared_error, optimizer, mesh)
+
+    def counting_step(state, batch):
+        dispatched.append(None)
+        return step_function(state, batch)
+
+    checkpoints = Checkpoints(tmp_path, METADATA)
+    options = {"first_step": 0, "total_steps": 20, "log_every": 1, "batch_size": 8}
+    with Watched(tmp_path, **options) as log:
+        train(
+            state,
+            counting_step,
+            points(),
+            mesh=mesh,
+            schedule=lambda step: 0.01,
+            total_steps=20,
+            evaluate=lambda state: {"mIoU": 0.0},
+            evaluate_every=100,
+            evaluation_split="val",
+            checkpoints=checkpoints,
+            checkpoint_every=100,
+            log=log,
+        )
+    checkpoints.close()
+    assert set(behind[:15]) == {loop_module._STEPS_IN_FLIGHT}
+
+
+def test_what_a_killed_run_logged_beyond_its_checkpoint_is_dropped(tmp_path, caplog):
+    run(tmp_path, points(), total_steps=10)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 15, "split": "train", "loss": 1.0}\n{"step": 20, "spl')
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, points(), total_steps=20)
+    assert [row["step"] for row in rows(tmp_path, "train")] == [5, 10, 15, 20]
+    assert rows(tmp_path, "train")[2]["loss"] != 1.0
