@@ -42,7 +42,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
-        self._workdir = epath.Path(workdir)
+        self._workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
         self._metadata = metadata
         options = ocp.CheckpointManagerOptions(
             best_fn=_score,  # Orbax writes metrics down only if this is given too
