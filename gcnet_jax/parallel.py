@@ -5,6 +5,7 @@ places the collectives (gradients, batch statistics) when the step is compiled f
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from gcnet_jax.errors import InputError
 DATA_AXIS = "data"
 
 
-def create_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def create_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of all devices (of all hosts), along the one axis that batches are split over."""
     return Mesh(np.asarray(devices if devices is not None else jax.devices()), (DATA_AXIS,))
 

@@ -94,7 +94,7 @@ def _config_file(argv: list[str]) -> Path | None:
 
 def _enable_compilation_cache() -> None:
     """Keeps compiled programs between runs, unless the user has chosen where already."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(root / "gcnet_jax" / "compiled"))
 

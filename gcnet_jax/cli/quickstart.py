@@ -92,9 +92,7 @@ def _test(config: ConfigDict, workdir: Path) -> float:
     mesh = create_mesh()
     trained = _trained(config, workdir)
     evaluate = create_evaluator(trained.graphdef, trained.classes.num_classes, mesh)
-    batches = evaluation_batches(
-        config.data, _TEST_SPLIT, batch_size=config.evaluation.batch_size
-    )
+    batches = evaluation_batches(config.data, _TEST_SPLIT, batch_size=config.evaluation.batch_size)
     return metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
 
 
@@ -108,8 +106,7 @@ def _print_results(runs: list[Run]) -> None:
         scores = [100 * run.miou for run in runs if run.seed == seed]
         table.add_row(str(seed), *(f"{s:.1f}" for s in scores), f"{scores[0] - scores[1]:+.1f}")
     means = [
-        100 * np.mean([run.miou for run in runs if run.network == network])
-        for network in _NETWORKS
+        100 * np.mean([run.miou for run in runs if run.network == network]) for network in _NETWORKS
     ]
     table.add_section()
     table.add_row("mean", *(f"{m:.1f}" for m in means), f"{means[0] - means[1]:+.1f}")
@@ -120,7 +117,7 @@ def _examples(output_dir: Path, data_dir: Path) -> list[Example]:
     """Some test images with what the networks of seed 0 make of them."""
     records = open_split("context_shapes", data_dir, _TEST_SPLIT)
     samples = [decode(records[i]) for i in range(_PICTURES)]
-    images = normalize_images(np.stack([sample["image"] for sample in samples]))
+    images = normalize_images(jax.numpy.stack([sample["image"] for sample in samples]))
     predictions, attention = {}, None
     for network in _NETWORKS:
         workdir = output_dir / "runs" / f"{network}_seed0"

@@ -48,9 +48,9 @@ def draw_page(
 ) -> None:
     """Writes a PNG: one row an example, the colours of the classes, then the training curves."""
     figure = matplotlib.figure.Figure(figsize=(12, 1.35 * len(examples) + 4.2), dpi=100)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.35 * len(examples) + 0.7, 3.5])
-    _draw_examples(upper, examples, classes)
-    _draw_curves(lower, runs)
+    rows = figure.add_gridspec(2, 1, height_ratios=[1.35 * len(examples) + 0.7, 3.5])
+    _draw_examples(figure.add_subfigure(rows[0]), examples, classes)
+    _draw_curves(figure.add_subfigure(rows[1]), runs)
     figure.savefig(path)
 
 
@@ -73,9 +73,9 @@ def _draw_examples(
         axis.set_title(title, fontsize=11)
     handles = [
         matplotlib.patches.Patch(
-            facecolor=tuple(c / 255 for c in color), edgecolor="0.5", label=name
+            facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.5", label=name
         )
-        for name, color in zip(classes.names, classes.palette, strict=True)
+        for name, (red, green, blue) in zip(classes.names, classes.palette, strict=True)
     ]
     figure.legend(handles=handles, ncols=len(handles), loc="lower center", frameon=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.94, bottom=0.07, wspace=0.03, hspace=0.05)

@@ -14,7 +14,7 @@ from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
 
-Batches = Iterable[Mapping[str, np.ndarray]]
+Batches = Iterable[Mapping[str, object]]  # see `gcnet_jax.data.Batch`
 Evaluator = Callable[[PyTree, Batches], Int[np.ndarray, "classes classes"]]
 
 _BATCHES_IN_FLIGHT = 2

@@ -5,7 +5,7 @@ Image Classification" (He et al. 2019) for the stems; mmsegmentation's `ResNet`,
 `ResNetV1d` for strides, dilations and initialisation.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ Variant = Literal["v1b", "v1c", "v1d"]
 # Strides and dilations of the four stages, by output stride.
 _STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
 _DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}
+
+# Flax types the padding of poolings as a string alone, but takes pairs as well.
+_BORDER_OF_ONE: Any = ((1, 1), (1, 1))
 
 
 class ResNet(nnx.Module):
@@ -87,7 +90,7 @@ class ResNet(nnx.Module):
         x = images
         for layer in self.stem:
             x = layer(x)
-        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=_BORDER_OF_ONE)
         outputs = []
         for stage in self.stages:
             for block in stage:
@@ -211,7 +214,7 @@ class Shortcut(nnx.Module):
         """Shrinks and projects `x`; windows over the border average what they have."""
         if self.pool > 1:
             window = (self.pool, self.pool)
-            border = tuple((0, -size % self.pool) for size in x.shape[1:3])
+            border: Any = tuple((0, -size % self.pool) for size in x.shape[1:3])
             x = nnx.avg_pool(x, window, strides=window, padding=border, count_include_pad=False)
         return self.project(x)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
@@ -73,7 +74,7 @@ def train(
             step, metrics = in_flight.popleft()
             values = {name: float(value) for name, value in metrics.items()}
             _check_finite(step, values)
-            log.step(step, values, float(schedule(step - 1)))
+            log.step(step, values, float(np.asarray(schedule(step - 1))))
 
     first_step = int(state.step)
     for step in range(first_step + 1, total_steps + 1):

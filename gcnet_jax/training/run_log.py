@@ -64,7 +64,8 @@ class RunLog:
         self._path = epath.Path(workdir) / "metrics.jsonl"
         _drop_rows_after(self._path, first_step)
         self._events = tensorboardX.SummaryWriter(
-            str(epath.Path(workdir) / "tensorboard"), purge_step=first_step + 1 if first_step else None
+            str(epath.Path(workdir) / "tensorboard"),
+            purge_step=first_step + 1 if first_step else None,
         )
 
     def __enter__(self) -> "RunLog":

@@ -91,7 +91,9 @@ def test_heads_say_their_logits_at_the_resolution_of_their_stages(model):
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     def first_kernel(seed):
-        return np.asarray(build_model(narrow(), num_classes=2, seed=seed).backbone.stem[0].conv.kernel)
+        return np.asarray(
+            build_model(narrow(), num_classes=2, seed=seed).backbone.stem[0].conv.kernel
+        )
 
     np.testing.assert_array_equal(first_kernel(1), first_kernel(1))
     assert (first_kernel(1) != first_kernel(2)).any()
@@ -115,16 +117,16 @@ def test_names_that_mean_nothing_are_refused(name, message):
 def test_a_head_on_a_stage_that_is_not_built_is_refused():
     config = narrow()
     config.backbone.num_stages = 2
-    with pytest.raises(InputError, match="decode_head.stage is 3.*2 stages"):
+    with pytest.raises(InputError, match=r"decode_head\.stage is 3.*2 stages"):
         build_model(config, num_classes=3)
 
 
 def test_an_unknown_block_or_dtype_is_refused():
     config = narrow()
     config.decode_head.context = "transformer"
-    with pytest.raises(InputError, match="transformer.*global_context"):
+    with pytest.raises(InputError, match=r"transformer.*global_context"):
         build_model(config, num_classes=3)
     config = narrow()
     config.dtype = "float8"
-    with pytest.raises(InputError, match="float8.*float32.*bfloat16"):
+    with pytest.raises(InputError, match=r"float8.*float32.*bfloat16"):
         build_model(config, num_classes=3)

@@ -13,7 +13,7 @@ def config():
 
 
 def poly_by_recursion(steps, base=0.01, final=1e-4, power=0.9):
-    """mmengine's PolyLR: each value is made from the one before it."""
+    """The recursion of mmengine's PolyLR: each value is made from the one before it."""
     total, values = steps - 1, [base]
     for step in range(1, total + 1):
         factor = (1 - 1 / (total - step + 1)) ** power

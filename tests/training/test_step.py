@@ -85,7 +85,9 @@ def test_accumulation_averages_the_gradients_of_its_parts(make_setup, batch):
         for key in path:
             actual = actual[key.key]
         np.testing.assert_allclose(actual, leaf, rtol=1e-3, atol=1e-5)
-    for a, b in zip(jax.tree.leaves(new_state.statistics), jax.tree.leaves(statistics), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(new_state.statistics), jax.tree.leaves(statistics), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(metrics["gradient_norm"], optax.tree.norm(mean), rtol=1e-3)
 

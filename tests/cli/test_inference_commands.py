@@ -1,0 +1,172 @@
+"""evaluate.py and predict.py on a trained run, each checked against the other."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from gcnet_jax.data import dataset_classes, decode, open_split
+
+CLASSES = dataset_classes("context_shapes")
+
+
+@pytest.fixture(scope="module")
+def images(shapes_dir, tmp_path_factory):
+    """The test split as PNG files, and its labels by name."""
+    folder = tmp_path_factory.mktemp("images")
+    labels = {}
+    records = open_split("context_shapes", shapes_dir, "test")
+    for i in range(len(records)):
+        sample = decode(records[i])
+        name = records[i]["name"].decode()
+        cv2.imwrite(str(folder / f"{name}.png"), sample["image"][..., ::-1])
+        labels[name] = sample["label"]
+    return folder, labels
+
+
+@pytest.fixture(scope="module")
+def predicted(images, trained, tiny, command, tmp_path_factory):
+    """The folder that predict.py wrote for all test images."""
+    output = tmp_path_factory.mktemp("predicted")
+    process = command(
+        "predict",
+        *tiny,
+        f"--workdir={trained}",
+        f"--output_dir={output}",
+        "--save_logits",
+        images[0],
+    )
+    assert process.returncode == 0, process.stderr
+    assert "200 images segmented" in process.stdout
+    return output
+
+
+def test_evaluation_counts_what_prediction_predicts(images, predicted, trained, tiny, command):
+    process = command("evaluate", *tiny, f"--workdir={trained}", "--split=test")
+    assert process.returncode == 0, process.stderr
+    result = json.loads((trained / "evaluation_test.json").read_text())
+
+    confusion = np.zeros((7, 7), int)
+    for name, label in images[1].items():
+        prediction = cv2.imread(str(predicted / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+        np.add.at(confusion, (label, prediction), 1)
+    counted = np.array(result["confusion"])
+    assert counted.sum() == confusion.sum() == 200 * 64 * 128
+    # A tie between two classes may fall the other way in a batch.
+    assert np.abs(counted - confusion).sum() <= 8
+    iou = np.diag(counted) / (counted.sum(0) + counted.sum(1) - np.diag(counted))
+    for i, name in enumerate(CLASSES.names):
+        assert result["classes"][name]["IoU"] == pytest.approx(iou[i], abs=1e-12)
+        assert f" {name} " in process.stdout
+        assert f"{100 * iou[i]:.2f}" in process.stdout
+    assert result["summary"]["mIoU"] == pytest.approx(iou.mean(), abs=1e-12)
+    assert result["images"] == 200
+
+
+def test_predictions_are_labels_overlays_and_logits_at_the_size_of_the_image(images, predicted):
+    name, _ = next(iter(images[1].items()))
+    logits = np.load(predicted / f"{name}_logits.npy")
+    label = cv2.imread(str(predicted / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+    overlay = cv2.imread(str(predicted / f"{name}_overlay.png"))[..., ::-1].astype(int)
+    image = cv2.imread(str(images[0] / f"{name}.png"))[..., ::-1].astype(int)
+    assert logits.dtype == np.float32
+    assert logits.shape == (64, 128, 7)
+    np.testing.assert_array_equal(label, logits.argmax(-1))
+    assert np.abs(overlay - (image + np.array(CLASSES.palette)[label]) / 2).max() <= 1
+    assert not list(predicted.glob(".*")), "no partial files are left"
+
+
+def test_images_of_any_size_and_mode_are_segmented(trained, tiny, command, tmp_path):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((37, 51), np.uint8))
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.zeros((64, 40, 3), np.uint8))
+    process = command(
+        "predict",
+        *tiny,
+        f"--workdir={trained}",
+        f"--output_dir={tmp_path / 'out'}",
+        f"--images={tmp_path / 'grey.png'}",
+        tmp_path / "photo.jpg",
+    )
+    assert process.returncode == 0, process.stderr
+    for name, shape in (("grey", (37, 51)), ("photo", (64, 40))):
+        label = cv2.imread(str(tmp_path / "out" / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+        assert label.shape == shape
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_one_checkpoint_can_be_named(trained, tiny, command, tmp_path):
+    output = tmp_path / "deep" / "scores.json"
+    process = command(
+        "evaluate",
+        *tiny,
+        f"--checkpoint={trained / 'checkpoints' / '30'}",
+        f"--output={output}",
+    )
+    assert process.returncode == 0, process.stderr
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    last = [row for row in rows if row["split"] == "val"][-1]
+    assert json.loads(output.read_text())["summary"]["mIoU"] == pytest.approx(last["mIoU"])
+
+
+def test_a_damaged_image_is_named_and_leaves_no_result(fails, trained, tiny, tmp_path):
+    image = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))[1]
+    (tmp_path / "cut.jpg").write_bytes(image.tobytes()[: len(image) // 2])
+    fails(
+        "predict",
+        *tiny,
+        f"--workdir={trained}",
+        f"--output_dir={tmp_path / 'out'}",
+        tmp_path / "cut.jpg",
+        says=str(tmp_path / "cut.jpg"),
+    )
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere.png"], "there is no image nowhere.png"),
+        ([], "no images given"),
+    ],
+)
+def test_missing_images_are_named(fails, trained, tiny, tmp_path, arguments, says):
+    fails(
+        "predict", *tiny, f"--workdir={trained}", f"--output_dir={tmp_path}", *arguments, says=says
+    )
+
+
+def test_two_images_of_one_name_are_refused_before_anything_is_written(
+    fails, trained, tiny, tmp_path
+):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "x.png"), np.zeros((8, 8, 3), np.uint8))
+    fails(
+        "predict",
+        *tiny,
+        f"--workdir={trained}",
+        f"--output_dir={tmp_path / 'out'}",
+        tmp_path / "a",
+        tmp_path / "b",
+        says="would have results of the same name",
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(fails, trained, tiny):
+    fails(
+        "evaluate",
+        *tiny,
+        "--config.model.decode_head.channels=16",
+        f"--workdir={trained}",
+        says="decode_head.channels: 8 -> 16",
+    )
+
+
+def test_a_workdir_without_checkpoints_is_named(fails, tiny, tmp_path):
+    fails("evaluate", *tiny, f"--workdir={tmp_path}", says=f"no checkpoint in {tmp_path}")
+
+
+def test_a_split_that_does_not_exist_is_refused_with_those_that_do(fails, trained, tiny):
+    fails("evaluate", *tiny, f"--workdir={trained}", "--split=dev", says="train, val, test")

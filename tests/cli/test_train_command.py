@@ -1,0 +1,207 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from gcnet_jax.training import read_rows
+
+
+def final_arrays(workdir, step=30):
+    """Everything that the last checkpoint holds: parameters, statistics, optimizer, step, seed."""
+    folder = workdir / "checkpoints" / str(step)
+    with ocp.StandardCheckpointer() as checkpointer:
+        parts = {name: checkpointer.restore(folder / name) for name in ("model", "training")}
+    parts["data"] = json.loads((folder / "data" / "process_0-of-1.json").read_text())
+    return {jax.tree_util.keystr(path): x for path, x in jax.tree.leaves_with_path(parts)}
+
+
+def comparable(rows):
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def kill_after(step, delay, root, arguments):
+    """Starts training, and kills it `delay` seconds after it reports `step`; returns its output."""
+    from conftest import environment
+
+    process = subprocess.Popen(
+        [sys.executable, str(root / "scripts" / "train.py"), *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    output = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        output.append(line)
+        if line.startswith(f"step {step}/"):
+            time.sleep(delay)
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    return "".join(output)
+
+
+def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_interrupted(
+    trained, tiny, command, root, tmp_path
+):
+    arguments = [*tiny, f"--workdir={tmp_path}"]
+    moments = random.Random(0)
+    resumed = []
+    for first, last in ((1, 4), (6, 14), (16, 24)):
+        output = kill_after(moments.randint(first, last), moments.random() / 20, root, arguments)
+        resumed.append("resuming after step" in output)
+        assert not (tmp_path / "checkpoints" / "30").exists(), "killed too late to prove anything"
+    assert resumed == [False, True, True]
+    process = command("train", *arguments)
+    assert process.returncode == 0, process.stderr
+    assert "resuming after step" in process.stdout
+
+    expected, actual = final_arrays(trained), final_arrays(tmp_path)
+    assert expected.keys() == actual.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
+    assert comparable(read_rows(tmp_path)) == comparable(read_rows(trained))
+
+
+def test_a_run_says_what_it_does_and_leaves_its_config(trained):
+    saved = json.loads((trained / "config.json").read_text())
+    assert saved["config"]["training"]["total_steps"] == 30
+    assert saved["classes"]["names"][1] == "sky"
+    steps = [row["step"] for row in read_rows(trained) if row["split"] == "train"]
+    assert steps == list(range(1, 31))
+    evaluated = [row for row in read_rows(trained) if row["split"] == "val"]
+    assert [row["step"] for row in evaluated] == [15, 30]
+    assert 0 < evaluated[-1]["mIoU"] < 1
+
+
+def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, tmp_path):
+    process = command(
+        "train", *tiny, "--config.data.num_workers=2", f"--workdir={tmp_path / 'run'}"
+    )
+    assert process.returncode == 0, process.stderr
+    expected, actual = final_arrays(trained), final_arrays(tmp_path / "run")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
+
+
+def test_a_config_of_camvid_trains_from_the_command_line(command, fails, root, tmp_path):
+    """The small CamVid configuration, narrowed, on a generated tree in CamVid's layout."""
+    rng = np.random.default_rng(0)
+    import cv2
+
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        for kind in ("", "annot"):
+            (tmp_path / "camvid" / f"{split}{kind}").mkdir(parents=True)
+        for i in range(count):
+            label = np.repeat(rng.integers(0, 12, (45, 1)), 60, 1).repeat(8, 0).repeat(8, 1)
+            image = rng.integers(0, 256, (360, 480, 3))
+            cv2.imwrite(str(tmp_path / "camvid" / split / f"{i}.png"), image)
+            cv2.imwrite(str(tmp_path / "camvid" / f"{split}annot" / f"{i}.png"), label)
+    arguments = ("camvid", f"--source={tmp_path / 'camvid'}", f"--data_dir={tmp_path / 'data'}")
+    assert command("prepare_dataset", *arguments).returncode == 0
+    process = command(
+        "train",
+        f"--config={root}/configs/camvid/gcnet_r18-d16_1xb8-1600_camvid-240x320.py",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.data_dir={tmp_path / 'data'}",
+        "--config.model.backbone.base_channels=8",
+        "--config.model.decode_head.channels=8",
+        "--config.data.crop_size=(72,96)",
+        "--config.training.total_steps=3",
+        "--config.training.batch_size=4",
+        "--config.training.accumulation_steps=2",
+        "--config.evaluation.batch_size=2",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "step 3  val  aAcc" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("--config.optimizer.learning_rat=0.1", "learning_rat"),
+        ("--config.training.total_steps=many", "many"),
+        ("--confg.seed=1", "confg"),
+    ],
+)
+def test_a_misspelt_key_or_value_is_named(fails, tiny, tmp_path, override, says):
+    fails("train", *tiny, override, f"--workdir={tmp_path}", says=says, code=2)
+
+
+def test_a_missing_config_file_is_named(fails, tmp_path):
+    fails("train", "--config=nowhere.py", f"--workdir={tmp_path}", says="nowhere.py", code=2)
+
+
+def test_without_a_workdir_it_says_what_is_missing(fails, tiny):
+    fails("train", *tiny, says="--workdir is required")
+
+
+def test_data_that_is_not_prepared_is_named_with_the_command_that_prepares_it(
+    fails, tiny, tmp_path
+):
+    fails(
+        "train",
+        *tiny,
+        f"--config.data.data_dir={tmp_path}",
+        f"--workdir={tmp_path / 'run'}",
+        says="scripts/prepare_dataset.py context_shapes",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_does_not_divide_by_the_devices_is_refused(fails, tiny, tmp_path):
+    fails(
+        "train",
+        *tiny,
+        "--config.training.batch_size=6",
+        f"--workdir={tmp_path}",
+        says="training.batch_size is 6, which does not divide evenly over 4 devices",
+        devices=4,
+    )
+
+
+def test_a_workdir_with_another_models_checkpoints_is_refused(fails, tiny, trained):
+    before = sorted(p.name for p in (trained / "checkpoints").iterdir())
+    fails(
+        "train",
+        *tiny,
+        "--config.model.decode_head.channels=16",
+        f"--workdir={trained}",
+        says="decode_head.channels: 8 -> 16",
+    )
+    assert sorted(p.name for p in (trained / "checkpoints").iterdir()) == before
+
+
+def test_a_truncated_newest_checkpoint_is_reported_and_the_run_goes_on(
+    tiny, trained, command, tmp_path
+):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "30"
+    victim = max(newest.rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    victim.write_bytes(victim.read_bytes()[:100])
+    process = command("train", *tiny, f"--workdir={tmp_path / 'run'}")
+    assert process.returncode == 0, process.stderr
+    assert f"{newest} cannot be read" in process.stderr
+    assert "Traceback" not in process.stderr
+    for name, array in final_arrays(trained).items():
+        np.testing.assert_array_equal(final_arrays(tmp_path / "run")[name], array, err_msg=name)
+
+
+def test_a_loss_that_is_not_finite_ends_the_command_with_the_step(fails, tiny, tmp_path):
+    fails(
+        "train",
+        *tiny,
+        "--config.optimizer.learning_rate=1e30",
+        f"--workdir={tmp_path}",
+        says="training diverged",
+    )
