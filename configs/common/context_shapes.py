@@ -30,5 +30,5 @@ def get_config():
     config.training.evaluate_every = 250
     config.training.checkpoint_every = 250
 
-    config.evaluation.batch_size = 20
+    config.evaluation.batch_size = 16
     return config

@@ -101,7 +101,8 @@ def _enable_compilation_cache() -> None:
 
 def _help(module: str) -> str:
     lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
-    for flag in flags.FLAGS.get_flags_for_module(module):
+    shared = flags.FLAGS.get_flags_for_module(__name__)  # --config, of the commands that take it
+    for flag in [*shared, *flags.FLAGS.get_flags_for_module(module)]:
         default = f" (default: {flag.default})" if flag.default is not None else ""
         lines.append(f"  --{flag.name}: {flag.help}{default}")
     return "\n".join(lines)

@@ -3,21 +3,30 @@
     python scripts/evaluate.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
 
 Prints IoU, accuracy, precision, Dice and F-score by class and on average, and writes the same as
-JSON. With --workdir the best checkpoint of the run is taken, with --checkpoint the given one.
+JSON, with a picture of some images, their labels and predictions beside it. With --workdir the best
+checkpoint of the run is taken, with --checkpoint the given one.
 """
 
 import json
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import rich.console
 import rich.progress
 from absl import flags
 from etils import epath
+from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
-from gcnet_jax.cli.inference import load_trained_model
-from gcnet_jax.data import Batch, evaluation_batches, split_size
-from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.cli.figures import Picture, save_examples
+from gcnet_jax.cli.inference import TrainedModel, create_predictor, load_trained_model
+from gcnet_jax.data import Batch, decode, evaluation_batches, open_split, split_size
+from gcnet_jax.evaluation import (
+    colorize,
+    create_evaluator,
+    label_overlay,
+    metrics_from_confusion,
+)
 from gcnet_jax.parallel import check_batch_size, create_mesh
 
 _CONFIG = command.define_config_flag()
@@ -25,8 +34,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run; its best check
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder of one checkpoint, instead")
 _SPLIT = flags.DEFINE_string("split", None, "split to evaluate on (default: the config's)")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "JSON file (default: evaluation_SPLIT.json in the workdir or beside CHECKPOINT)"
+    "output", None, "JSON file (default: evaluation_SPLIT.json in the workdir, or else right here)"
 )
+
+_PICTURES = 5
 
 
 def main() -> None:
@@ -52,7 +63,8 @@ def _evaluate(arguments: list[str]) -> None:
     names = trained.classes.names
     title = f"{config.data.name} {split}, {images} images, whole-image inference"
     rich.console.Console().print(metrics.table(names, title))
-    output = epath.Path(_OUTPUT.value or _default_output(split, trained.checkpoint))
+    default = epath.Path(_WORKDIR.value or ".") / f"evaluation_{split}.json"
+    output = epath.Path(_OUTPUT.value or default)
     result = {
         "dataset": config.data.name,
         "split": split,
@@ -63,12 +75,31 @@ def _evaluate(arguments: list[str]) -> None:
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"checkpoint {trained.checkpoint}\nwritten to {output}")
+    picture = output.with_suffix(".png")
+    save_examples(picture, _examples(config, split, trained), trained.classes)
+    print(f"checkpoint {trained.checkpoint}\nwritten to {output} and {picture}")
 
 
-def _default_output(split: str, checkpoint: epath.Path) -> epath.Path:
-    folder = epath.Path(_WORKDIR.value) if _WORKDIR.value else checkpoint.parent
-    return folder / f"evaluation_{split}.json"
+def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dict[str, Picture]]:
+    """Images spread over the split, as pictures by title; those of the first one's size."""
+    records = open_split(config.data.name, config.data.data_dir, split)
+    count = min(_PICTURES, len(records))
+    samples = [decode(records[i * len(records) // count]) for i in range(count)]
+    samples = [s for s in samples if s["label"].shape == samples[0]["label"].shape]
+    palette = trained.classes.palette
+    logits_of = create_predictor(trained)
+    examples = []
+    for sample in samples:
+        prediction = logits_of(sample["image"]).argmax(-1).astype(np.uint8)
+        examples.append(
+            {
+                "image": sample["image"],
+                "label": colorize(sample["label"], palette),
+                "prediction": colorize(prediction, palette),
+                "prediction over the image": label_overlay(sample["image"], prediction, palette),
+            }
+        )
+    return examples
 
 
 def _with_progress(batches: Iterable[Batch], images: int) -> Iterator[Batch]:

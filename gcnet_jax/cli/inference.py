@@ -1,18 +1,21 @@
 """A trained model from the command line's `--config` with `--workdir` or `--checkpoint`."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
+import numpy as np
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import differences, to_plain
 from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import build_model, split_for_evaluation
+from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import replicated
 from gcnet_jax.training import find_checkpoint, read_metadata, restore_variables
 
@@ -32,6 +35,19 @@ class TrainedModel:
     variables: PyTree
     classes: DatasetClasses
     checkpoint: epath.Path
+
+
+Predictor = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h w classes"]]
+
+
+def create_predictor(trained: TrainedModel) -> Predictor:
+    """A function from an RGB image to logits at its size; compiled once for each size."""
+
+    @jax.jit
+    def logits_of(variables: PyTree, images: Array) -> Array:
+        return merge(trained.graphdef, variables)(normalize_images(images))
+
+    return lambda image: np.asarray(logits_of(trained.variables, image[None])[0], np.float32)
 
 
 def load_trained_model(

@@ -20,12 +20,10 @@ from etils import epath
 from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command
-from gcnet_jax.cli.inference import load_trained_model
+from gcnet_jax.cli.inference import create_predictor, load_trained_model
 from gcnet_jax.data.records import decode_rgb, read_image_file
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import label_overlay
-from gcnet_jax.models import merge
-from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
 
 _CONFIG = command.define_config_flag()
@@ -50,16 +48,13 @@ def _predict(arguments: list[str]) -> None:
     mesh = create_mesh(jax.local_devices()[:1])
     trained = load_trained_model(config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value)
 
-    @jax.jit
-    def logits_of(variables, images):
-        return merge(trained.graphdef, variables)(normalize_images(images))
-
+    logits_of = create_predictor(trained)
     output_dir.mkdir(parents=True, exist_ok=True)
     console = rich.console.Console(stderr=True)
     for path in rich.progress.track(paths, "predicting", console=console):
         encoded, _ = read_image_file(path)
         image = decode_rgb(encoded, str(path))
-        logits = np.asarray(logits_of(trained.variables, image[None])[0], np.float32)
+        logits = logits_of(image)
         label = np.argmax(logits, axis=-1).astype(np.uint8)
         overlay = label_overlay(image, label, trained.classes.palette)
         _write(output_dir / f"{path.stem}_label.png", label)

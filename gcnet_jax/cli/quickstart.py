@@ -7,24 +7,32 @@ without it, evaluates both on images neither has seen, and prints their mIoU sid
 output folder receives `results.json`, a page of pictures `page.png`, and the runs themselves.
 """
 
+import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import rich.console
 import rich.table
 from absl import flags
+from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
-from gcnet_jax.cli.inference import TrainedModel, load_trained_model
-from gcnet_jax.cli.quickstart_page import Example, Run, draw_page
+from gcnet_jax.cli.figures import Curve, Picture, save_page
+from gcnet_jax.cli.inference import TrainedModel, create_predictor, load_trained_model
 from gcnet_jax.cli.train import train_from_config
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
-from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.evaluation import (
+    colorize,
+    create_evaluator,
+    heat_overlay,
+    metrics_from_confusion,
+)
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
@@ -35,9 +43,26 @@ _SEEDS = flags.DEFINE_integer("seeds", 3, "how often to train each network, from
 _STEPS = flags.DEFINE_integer("steps", None, "training steps (default: the configs')")
 
 _CONFIGS = Path(__file__).parents[2] / "configs" / "context_shapes"
-_NETWORKS = {"gcnet": "with the block", "fcn": "without it"}
+_NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
 _TEST_SPLIT = "test"
 _PICTURES = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        network: `gcnet` or `fcn`.
+        seed: of the run.
+        miou: on held-out images, 0 to 1.
+        rows: the rows of its `metrics.jsonl`.
+    """
+
+    network: str
+    seed: int
+    miou: float
+    rows: list[dict[str, Any]]
 
 
 def main() -> None:
@@ -69,8 +94,12 @@ def _quickstart(arguments: list[str]) -> None:
     }
     (output_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     page = output_dir / "page.png"
-    classes = dataset_classes("context_shapes")
-    draw_page(page, _examples(output_dir, data_dir), runs, classes)
+    save_page(
+        page,
+        _examples(output_dir, data_dir),
+        dataset_classes("context_shapes"),
+        [Curve(_NETWORKS[run.network], run.rows) for run in runs],
+    )
     print(f"{time.monotonic() - start:.0f} s; pictures are in {page}")
 
 
@@ -113,26 +142,36 @@ def _print_results(runs: list[Run]) -> None:
     rich.console.Console().print(table)
 
 
-def _examples(output_dir: Path, data_dir: Path) -> list[Example]:
-    """Some test images with what the networks of seed 0 make of them."""
+def _examples(output_dir: Path, data_dir: Path) -> list[dict[str, Picture]]:
+    """Some test images with what the networks of seed 0 make of them, as pictures by title."""
     records = open_split("context_shapes", data_dir, _TEST_SPLIT)
     samples = [decode(records[i]) for i in range(_PICTURES)]
-    images = normalize_images(jax.numpy.stack([sample["image"] for sample in samples]))
-    predictions, attention = {}, None
-    for network in _NETWORKS:
+    palette = dataset_classes("context_shapes").palette
+    examples = [
+        {"image": sample["image"], "label": colorize(sample["label"], palette)}
+        for sample in samples
+    ]
+    images = np.stack([sample["image"] for sample in samples])
+    attention = np.zeros(images.shape[:3], np.float32)
+    for network, description in _NETWORKS.items():
         workdir = output_dir / "runs" / f"{network}_seed0"
         trained = _trained(_config(network, 0, data_dir), workdir)
-        model = merge(trained.graphdef, trained.variables)
-        predictions[network] = np.asarray(jax.numpy.argmax(model(images), -1), np.uint8)
+        logits_of = create_predictor(trained)
+        for example in examples:
+            prediction = logits_of(example["image"]).argmax(-1).astype(np.uint8)
+            example[description] = colorize(prediction, palette)
         if network == "gcnet":
-            attention = np.asarray(model.attention(images), np.float32)
-    assert attention is not None
-    return [
-        Example(
-            sample["image"],
-            sample["label"],
-            {network: predictions[network][i] for network in _NETWORKS},
-            attention[i],
-        )
-        for i, sample in enumerate(samples)
-    ]
+            attention = _attention(trained, images)
+    for example, weights in zip(examples, attention, strict=True):
+        example["attention of the block"] = heat_overlay(example["image"], weights)
+    return examples
+
+
+def _attention(
+    trained: TrainedModel, images: UInt8[np.ndarray, "b h w 3"]
+) -> Float[np.ndarray, "b h w"]:
+    @jax.jit
+    def attention_of(variables: PyTree, images: Array) -> Array:
+        return merge(trained.graphdef, variables).attention(normalize_images(images))
+
+    return np.asarray(attention_of(trained.variables, images), np.float32)

@@ -2,7 +2,8 @@
 
     python scripts/train.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
 
-The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl` and TensorBoard events. The same
+The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl`, TensorBoard events and in the
+end `curves.png`. The same
 command started again resumes from the newest whole checkpoint and ends with the same parameters as
 a run that was never interrupted. Any leaf of the config can be set on the command line:
 
@@ -20,6 +21,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
+from gcnet_jax.cli.figures import Curve, save_curves
 from gcnet_jax.config import check_keys, to_plain
 from gcnet_jax.data import dataset_classes, evaluation_batches, train_iterator
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
@@ -33,6 +35,7 @@ from gcnet_jax.training import (
     create_state,
     create_train_step,
     learning_rate_schedule,
+    read_rows,
     segmentation_loss,
     train,
 )
@@ -121,6 +124,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
                 checkpoint_every=training.checkpoint_every,
                 log=log,
             )
+            save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
             log.message(f"done in {time.monotonic() - start:.0f} s; checkpoints are in {workdir}")
     finally:
         checkpoints.close()

@@ -80,8 +80,6 @@ class Checkpoints:
             step: number of the checkpoint.
             metrics: of an evaluation of just this state, if there was one.
         """
-        if step in self._manager.all_steps():
-            return
         self._manager.save(
             step,
             args=ocp.args.Composite(

@@ -21,9 +21,15 @@ TINY = (
 )
 
 
-def environment(devices: int = 1) -> dict[str, str]:
+def _environment(devices: int = 1) -> dict[str, str]:
     flags = f"--xla_force_host_platform_device_count={devices}"
     return {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment variables of a command on one device."""
+    return _environment()
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +41,7 @@ def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
         return subprocess.run(
             [sys.executable, str(root / "scripts" / f"{script}.py"), *map(str, arguments)],
             cwd=elsewhere,
-            env=environment(devices),
+            env=_environment(devices),
             capture_output=True,
             text=True,
             check=False,
