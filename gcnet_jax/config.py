@@ -14,6 +14,21 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 
+_COUNTS = (
+    "model.backbone.base_channels",
+    "model.decode_head.channels",
+    "model.decode_head.num_convs",
+    "model.auxiliary_head.channels",
+    "training.total_steps",
+    "training.batch_size",
+    "training.accumulation_steps",
+    "training.log_every",
+    "training.evaluate_every",
+    "training.checkpoint_every",
+    "training.keep_newest",
+    "evaluation.batch_size",
+)
+
 
 def default_config() -> ConfigDict:
     """A config with every key set."""
@@ -105,7 +120,7 @@ def load_config(file: str | Path, *arguments: str) -> ConfigDict:
         config = module.get_config(*arguments)
     except (AttributeError, KeyError) as error:  # a key that does not exist in a locked config
         raise InputError(f"{path}: {error.args[0]}") from error
-    check_keys(config)
+    check_config(config)
     return config
 
 
@@ -118,18 +133,33 @@ def make_common_configs_importable(file: Path) -> None:
             return
 
 
-def check_keys(config: ConfigDict) -> None:
-    """Raises InputError unless `config` has exactly the keys that `default_config` has."""
+def check_config(config: ConfigDict) -> None:
+    """Raises InputError unless the keys are those of `default_config`, and the counts positive."""
     expected, given = set(_leaves(default_config())), set(_leaves(config))
     if unknown := sorted(given - expected):
         raise InputError(f"the config has unknown keys: {', '.join(unknown)}")
     if missing := sorted(expected - given):
         raise InputError(f"the config lacks the keys: {', '.join(missing)}")
+    for key in _COUNTS:
+        if _leaf(config, key) < 1:
+            raise InputError(f"{key} is {_leaf(config, key)}; expected 1 or more")
 
 
 def to_plain(config: ConfigDict) -> dict[str, Any]:
     """The config as what JSON can hold: nested dicts, with tuples as lists."""
     return json.loads(config.to_json())
+
+
+def architecture(model: dict[str, Any]) -> dict[str, Any]:
+    """The part of a plain `model` section that the arrays in a checkpoint depend on.
+
+    Precision and dropout can change between runs; parameters fit all the same.
+    """
+    return {
+        key: architecture(value) if isinstance(value, dict) else value
+        for key, value in model.items()
+        if key not in ("dtype", "dropout_rate")
+    }
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -142,6 +172,18 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
         elif a != b:
             found.append(f"{prefix}{key}: {a} -> {b}")
     return found
+
+
+def describe_defaults() -> list[str]:
+    """One line a key, `key = default`, for help texts."""
+    config = default_config()
+    return [f"{key} = {_leaf(config, key)!r}" for key in _leaves(config)]
+
+
+def _leaf(config: ConfigDict, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
 
 
 def _leaves(config: ConfigDict, prefix: str = "") -> list[str]:

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Runs the test suite, from nothing but Python 3.11 or newer and a network. Arguments go to pytest.
+# Runs the test suite, from nothing but Python (3.11 to 3.13) and a network. Arguments go to pytest.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -- "$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)"
 source scripts/environment.sh dev
-python -m pytest "$@"
-[ -d ../shared/golden ] || echo "Left out: comparisons with reference outputs (../shared is not here)."
-echo "Left out: campaigns of many minutes (run them with: scripts/test.sh -m slow)."
+[ -d ../shared/golden ] || echo "Leaving out comparisons with reference outputs: there is no ../shared."
+exec python -m pytest "$@"

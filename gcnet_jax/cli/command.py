@@ -9,7 +9,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from gcnet_jax.config import check_keys, make_common_configs_importable
+from gcnet_jax.config import check_config, describe_defaults, make_common_configs_importable
 from gcnet_jax.errors import InputError
 
 
@@ -23,8 +23,10 @@ def define_config_flag() -> flags.FlagHolder:
 def checked_config(flag: flags.FlagHolder) -> ConfigDict:
     """The config given on the command line, with exactly the keys there are."""
     if flag.value is None:
-        raise InputError("--config=FILE is required, for example --config=configs/camvid/small.py")
-    check_keys(flag.value)
+        raise InputError(
+            "--config=FILE is required, for example --config=configs/context_shapes/gcnet.py"
+        )
+    check_config(flag.value)
     return flag.value
 
 
@@ -105,4 +107,7 @@ def _help(module: str) -> str:
     for flag in [*shared, *flags.FLAGS.get_flags_for_module(module)]:
         default = f" (default: {flag.default})" if flag.default is not None else ""
         lines.append(f"  --{flag.name}: {flag.help}{default}")
+    if shared:
+        lines += ["", "Keys of a config, with their defaults (gcnet_jax/config.py says more):"]
+        lines += [f"  --config.{line}" for line in describe_defaults()]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import differences, to_plain
+from gcnet_jax.config import architecture, differences, to_plain
 from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model, merge, split_for_evaluation
@@ -73,7 +73,9 @@ def load_trained_model(
         saved = read_metadata(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is not a whole checkpoint: {error}") from error
-    if found := differences(saved["config"]["model"], to_plain(config.model)):
+    if found := differences(
+        architecture(saved["config"]["model"]), architecture(to_plain(config.model))
+    ):
         raise InputError(f"{folder} holds another model than the config: {'; '.join(found)}")
 
     classes = dataset_classes(config.data.name)

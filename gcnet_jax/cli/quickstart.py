@@ -39,7 +39,9 @@ from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import read_rows
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "quickstart", "folder for data, runs and results")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "how often to train each network, from seeds 0, 1, ...")
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 3, "how often to train each network, from seeds 0, 1, ...", lower_bound=1
+)
 _STEPS = flags.DEFINE_integer("steps", None, "training steps (default: the configs')")
 
 _CONFIGS = Path(__file__).parents[2] / "configs" / "context_shapes"
@@ -76,6 +78,8 @@ def _quickstart(arguments: list[str]) -> None:
     output_dir = Path(_OUTPUT_DIR.value)
     data_dir = output_dir / "data"
     prepare("context_shapes", data_dir)
+    if (output_dir / "runs").exists():
+        print(f"going on with the runs in {output_dir}; delete that folder to start afresh")
 
     runs = []
     for seed in range(_SEEDS.value):

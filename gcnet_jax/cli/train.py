@@ -2,10 +2,10 @@
 
     python scripts/train.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
 
-The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl`, TensorBoard events and in the
-end `curves.png`. The same
-command started again resumes from the newest whole checkpoint and ends with the same parameters as
-a run that was never interrupted. Any leaf of the config can be set on the command line:
+The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl`, TensorBoard events and, in the
+end, `curves.png`. The same command started again resumes from the newest whole checkpoint and ends
+with the same parameters as a run that was never interrupted. Any leaf of the config can be set on
+the command line:
 
     --config.training.batch_size=16 --config.optimizer.learning_rate=0.02
 """
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Curve, save_curves
-from gcnet_jax.config import check_keys, to_plain
+from gcnet_jax.config import check_config, to_plain
 from gcnet_jax.data import dataset_classes, evaluation_batches, train_iterator
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.models import build_model, split_for_evaluation
@@ -51,7 +51,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
         InputError: the config, the data or the workdir's checkpoints are not usable together, or
             training diverges; see the parts for each case.
     """
-    check_keys(config)
+    check_config(config)
     start = time.monotonic()
     workdir = epath.Path(workdir)
     training, evaluation = config.training, config.evaluation
@@ -72,11 +72,13 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)
     optimizer = create_optimizer(config.optimizer, training.total_steps)
     graphdef, state = create_state(model, optimizer, mesh, seed=config.seed)
+    schedule = learning_rate_schedule(config.optimizer, training.total_steps)
     train_step = create_train_step(
         graphdef,
         segmentation_loss(training.auxiliary_loss_weight),
         optimizer,
         mesh,
+        schedule=schedule,
         accumulation_steps=training.accumulation_steps,
     )
 
@@ -115,7 +117,6 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
                 train_step,
                 batches,
                 mesh=mesh,
-                schedule=learning_rate_schedule(config.optimizer, training.total_steps),
                 total_steps=training.total_steps,
                 evaluate=evaluate,
                 evaluate_every=training.evaluate_every,

@@ -60,7 +60,7 @@ def confusion_matrix(
     labels: Integer[Array, "*shape"], predictions: Integer[Array, "*shape"], num_classes: int
 ) -> Int[Array, "classes classes"]:
     """Pixel counts by (label, prediction); labels outside 0..num_classes-1 are left out."""
-    counted = labels < num_classes
+    counted = (labels >= 0) & (labels < num_classes)
     cell = labels.astype(jnp.int32) * num_classes + predictions.astype(jnp.int32)
     cell = jnp.where(counted, cell, num_classes**2)
     counts = jnp.bincount(cell.ravel(), length=num_classes**2 + 1)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import rich.markup
 import rich.table
 from jaxtyping import Float, Int
 
@@ -32,6 +33,16 @@ class SegmentationMetrics:
         with np.errstate(invalid="ignore"):
             return 2 * self.precision * self.recall / (self.precision + self.recall)
 
+    @property
+    def _columns(self) -> dict[str, Float[np.ndarray, " classes"]]:
+        return {
+            "IoU": self.iou,
+            "Acc": self.recall,
+            "Precision": self.precision,
+            "Dice": self.dice,
+            "Fscore": self.f_score,
+        }
+
     def summary(self) -> dict[str, float]:
         """The means over classes under the reference's names."""
         return {
@@ -44,15 +55,8 @@ class SegmentationMetrics:
 
     def to_plain(self, names: Sequence[str]) -> dict:
         """What goes to JSON: the summary and one entry a class; NaN becomes null."""
-        columns = {
-            "IoU": self.iou,
-            "Acc": self.recall,
-            "Precision": self.precision,
-            "Dice": self.dice,
-            "Fscore": self.f_score,
-        }
         classes = {
-            name: {key: _nullable(values[i]) for key, values in columns.items()}
+            name: {key: _nullable(values[i]) for key, values in self._columns.items()}
             for i, name in enumerate(names)
         }
         summary = {key: _nullable(value) for key, value in self.summary().items()}
@@ -60,21 +64,14 @@ class SegmentationMetrics:
 
     def table(self, names: Sequence[str], title: str) -> rich.table.Table:
         """One row a class and one of means, in percent."""
-        table = rich.table.Table(title=title)
+        table = rich.table.Table(title=rich.markup.escape(title))
         table.add_column("class")
-        columns = {
-            "IoU": self.iou,
-            "Acc": self.recall,
-            "Precision": self.precision,
-            "Dice": self.dice,
-            "Fscore": self.f_score,
-        }
-        for key in columns:
+        for key in self._columns:
             table.add_column(key, justify="right")
         for i, name in enumerate(names):
-            table.add_row(name, *(f"{100 * values[i]:.2f}" for values in columns.values()))
+            table.add_row(name, *(f"{100 * values[i]:.2f}" for values in self._columns.values()))
         table.add_section()
-        table.add_row("mean", *(f"{100 * _mean(values):.2f}" for values in columns.values()))
+        table.add_row("mean", *(f"{100 * _mean(values):.2f}" for values in self._columns.values()))
         table.caption = f"aAcc {100 * self.accuracy:.2f} (all labelled pixels together)"
         return table
 

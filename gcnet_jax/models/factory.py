@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
@@ -74,6 +75,8 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
         InputError: a value is not among those allowed, or a head reads a stage that is not built.
     """
     rngs = nnx.Rngs(seed)
+    # A stream of its own, so that with and without the block all other weights start the same.
+    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
     dtype = _dtype(config.dtype)
     backbone = ResNet(**config.backbone, dtype=dtype, rngs=rngs)
     decode = config.decode_head
@@ -84,7 +87,7 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
         num_convs=decode.num_convs,
         concat_input=decode.concat_input,
         dropout_rate=decode.dropout_rate,
-        context=_context_block(config, decode.channels, dtype, rngs),
+        context=_context_block(config, decode.channels, dtype, context_rngs),
         dtype=dtype,
         rngs=rngs,
     )

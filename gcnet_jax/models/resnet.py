@@ -5,6 +5,7 @@ Image Classification" (He et al. 2019) for the stems; mmsegmentation's `ResNet`,
 `ResNetV1d` for strides, dilations and initialisation.
 """
 
+from collections.abc import Collection
 from typing import Any, Literal, get_args
 
 import jax
@@ -242,6 +243,6 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 }
 
 
-def _check(name: str, value: object, allowed) -> None:
+def _check(name: str, value: object, allowed: Collection[object]) -> None:
     if value not in allowed:
         raise InputError(f"{name} is {value!r}; expected one of {tuple(allowed)}")

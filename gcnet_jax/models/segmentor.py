@@ -87,4 +87,4 @@ class Segmentor(nnx.Module):
         features = self.backbone(images)
         attention = self.decode_head.attention(features[self.decode_stage])
         size = (images.shape[1], images.shape[2])
-        return jnp.squeeze(resize_bilinear(attention[..., None], size), -1)
+        return jnp.squeeze(self.resize(attention[..., None], size), -1)

@@ -4,6 +4,7 @@ Source: Cao et al., "GCNet: Non-local Networks Meet Squeeze-Excitation Networks 
 section 3.3; mmcv's `ContextBlock`. The three steps are the three parts of this file.
 """
 
+import math
 from typing import Literal, get_args
 
 import jax
@@ -134,8 +135,7 @@ class GlobalContext(nnx.Module):
         """The block's attention map over the positions of each image; sums to one."""
         if isinstance(self.pool, AttentionPooling):
             return self.pool.weights(x)
-        spatial = x.shape[1:-1]
-        return jnp.full(x.shape[:-1], 1.0 / max(int(jnp.prod(jnp.asarray(spatial))), 1))
+        return jnp.full(x.shape[:-1], 1.0 / math.prod(x.shape[1:-1]))
 
 
 def _uniform_bias(fan_in: int) -> nnx.Initializer:

@@ -17,7 +17,8 @@ def conv_general_dilated(
 ) -> Float[Array, "b *out_spatial c_out"]:
     """Channels-last convolution, with 1x1 kernels lowered to a matrix product.
 
-    Takes what `jax.lax.conv_general_dilated` takes and returns the same values up to rounding. On
+    Takes what Flax's channels-last convolutions hand to `jax.lax.conv_general_dilated`, and returns
+    the same values up to rounding; `dimension_numbers`, if given, must be channels-last too. On
     CPU the gradient of a 1x1 convolution written as a matrix product runs more than twice as fast
     as XLA's convolution; on accelerators both end in the same kind of kernel.
     """

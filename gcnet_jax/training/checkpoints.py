@@ -6,6 +6,7 @@ position of the input pipeline) and `metadata` (config, class names, versions). 
 the background under another name and renames it when it is whole.
 """
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from grain import checkpoint as grain_checkpoint
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 
-from gcnet_jax.config import differences
+from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
 from gcnet_jax.training.step import TrainState
 
@@ -29,40 +30,37 @@ _BEST = "mIoU"  # the metric that decides which checkpoint is the best
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run. Restore first, then save.
 
     Args:
         workdir: the run's folder.
         metadata: what describes the run, as plain JSON: `config`, `classes`, `versions`. A workdir
             whose checkpoints hold another model or other classes is refused.
         keep_newest: how many of the newest checkpoints to keep, beside the best one.
-
-    Raises:
-        InputError: on restoring, see `restore_newest`.
     """
 
     def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
         self._workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
+        self._root = self._workdir / _FOLDER
         self._metadata = metadata
+        self._keep_newest = keep_newest
+
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Made on the first save: it reads the metrics of all checkpoints, which must be whole."""
+        policy = policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(n=self._keep_newest),
+                policies.BestN(n=1, get_metric_fn=_score, keep_checkpoints_without_metrics=False),
+            ]
+        )
         options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
             best_fn=_score,  # Orbax writes metrics down only if this is given too
-            preservation_policy=policies.AnyPreservationPolicy(
-                [
-                    policies.LatestN(n=keep_newest),
-                    policies.BestN(
-                        n=1,
-                        get_metric_fn=_score,
-                        keep_checkpoints_without_metrics=False,
-                    ),
-                ]
-            ),
             cleanup_tmp_directories=True,
         )
-        self._manager = ocp.CheckpointManager(
-            self._workdir / _FOLDER,
-            options=options,
-            item_names=("model", "training", "data", "metadata"),
-        )
+        names = ("model", "training", "data", "metadata")
+        return ocp.CheckpointManager(self._root, options=options, item_names=names)
 
     def save(
         self,
@@ -94,40 +92,38 @@ class Checkpoints:
     def restore_newest(self, state: TrainState, iterator: Any) -> TrainState | None:
         """The state of the newest checkpoint that can be read, or None if there is no checkpoint.
 
-        A checkpoint that cannot be read is reported, moved to `checkpoints_damaged`, and the one
-        before it is tried.
+        A checkpoint that cannot be read is reported and moved to `checkpoints_damaged`, once an
+        older one has proved readable.
 
         Args:
             state: a state of the same structure, which gives shapes and shardings.
             iterator: the Grain iterator; it is moved to where the checkpoint left off.
 
         Raises:
-            InputError: the checkpoints are another model's, or none of them can be read.
+            InputError: the checkpoints are another model's, or none of them can be read; nothing is
+                moved then.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
-            folder = self._workdir / _FOLDER / str(step)
+        unreadable: dict[epath.Path, Exception] = {}
+        for step in sorted(_steps(self._root), reverse=True):
+            folder = self._root / str(step)
             try:
                 self._check_same_run(read_metadata(folder), folder)
-                restored = self._restore(step, state, iterator)
+                read_metrics(folder)
+                restored = self._restore(folder, state, iterator)
             except InputError:
                 raise
             except Exception as error:  # what a damaged file raises depends on which it is
-                reason = " ".join(str(error).split())[:200]
-                logging.warning(
-                    "Checkpoint %s cannot be read (%s: %s); trying the one before.",
-                    folder,
-                    type(error).__name__,
-                    reason,
-                )
-                self._set_aside(folder)
+                unreadable[folder] = error
                 continue
+            self._set_aside(unreadable)
+            self._set_aside(_without_metrics(self._root))
             return restored
-        if steps:
+        if unreadable:
+            reasons = "; ".join(f"{folder.name}: {_brief(e)}" for folder, e in unreadable.items())
             raise InputError(
-                f"none of the checkpoints in {self._workdir / _FOLDER} can be read; they are now "
-                f"in {self._workdir / _DAMAGED}. Start again in another workdir, or mend them"
-            )
+                f"none of the checkpoints in {self._root} can be read ({reasons}). Mend them, or "
+                "start again in another workdir"
+            ) from next(iter(unreadable.values()))
         return None
 
     def wait(self) -> None:
@@ -136,23 +132,24 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for pending saves and releases the threads."""
-        self._manager.close()
+        if "_manager" in self.__dict__:
+            self._manager.close()
 
-    def _restore(self, step: int, state: TrainState, iterator: Any) -> TrainState:
+    def _restore(self, folder: epath.Path, state: TrainState, iterator: Any) -> TrainState:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        items = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardRestore(_model_part(abstract)),
-                training=ocp.args.StandardRestore(_training_part(abstract)),
-                data=grain_checkpoint.CheckpointRestore(iterator),
-            ),
-        )
-        return TrainState(**items["model"], **items["training"])
+        with ocp.StandardCheckpointer() as checkpointer:
+            model = checkpointer.restore(folder / "model", _model_part(abstract))
+            training = checkpointer.restore(folder / "training", _training_part(abstract))
+        grain_checkpoint.CheckpointHandler().restore(folder / "data", iterator)
+        return TrainState(**model, **training)
 
     def _check_same_run(self, saved: dict[str, Any], folder: epath.Path) -> None:
         for part, old, new in (
-            ("model", saved["config"]["model"], self._metadata["config"]["model"]),
+            (
+                "model",
+                architecture(saved["config"]["model"]),
+                architecture(self._metadata["config"]["model"]),
+            ),
             ("classes", saved["classes"], self._metadata["classes"]),
         ):
             if found := differences(old, new):
@@ -160,21 +157,22 @@ class Checkpoints:
                     f"{folder} holds a checkpoint of another {part} ({'; '.join(found)}); "
                     "use another workdir, or the config that this one was started with"
                 )
-        ignored = ("model", "evaluation")
-        old, new = (
-            {k: v for k, v in config.items() if k not in ignored}
-            for config in (saved["config"], self._metadata["config"])
-        )
-        for difference in differences(old, new):
+        for difference in differences(saved["config"], self._metadata["config"]):
             logging.warning("Resuming under a changed config: %s", difference)
 
-    def _set_aside(self, folder: epath.Path) -> None:
-        target = self._workdir / _DAMAGED / folder.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        while target.exists():
-            target = target.parent / f"{target.name}_"
-        folder.rename(target)
-        self._manager.reload()
+    def _set_aside(self, unreadable: Mapping[epath.Path, Exception]) -> None:
+        for folder, error in unreadable.items():
+            target = self._workdir / _DAMAGED / folder.name
+            while target.exists():
+                target = target.parent / f"{target.name}_"
+            logging.warning(
+                "Checkpoint %s cannot be read (%s); it is moved to %s and an older one is used.",
+                folder,
+                _brief(error),
+                target,
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(target)
 
 
 def read_metadata(checkpoint: epath.PathLike) -> dict[str, Any]:
@@ -201,8 +199,7 @@ def restore_variables(checkpoint: epath.PathLike, variables: PyTree) -> PyTree:
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore((folder / "model").resolve(), abstract)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"the checkpoint {folder} cannot be read: {reason}") from error
+        raise InputError(f"the checkpoint {folder} cannot be read ({_brief(error)})") from error
 
 
 def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
@@ -212,16 +209,50 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
         InputError: the workdir does not exist or has no checkpoint.
     """
     root = epath.Path(workdir) / _FOLDER
-    steps = sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.exists() else []
+    steps = _steps(root)
     if not steps:
         raise InputError(f"there is no checkpoint in {workdir}: expected folders {root}/<step>")
-    evaluated = {}
-    for step in steps:
-        path = root / str(step) / "metrics" / "metrics"
-        if path.exists():
-            evaluated[step] = _score(json.loads(path.read_text()))
-    best = max(evaluated, key=lambda step: (evaluated[step], step)) if evaluated else steps[-1]
+    unreadable = _without_metrics(root)
+    for folder, error in unreadable.items():
+        logging.warning("The metrics of %s cannot be read (%s).", folder, _brief(error))
+    scores = {
+        step: _score(read_metrics(root / str(step)))
+        for step in steps
+        if root / str(step) not in unreadable
+    }
+    best = max(scores, key=lambda step: (scores[step], step), default=max(steps))
     return root / str(best)
+
+
+def read_metrics(checkpoint: epath.PathLike) -> dict[str, float]:
+    """The metrics of one checkpoint folder; empty if its state was not evaluated."""
+    return json.loads((epath.Path(checkpoint) / "metrics" / "metrics").read_text())
+
+
+def _steps(root: epath.Path) -> list[int]:
+    """The steps that have a finished checkpoint."""
+    if not root.exists():
+        return []
+    return [
+        int(folder.name)
+        for folder in root.iterdir()
+        if folder.name.isdigit() and ocp.utils.is_checkpoint_finalized(folder)
+    ]
+
+
+def _without_metrics(root: epath.Path) -> dict[epath.Path, Exception]:
+    """The checkpoints whose metrics cannot be read, with the reason."""
+    found = {}
+    for step in _steps(root):
+        try:
+            read_metrics(root / str(step))
+        except (OSError, ValueError) as error:
+            found[root / str(step)] = error
+    return found
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _score(metrics: Mapping[str, float]) -> float:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
-import optax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
@@ -28,6 +26,9 @@ Evaluate = Callable[[TrainState], Mapping[str, float]]
 # batches in device memory and report trouble later.
 _STEPS_IN_FLIGHT = 4
 
+# The loss and the gradient are of the state before the step, the norm of the state after it.
+_MUST_BE_FINITE = ("loss", "gradient_norm", "state_norm")
+
 
 def train(
     state: TrainState,
@@ -35,7 +36,6 @@ def train(
     batches: Iterator[PyTree],
     *,
     mesh: Mesh,
-    schedule: optax.Schedule,
     total_steps: int,
     evaluate: Evaluate,
     evaluate_every: int,
@@ -51,7 +51,6 @@ def train(
         train_step: from `create_train_step`.
         batches: a checkpointable Grain iterator of this process's part of each batch.
         mesh: the devices.
-        schedule: the learning rate by step, for the log.
         total_steps: steps of the whole run.
         evaluate: takes a state to metrics, among them the one that decides which state is best.
         evaluate_every: steps between evaluations; one more follows the last step.
@@ -64,7 +63,7 @@ def train(
         The state after the last step, saved.
 
     Raises:
-        InputError: the loss or the gradient is not finite. Nothing of it reaches a checkpoint.
+        InputError: the loss, the gradient or the state is not finite. None such is ever saved.
     """
     in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
 
@@ -74,7 +73,7 @@ def train(
             step, metrics = in_flight.popleft()
             values = {name: float(value) for name, value in metrics.items()}
             _check_finite(step, values)
-            log.step(step, values, float(np.asarray(schedule(step - 1))))
+            log.step(step, values)
 
     first_step = int(state.step)
     for step in range(first_step + 1, total_steps + 1):
@@ -88,10 +87,11 @@ def train(
         if evaluates or step % checkpoint_every == 0:
             read_metrics(keep=0)  # so that no state is saved that a bad step has spoilt
             evaluation = None
-            if evaluates:
-                evaluation = dict(evaluate(state))
-                log.evaluation(step, evaluation_split, evaluation)
-            checkpoints.save(state, batches, step=step, metrics=evaluation)
+            with log.paused():
+                if evaluates:
+                    evaluation = dict(evaluate(state))
+                    log.evaluation(step, evaluation_split, evaluation)
+                checkpoints.save(state, batches, step=step, metrics=evaluation)
     checkpoints.wait()
     return state
 
@@ -101,7 +101,7 @@ def _is_done(metrics: Metrics) -> bool:
 
 
 def _check_finite(step: int, values: Mapping[str, Any]) -> None:
-    bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(values[name])]
+    bad = [name for name in _MUST_BE_FINITE if not math.isfinite(values[name])]
     if bad:
         raise InputError(
             f"training diverged: {bad[0].replace('_', ' ')} is {values[bad[0]]} at step {step}. "

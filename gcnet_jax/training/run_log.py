@@ -1,9 +1,10 @@
 """What a run tells while it runs: a progress bar, TensorBoard events, and a file of metrics."""
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 import rich.console
@@ -44,7 +45,7 @@ class RunLog:
         self._batch_size = batch_size
         self._window: list[Mapping[str, float]] = []
         self._window_start = time.monotonic()
-        self._last_step = first_step
+        self._pauses = 0.0
         if not writes:
             return
         self._console = rich.console.Console()
@@ -54,7 +55,6 @@ class RunLog:
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[status]}"),
             rich.progress.TimeElapsedColumn(),
-            rich.progress.TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )
@@ -83,48 +83,53 @@ class RunLog:
             self._progress.stop()
             self._events.close()
 
-    def step(self, step: int, metrics: Mapping[str, float], learning_rate: float) -> None:
-        """Takes the metrics of one finished step; every `log_every` steps their mean is logged."""
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Takes the metrics of one finished step; every `log_every` steps their mean is logged.
+
+        Args:
+            step: number of the step, from 1.
+            metrics: at least `loss` and `learning_rate`, of which the last value counts.
+        """
         self._window.append(metrics)
+        if self._writes:
+            self._progress.update(self._task, completed=step)
         if step % self._log_every and step != self._total_steps:
             return
-        now = time.monotonic()
+        seconds = time.monotonic() - self._window_start - self._pauses
         row = {
             name: math.fsum(m[name] for m in self._window) / len(self._window) for name in metrics
         }
-        row["learning_rate"] = learning_rate
-        row["images_per_second"] = (
-            (step - self._last_step) * self._batch_size / max(now - self._window_start, 1e-9)
-        )
+        row["learning_rate"] = metrics["learning_rate"]
+        row["images_per_second"] = len(self._window) * self._batch_size / max(seconds, 1e-9)
         remaining = (self._total_steps - step) * self._batch_size / row["images_per_second"]
         status = (
-            f"loss {row['loss']:.4f}  lr {learning_rate:.2e}  "
-            f"{row['images_per_second']:.1f} images/s"
+            f"loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  "
+            f"{row['images_per_second']:.1f} images/s  {_duration(remaining)} left"
         )
         self._write(step, "train", row)
         if self._writes:
-            self._progress.update(self._task, completed=step, status=status)
+            self._progress.update(self._task, status=status)
             if not self._console.is_terminal:
-                print(
-                    f"step {step}/{self._total_steps}  {status}  {_duration(remaining)} left",
-                    flush=True,
-                )
-        self._window, self._last_step, self._window_start = [], step, now
+                print(f"step {step}/{self._total_steps}  {status}", flush=True)
+        self._window, self._pauses, self._window_start = [], 0.0, time.monotonic()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in this context does not count as time spent training."""
+        start = time.monotonic()
+        yield
+        self._pauses += time.monotonic() - start
 
     def evaluation(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of an evaluation after `step` steps."""
         self._write(step, split, metrics)
-        # Time spent evaluating is not training speed.
-        self._window_start = time.monotonic()
-        self.message(
-            f"step {step}  {split}  "
-            + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        )
+        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self.message(f"step {step}  {split}  {values}")
 
     def message(self, text: str) -> None:
         """Shows a line above the progress bar."""
         if self._writes:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _write(self, step: int, split: str, row: Mapping[str, float]) -> None:
         if not self._writes:

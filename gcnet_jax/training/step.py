@@ -45,11 +45,14 @@ def create_state(
     model = nnx.clone(model)
     model.train()
     graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
-    params = nnx.to_pure_dict(params)
+    # Copies, because steps give the buffers of the state away and the model is the caller's.
+    params, statistics = jax.tree.map(
+        jnp.copy, (nnx.to_pure_dict(params), nnx.to_pure_dict(statistics))
+    )
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        statistics=nnx.to_pure_dict(statistics),
+        statistics=statistics,
         optimizer=optimizer.init(params),
         seed=jnp.asarray(seed, jnp.int32),
     )
@@ -62,6 +65,7 @@ def create_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,
+    schedule: optax.Schedule,
     accumulation_steps: int = 1,
 ) -> TrainStep:
     """Compiles (on first use) the function that takes a state and a batch to the next state.
@@ -72,11 +76,14 @@ def create_train_step(
             batch) and scalar metrics.
         optimizer: an Optax transformation.
         mesh: batches are split over it, the state is replicated on it.
+        schedule: the optimizer's learning rate by step, for the metrics.
         accumulation_steps: a batch is worked through in that many parts, whose gradients are
             averaged. Batch statistics are those of each part in turn.
 
     Returns:
-        The step function. The state passed in is donated: use the returned one.
+        The step function. The state passed in is donated: use the returned one. To the metrics of
+        the loss function it adds `loss`, `learning_rate`, `gradient_norm` and `state_norm`, the
+        norm of parameters and statistics after the step.
     """
 
     def gradients(params, statistics, batch, key):
@@ -128,7 +135,10 @@ def create_train_step(
             optimizer=optimizer_state,
             seed=state.seed,
         )
-        return new_state, {**metrics, "gradient_norm": optax.tree.norm(grads)}
+        metrics["learning_rate"] = jnp.asarray(schedule(state.step))
+        metrics["gradient_norm"] = optax.tree.norm(grads)
+        metrics["state_norm"] = optax.tree.norm((new_state.params, new_state.statistics))
+        return new_state, metrics
 
     return jax.jit(
         step,

@@ -1,6 +1,7 @@
 """evaluate.py and predict.py on a trained run, each checked against the other."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -162,6 +163,14 @@ def test_a_checkpoint_of_another_model_is_refused(fails, trained, tiny):
         f"--workdir={trained}",
         says="decode_head.channels: 8 -> 16",
     )
+
+
+def test_a_truncated_checkpoint_is_named(fails, trained, tiny, tmp_path):
+    folder = tmp_path / "30"
+    shutil.copytree(trained / "checkpoints" / "30", folder)
+    victim = max(folder.glob("model/**/d/*"), key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:100])
+    fails("evaluate", *tiny, f"--checkpoint={folder}", says=f"{folder} cannot be read")
 
 
 def test_a_workdir_without_checkpoints_is_named(fails, tiny, tmp_path):

@@ -202,6 +202,21 @@ def test_a_loss_that_is_not_finite_ends_the_command_with_the_step(fails, tiny, t
         "train",
         *tiny,
         "--config.optimizer.learning_rate=1e30",
+        "--config.training.checkpoint_every=1",
         f"--workdir={tmp_path}",
         says="training diverged",
+    )
+    for folder in (tmp_path / "checkpoints").glob("[0-9]*"):
+        for name, array in final_arrays(tmp_path, folder.name).items():
+            assert np.isfinite(array).all(), (folder.name, name)
+
+
+@pytest.mark.parametrize("key", ["log_every", "accumulation_steps", "checkpoint_every"])
+def test_a_count_of_zero_is_refused_with_its_key(fails, tiny, tmp_path, key):
+    fails(
+        "train",
+        *tiny,
+        f"--config.training.{key}=0",
+        f"--workdir={tmp_path}",
+        says=f"training.{key} is 0; expected 1 or more",
     )

@@ -47,6 +47,18 @@ def test_the_network_without_the_block_differs_by_the_block_alone():
     assert names("fcn_r18-d16") < names("gcnet_r18-d16")
 
 
+def test_with_and_without_the_block_all_other_weights_start_the_same():
+    def params(name):
+        config = narrow(name)
+        state = nnx.state(build_model(config, num_classes=3, seed=5), nnx.Param)
+        leaves = jax.tree.leaves_with_path(nnx.to_pure_dict(state))
+        return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+    with_block = params("gcnet_r18-d8")
+    for name, leaf in params("fcn_r18-d8").items():
+        np.testing.assert_array_equal(with_block[name], leaf, err_msg=name)
+
+
 def test_the_functional_form_is_pure_and_equals_the_model(model):
     images = jnp.asarray(np.random.default_rng(0).standard_normal((2, 33, 40, 3)), jnp.float32)
     apply, variables = gcnet_jax.functional(model)

@@ -54,6 +54,7 @@ def setup(
         segmentation_loss(0.4),
         optimizer,
         mesh,
+        schedule=lambda step: 0.05,
         accumulation_steps=accumulation_steps,
     )
     return Setup(graphdef, state, step, optimizer)

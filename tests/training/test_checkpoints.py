@@ -11,7 +11,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.training import Checkpoints, find_checkpoint, read_metadata, restore_variables
 
 METADATA = {
-    "config": {"model": {"depth": 18}, "optimizer": {"learning_rate": 0.1}},
+    "config": {"model": {"depth": 18, "dtype": "float32"}, "optimizer": {"learning_rate": 0.1}},
     "classes": {"names": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]]},
     "versions": {},
 }
@@ -124,7 +124,7 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
         taken[step].append(name)
         assert states_equal(state, states[step]), name
         assert next(iterator) == step
-        assert ("checkpoints/4 cannot be read" in caplog.text) == (step == 3)
+        assert ("checkpoints/4 cannot be read" in caplog.text) == (step == 3), name
         assert (damaged / "checkpoints_damaged" / "4").exists() == (step == 3)
 
     sizes = {n: (workdir / "checkpoints" / "4" / n).stat().st_size for n in taken[3] + taken[4]}
@@ -133,19 +133,46 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert len(taken[3]) > 8
 
 
-def test_when_no_checkpoint_can_be_read_it_is_an_error_and_nothing_is_deleted(run, make_setup):
+def test_damaged_metrics_of_an_older_checkpoint_do_not_stop_the_run(run, make_setup, make_batch):
+    workdir, states = run
+    (workdir / "checkpoints" / "1" / "metrics" / "metrics").write_text('{"mIo')
+    assert find_checkpoint(workdir).name == "4"
+    _, template, step, _ = make_setup()
+    checkpoints, iterator = Checkpoints(workdir, METADATA), numbers()
+    state = checkpoints.restore_newest(template, iterator)
+    assert states_equal(state, states[4])
+    state, _ = step(state, make_batch(5))
+    checkpoints.save(state, iterator, step=5, metrics={"mIoU": 0.1})
+    checkpoints.close()
+    assert (workdir / "checkpoints_damaged" / "1").exists()
+    assert find_checkpoint(workdir).name == "5"
+
+
+def test_when_no_checkpoint_can_be_read_it_is_an_error_and_nothing_is_moved(run, make_setup):
     workdir, _ = run
     for step in (1, 3, 4):
         (workdir / "checkpoints" / str(step) / "metadata" / "metadata").write_text("{")
-    with pytest.raises(InputError, match="none of the checkpoints"):
+    before = all_files(workdir)
+    with pytest.raises(InputError, match=r"none of the checkpoints.*4: JSONDecodeError"):
         restore(workdir, make_setup)
-    assert sorted(p.name for p in (workdir / "checkpoints_damaged").iterdir()) == ["1", "3", "4"]
+    assert all_files(workdir) == before
+
+
+def test_precision_and_dropout_may_change_between_runs(run, make_setup):
+    workdir, states = run
+    changed = json.loads(json.dumps(METADATA))
+    changed["config"]["model"]["dtype"] = "bfloat16"
+    state, _ = restore(workdir, make_setup, metadata=changed)
+    assert states_equal(state, states[4])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"config": {**METADATA["config"], "model": {"depth": 50}}}, "depth: 18 -> 50"),
+        (
+            {"config": {**METADATA["config"], "model": {"depth": 50, "dtype": "float32"}}},
+            "depth: 18 -> 50",
+        ),
         ({"classes": {"names": ["a", "c"], "palette": []}}, "another classes"),
     ],
 )

@@ -42,9 +42,9 @@ def points(poisoned_step=None, batch_size=8):
     return iter(source.to_iter_dataset())
 
 
-def run(workdir, batches, *, total_steps=40, evaluate=None, checkpoint_every=10):
+def run(workdir, batches, *, total_steps=40, evaluate=None, checkpoint_every=10, rate=0.01):
     mesh = create_mesh(jax.devices()[:2])
-    optimizer = optax.sgd(0.01)
+    optimizer = optax.sgd(rate)
     graphdef, state = create_state(Line(), optimizer, mesh, seed=0)
     checkpoints = Checkpoints(workdir, METADATA)
     try:
@@ -58,10 +58,11 @@ def run(workdir, batches, *, total_steps=40, evaluate=None, checkpoint_every=10)
         ) as log:
             return train(
                 state,
-                create_train_step(graphdef, squared_error, optimizer, mesh),
+                create_train_step(
+                    graphdef, squared_error, optimizer, mesh, schedule=lambda step: 0.01
+                ),
                 batches,
                 mesh=mesh,
-                schedule=lambda step: 0.01,
                 total_steps=total_steps,
                 evaluate=evaluate or (lambda state: {"mIoU": float(state.params["slope"])}),
                 evaluate_every=20,
@@ -123,13 +124,20 @@ def test_a_run_in_two_parts_ends_bitwise_like_one(tmp_path):
     assert steps == sorted(set(steps))
 
 
+def test_a_step_that_spoils_the_state_under_a_finite_loss_is_not_saved(tmp_path):
+    """A rate that overflows the update: loss and gradient of that step are still finite."""
+    with pytest.raises(InputError, match="state norm is inf at step 10"):
+        run(tmp_path, points(), rate=lambda step: jnp.where(step == 9, 3e38, 0.001))
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
 @pytest.mark.parametrize("poisoned_step", [1, 13, 20, 40])
 def test_a_loss_that_is_not_finite_stops_the_run_names_its_step_and_is_never_saved(
     tmp_path, poisoned_step
 ):
     with pytest.raises(InputError, match=f"loss is nan at step {poisoned_step}\\b"):
         run(tmp_path, points(poisoned_step))
-    saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    saved = [int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")]
     assert all(step < poisoned_step for step in saved)
     last_good = 10 * ((poisoned_step - 1) // 10)
     assert (max(saved) if saved else 0) == last_good
@@ -139,20 +147,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_names_its_step_and_is_never_sav
 
 
 def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monkeypatch):
-    """With a device that never seems done, the host still runs ahead by the allowed steps."""
+    """With a device that never seems done, the host still runs ahead by the allowed steps.
+
+    And reading metrics dispatches nothing, which would queue behind the steps under way.
+    """
     monkeypatch.setattr(loop_module, "_is_done", lambda metrics: False)
     behind = []
 
     class Watched(RunLog):
-        def step(self, step, metrics, learning_rate):
+        def step(self, step, metrics):
             behind.append(len(dispatched) - step)
-            super().step(step, metrics, learning_rate)
+            assert all(isinstance(value, float) for value in metrics.values())
+            super().step(step, metrics)
 
     dispatched = []
     mesh = create_mesh(jax.devices()[:1])
     optimizer = optax.sgd(0.01)
     graphdef, state = create_state(Line(), optimizer, mesh, seed=0)
-    step_function = create_train_step(graphdef, squared_error, optimizer, mesh)
+    step_function = create_train_step(
+        graphdef, squared_error, optimizer, mesh, schedule=lambda step: 0.01
+    )
 
     def counting_step(state, batch):
         dispatched.append(None)
@@ -166,7 +180,6 @@ def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monke
             counting_step,
             points(),
             mesh=mesh,
-            schedule=lambda step: 0.01,
             total_steps=20,
             evaluate=lambda state: {"mIoU": 0.0},
             evaluate_every=100,

@@ -7,9 +7,10 @@ import optax
 import pytest
 from flax import nnx
 
+from gcnet_jax.models import build_model, model_config
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, shard_batch
-from gcnet_jax.training import segmentation_loss
+from gcnet_jax.training import create_state, create_train_step, segmentation_loss
 
 
 def on(mesh, batch):
@@ -101,6 +102,20 @@ def test_dropout_depends_on_seed_and_step_alone(make_setup, batch):
     first, again = losses(0)
     assert first == again
     assert losses(1)[0] != first
+
+
+def test_the_callers_model_survives_training(batch):
+    config = model_config("gcnet_r18-d16")
+    config.backbone.base_channels = config.decode_head.channels = 8
+    config.auxiliary_head.enabled = False
+    model = build_model(config, num_classes=4)
+    optimizer, mesh = optax.sgd(0.1), create_mesh(jax.devices()[:1])
+    graphdef, state = create_state(model, optimizer, mesh, seed=0)
+    step = create_train_step(
+        graphdef, segmentation_loss(), optimizer, mesh, schedule=lambda step: 0.1
+    )
+    step(state, batch)
+    assert np.isfinite(np.asarray(model.backbone.stem[0].conv.kernel[...])).all()
 
 
 def test_the_old_state_is_given_away(make_setup, batch):
