@@ -1,22 +1,29 @@
 """SGD and the polynomial schedule of the published runs."""
 
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, ArrayLike
 from ml_collections import ConfigDict
 
 
 def learning_rate_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
     """The closed form of mmengine's `PolyLR`; reaches the final rate in the last step.
 
+    `optax.polynomial_schedule` is the same on paper. Compiled, its 1 - step / steps can come out
+    just below zero in the last step, and the power of that is NaN.
+
     Args:
         config: the `optimizer` section.
         total_steps: steps of the whole run.
     """
-    return optax.polynomial_schedule(
-        init_value=config.learning_rate,
-        end_value=config.final_learning_rate,
-        power=config.power,
-        transition_steps=max(total_steps - 1, 1),
-    )
+    initial, final, power = config.learning_rate, config.final_learning_rate, config.power
+    decay_steps = max(total_steps - 1, 1)
+
+    def schedule(step: ArrayLike) -> Array:
+        remaining = jnp.maximum(decay_steps - jnp.asarray(step), 0) / decay_steps
+        return (initial - final) * remaining**power + final
+
+    return schedule
 
 
 def create_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransformation:

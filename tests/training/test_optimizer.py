@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -26,6 +27,14 @@ def test_the_schedule_is_polylr_and_ends_at_the_final_rate(config):
     values = np.array([schedule(jnp.asarray(step)) for step in range(0, 1000, 37)])
     np.testing.assert_allclose(values, poly_by_recursion(1000)[::37], atol=1e-9)
     np.testing.assert_allclose(schedule(999), 1e-4, atol=1e-9)
+
+
+def test_compiled_rates_are_finite_and_end_at_the_final_rate_for_any_length(config):
+    """1 - 499 * (1 / 499) is negative in float32, and a power of it would be NaN."""
+    for steps in (2, 50, 500, 983, 1600, 40_000):
+        schedule = jax.jit(learning_rate_schedule(config, steps))
+        assert float(schedule(steps - 1)) == pytest.approx(1e-4, abs=1e-9), steps
+        assert np.isfinite(float(schedule(steps + 5)))
 
 
 def test_a_run_of_one_step_has_a_schedule(config):
