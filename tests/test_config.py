@@ -1,20 +1,18 @@
-import pytest
+from pathlib import Path
 
-from gcnet_jax.config import check_keys, default_config, differences, load_config, to_plain
+import pytest
+from flax import nnx
+
+from gcnet_jax.config import check_config, default_config, differences, load_config, to_plain
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model
 
-CONFIGS = sorted(
-    path
-    for path in (__import__("pathlib").Path(__file__).parents[1] / "configs").glob("*/*.py")
-    if path.parent.name != "common"
-)
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "common")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_has_all_keys_and_describes_a_model(path):
-    from flax import nnx
-
     config = load_config(path)
     model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
     assert model.decode_head is not None
@@ -44,11 +42,19 @@ def test_a_key_that_was_forced_in_or_left_out_is_named(tmp_path):
         config.model.widht = 3
         del config.data.crop_size
     with pytest.raises(InputError, match=r"unknown keys: model\.widht"):
-        check_keys(config)
+        check_config(config)
     with config.unlocked():
         del config.model.widht
     with pytest.raises(InputError, match=r"lacks the keys: data\.crop_size"):
-        check_keys(config)
+        check_config(config)
+
+
+@pytest.mark.parametrize("key", ["training.accumulation_steps", "model.decode_head.num_convs"])
+def test_a_count_below_one_is_named(key):
+    config = default_config()
+    config.update_from_flattened_dict({key: 0})
+    with pytest.raises(InputError, match=rf"{key} is 0; expected 1 or more"):
+        check_config(config)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -27,8 +27,8 @@ def get_config():
     config.training.total_steps = 500
     config.training.batch_size = 16
     config.training.log_every = 20
-    config.training.evaluate_every = 250
-    config.training.checkpoint_every = 250
+    config.training.evaluate_every = 100
+    config.training.checkpoint_every = 100
 
     config.evaluation.batch_size = 16
     return config

@@ -60,6 +60,7 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     _enable_compilation_cache()
+    sys.unraisablehook = _report_unraisable
     try:
         main(arguments[1:])
     except InputError as error:
@@ -92,6 +93,16 @@ def _config_file(argv: list[str]) -> Path | None:
             value = value or " ".join(argv[position + 1 : position + 2])
             return Path(value.split(":")[0])
     return None
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Leaves out what Orbax's unfinished reads say after a damaged checkpoint has ended a restore.
+
+    Orbax closes its event loop at the first bad array; each read still under way then raises where
+    nobody can catch it. The damage itself has been reported by then.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _enable_compilation_cache() -> None:

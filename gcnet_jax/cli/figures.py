@@ -139,4 +139,4 @@ def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
         axis.legend()
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.subplots_adjust(left=0.075, right=0.98, top=0.9, bottom=0.15)
+    figure.subplots_adjust(left=0.075, right=0.98, top=0.9, bottom=0.15, wspace=0.15)

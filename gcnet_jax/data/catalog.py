@@ -81,7 +81,7 @@ CATALOG: Mapping[str, DatasetClasses] = MappingProxyType(
             ),
             palette=(
                 (38, 40, 46),
-                (255, 255, 255),
+                (178, 206, 230),
                 (244, 162, 38),
                 (58, 110, 214),
                 (226, 74, 60),

@@ -252,7 +252,8 @@ def _without_metrics(root: epath.Path) -> dict[epath.Path, Exception]:
 
 
 def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    reason = " ".join(str(error).split()).partition(" See full TensorStore details")[0]
+    return f"{type(error).__name__}: {reason[:200]}"
 
 
 def _score(metrics: Mapping[str, float]) -> float:

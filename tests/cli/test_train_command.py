@@ -193,8 +193,9 @@ def test_a_truncated_newest_checkpoint_is_reported_and_the_run_goes_on(
     assert process.returncode == 0, process.stderr
     assert f"{newest} cannot be read" in process.stderr
     assert "Traceback" not in process.stderr
-    for name, array in final_arrays(trained).items():
-        np.testing.assert_array_equal(final_arrays(tmp_path / "run")[name], array, err_msg=name)
+    expected, actual = final_arrays(trained), final_arrays(tmp_path / "run")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 def test_a_loss_that_is_not_finite_ends_the_command_with_the_step(fails, tiny, tmp_path):

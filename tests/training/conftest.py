@@ -39,10 +39,10 @@ def setup(
 ) -> Setup:
     config = model_config("gcnet_r18-d16")
     config.backbone.base_channels = 8
-    config.backbone.num_stages = 3
-    config.decode_head.stage = 2
+    config.backbone.num_stages = 2
+    config.decode_head.stage = 1
     config.decode_head.channels = 16
-    config.auxiliary_head.stage = 1
+    config.auxiliary_head.stage = 0
     config.auxiliary_head.channels = 8
     config.decode_head.dropout_rate = config.auxiliary_head.dropout_rate = dropout
     model = build_model(config, num_classes=4)
