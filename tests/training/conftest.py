@@ -35,9 +35,15 @@ def random_batch(seed: int = 0, size: int = 8) -> dict[str, np.ndarray]:
 
 
 def setup(
-    mesh: Mesh | None = None, *, accumulation_steps: int = 1, dropout: float = 0.1, seed: int = 0
+    mesh: Mesh | None = None,
+    *,
+    accumulation_steps: int = 1,
+    dropout: float = 0.1,
+    seed: int = 0,
+    dtype: str = "float32",
 ) -> Setup:
     config = model_config("gcnet_r18-d16")
+    config.dtype = dtype
     config.backbone.base_channels = 8
     config.backbone.num_stages = 2
     config.decode_head.stage = 1

@@ -35,6 +35,17 @@ def test_the_loss_falls_on_a_batch_seen_again_and_again(make_setup, batch):
     assert int(state.step) == 60
 
 
+def test_training_in_bfloat16_follows_training_in_float32(make_setup, batch):
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        _, state, step, _ = make_setup(dtype=dtype, dropout=0.0)
+        for _ in range(5):
+            state, metrics = step(state, batch)
+        assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+        losses.append(float(metrics["loss"]))
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
 def test_one_and_four_devices_take_the_same_steps(make_setup, make_batch):
     """Batch statistics, gradients and dropout masks are those of the global batch."""
     results = []
