@@ -118,10 +118,25 @@ def load_config(file: str | Path, *arguments: str) -> ConfigDict:
     try:
         spec.loader.exec_module(module)
         config = module.get_config(*arguments)
-    except (AttributeError, KeyError) as error:  # a key that does not exist in a locked config
-        raise InputError(f"{path}: {error.args[0]}") from error
+    except Exception as error:  # a config is code: anything can go wrong in it
+        raise InputError(f"{path}: {type(error).__name__}: {brief_reason(error)}") from error
     check_config(config)
     return config
+
+
+def brief_reason(error: BaseException) -> str:
+    """What an exception says, on one line.
+
+    ml_collections wraps the message on a misspelt key into several exceptions, each the argument of
+    the next, and lists all keys there are before it says which was meant.
+    """
+    reason: Any = error
+    while isinstance(reason, AttributeError | KeyError) and reason.args:
+        reason = reason.args[0]
+    lines = [line.strip("'\" ") for line in str(reason).replace("\\n", "\n").splitlines()]
+    if lines and lines[-1].startswith("Did you mean"):
+        lines = lines[-1:]
+    return " ".join(lines)
 
 
 def make_common_configs_importable(file: Path) -> None:
@@ -140,9 +155,26 @@ def check_config(config: ConfigDict) -> None:
         raise InputError(f"the config has unknown keys: {', '.join(unknown)}")
     if missing := sorted(expected - given):
         raise InputError(f"the config lacks the keys: {', '.join(missing)}")
+    for key in sorted(expected):
+        _check_type(key, _leaf(config, key), _leaf(default_config(), key))
     for key in _COUNTS:
         if _leaf(config, key) < 1:
             raise InputError(f"{key} is {_leaf(config, key)}; expected 1 or more")
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    """A whole number may stand for a fraction; tuples must match element by element."""
+    if isinstance(default, tuple):
+        if not isinstance(value, tuple) or len(value) != len(default):
+            raise InputError(f"{key} is {value!r}; expected {len(default)} numbers, as {default}")
+        for element, default_element in zip(value, default, strict=True):
+            _check_type(key, element, default_element)
+    elif isinstance(default, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{key} is {value!r}; expected a number, such as {default!r}")
+    elif type(value) is not type(default):
+        expected = type(default).__name__
+        raise InputError(f"{key} is {value!r}; expected a value of type {expected}")
 
 
 def to_plain(config: ConfigDict) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What every command does around its work: flags, help, errors, caches."""
 
+import logging as python_logging
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,12 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from gcnet_jax.config import check_config, describe_defaults, make_common_configs_importable
+from gcnet_jax.config import (
+    brief_reason,
+    check_config,
+    describe_defaults,
+    make_common_configs_importable,
+)
 from gcnet_jax.errors import InputError
 
 
@@ -52,8 +58,9 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     if {"--help", "-h", "-help"} & set(sys.argv[1:]):
         print(_help(module))
         sys.exit(0)
+    logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(None)
+    logging.get_absl_handler().setFormatter(python_logging.Formatter("%(levelname)s: %(message)s"))
     try:
         arguments = _parse(sys.argv)
     except InputError as error:
@@ -65,6 +72,11 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         main(arguments[1:])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # a path that cannot be read or written, a full disk
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -79,10 +91,11 @@ def _parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except InputError:
         raise
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        # A misspelt key of a config, in the file or on the command line, is an AttributeError.
-        reason = error.args[0] if error.args else error
-        raise InputError(" ".join(str(reason).split())) from error
+    except flags.Error as error:
+        raise InputError(" ".join(str(error).split())) from error
+    except Exception as error:  # a config is code: anything can go wrong in it
+        kind = "" if isinstance(error, AttributeError | KeyError) else f"{type(error).__name__}: "
+        raise InputError(f"{config_file}: {kind}{brief_reason(error)}") from error
 
 
 def _config_file(argv: list[str]) -> Path | None:

@@ -21,6 +21,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Picture, save_examples
 from gcnet_jax.cli.inference import TrainedModel, create_predictor, load_trained_model
 from gcnet_jax.data import Batch, decode, evaluation_batches, open_split, split_size
+from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
     colorize,
     create_evaluator,
@@ -50,11 +51,16 @@ def _evaluate(arguments: list[str]) -> None:
     config = command.checked_config(_CONFIG)
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
+    default = epath.Path(_WORKDIR.value or ".") / f"evaluation_{split}.json"
+    output = epath.Path(_OUTPUT.value or default)
+    if output.is_dir():
+        raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     mesh = create_mesh()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value)
 
+    output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     evaluate = create_evaluator(trained.graphdef, trained.classes.num_classes, mesh)
     batches = evaluation_batches(config.data, split, batch_size=batch_size)
     confusion = evaluate(trained.variables, _with_progress(batches, images))
@@ -63,8 +69,6 @@ def _evaluate(arguments: list[str]) -> None:
     names = trained.classes.names
     title = f"{config.data.name} {split}, {images} images, whole-image inference"
     rich.console.Console().print(metrics.table(names, title))
-    default = epath.Path(_WORKDIR.value or ".") / f"evaluation_{split}.json"
-    output = epath.Path(_OUTPUT.value or default)
     result = {
         "dataset": config.data.name,
         "split": split,
@@ -73,7 +77,6 @@ def _evaluate(arguments: list[str]) -> None:
         **metrics.to_plain(names),
         "confusion": confusion.tolist(),
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n")
     picture = output.with_suffix(".png")
     save_examples(picture, _examples(config, split, trained), trained.classes)

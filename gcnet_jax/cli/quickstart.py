@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Curve, Picture, save_page
 from gcnet_jax.cli.inference import TrainedModel, create_predictor, load_trained_model
-from gcnet_jax.cli.train import train_from_config
+from gcnet_jax.cli.training_run import train_from_config
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
 from gcnet_jax.evaluation import (
@@ -42,7 +42,9 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "quickstart", "folder for data, 
 _SEEDS = flags.DEFINE_integer(
     "seeds", 3, "how often to train each network, from seeds 0, 1, ...", lower_bound=1
 )
-_STEPS = flags.DEFINE_integer("steps", None, "training steps (default: the configs')")
+_STEPS = flags.DEFINE_integer(
+    "steps", None, "training steps (default: the configs')", lower_bound=1
+)
 
 _CONFIGS = Path(__file__).parents[2] / "configs" / "context_shapes"
 _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
@@ -86,7 +88,7 @@ def _quickstart(arguments: list[str]) -> None:
         for network, description in _NETWORKS.items():
             print(f"\n{network}: the network {description}, seed {seed}", flush=True)
             config = _config(network, seed, data_dir)
-            workdir = output_dir / "runs" / f"{network}_seed{seed}"
+            workdir = _workdir(output_dir, config, network)
             train_from_config(config, workdir)
             runs.append(Run(network, seed, _test(config, workdir), read_rows(workdir)))
 
@@ -114,6 +116,12 @@ def _config(network: str, seed: int, data_dir: Path) -> ConfigDict:
     if _STEPS.value is not None:
         config.training.total_steps = _STEPS.value
     return config
+
+
+def _workdir(output_dir: Path, config: ConfigDict, network: str) -> Path:
+    """Runs of another length are other runs, not earlier parts of this one."""
+    name = f"{network}_seed{config.seed}_{config.training.total_steps}steps"
+    return output_dir / "runs" / name
 
 
 def _trained(config: ConfigDict, workdir: Path) -> TrainedModel:
@@ -158,8 +166,8 @@ def _examples(output_dir: Path, data_dir: Path) -> list[dict[str, Picture]]:
     images = np.stack([sample["image"] for sample in samples])
     attention = np.zeros(images.shape[:3], np.float32)
     for network, description in _NETWORKS.items():
-        workdir = output_dir / "runs" / f"{network}_seed0"
-        trained = _trained(_config(network, 0, data_dir), workdir)
+        config = _config(network, 0, data_dir)
+        trained = _trained(config, _workdir(output_dir, config, network))
         logits_of = create_predictor(trained)
         for example in examples:
             prediction = logits_of(example["image"]).argmax(-1).astype(np.uint8)

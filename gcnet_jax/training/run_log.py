@@ -54,7 +54,6 @@ class RunLog:
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[status]}"),
-            rich.progress.TimeElapsedColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )

@@ -212,6 +212,29 @@ def test_a_loss_that_is_not_finite_ends_the_command_with_the_step(fails, tiny, t
             assert np.isfinite(array).all(), (folder.name, name)
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("--config.evaluation.split=vla", "has no split 'vla'"),
+        ("--config.data.crop_size=(5,)", "data.crop_size is (5,); expected 2 numbers"),
+    ],
+)
+def test_what_only_shows_later_is_refused_before_training(fails, tiny, tmp_path, override, says):
+    fails("train", *tiny, override, f"--workdir={tmp_path / 'run'}", says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_cannot_be_made_is_named(fails, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    fails("train", *tiny, f"--workdir={tmp_path / 'file'}", says=str(tmp_path / "file"))
+
+
+def test_a_config_that_python_cannot_run_is_named(fails, tmp_path):
+    (tmp_path / "broken.py").write_text("def get_config(:\n")
+    says = f"{tmp_path / 'broken.py'}: SyntaxError"
+    fails("train", f"--config={tmp_path / 'broken.py'}", f"--workdir={tmp_path}", says=says, code=2)
+
+
 @pytest.mark.parametrize("key", ["log_every", "accumulation_steps", "checkpoint_every"])
 def test_a_count_of_zero_is_refused_with_its_key(fails, tiny, tmp_path, key):
     fails(
