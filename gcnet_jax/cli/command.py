@@ -1,8 +1,10 @@
 """What every command does around its work: flags, help, errors, caches."""
 
+import gc
 import logging as python_logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,16 +70,25 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         sys.exit(2)
     _enable_compilation_cache()
     sys.unraisablehook = _report_unraisable
+    warnings.filterwarnings("ignore", "coroutine '_read_array.*' was never awaited", RuntimeWarning)
+    status = _status(main, arguments[1:])
+    gc.collect()  # what a failed restore left behind is closed here, while the hook listens
+    if status:
+        sys.exit(status)
+
+
+def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     try:
-        main(arguments[1:])
+        main(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1
     except OSError as error:  # a path that cannot be read or written, a full disk
         if error.filename is None:
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    return 0
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -114,7 +125,9 @@ def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     Orbax closes its event loop at the first bad array; each read still under way then raises where
     nobody can catch it. The damage itself has been reported by then.
     """
-    if str(unraisable.exc_value) != "Event loop is closed":
+    code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+    of_orbax = code is not None and "orbax" in Path(code.co_filename).parts
+    if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 
 

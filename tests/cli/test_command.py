@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+# A command whose work leaves coroutines that complain when they are thrown away, as Orbax does.
+ABANDONING = """
+import sys
+from gcnet_jax.cli import command
+from gcnet_jax.errors import InputError
+
+SOURCE = '''
+async def _read_array():
+    try:
+        await forever()
+    except BaseException:
+        raise ValueError("this read was given up")
+'''
+
+class Forever:
+    def __await__(self):
+        yield
+
+def main(arguments):
+    scope = {"forever": Forever}
+    exec(compile(SOURCE, sys.argv[1], "exec"), scope)
+    started, never_started = scope["_read_array"](), scope["_read_array"]()
+    started.send(None)
+    raise InputError("the checkpoint cannot be read")
+
+command.run(main, __name__)
+"""
+
+
+def standard_error(origin):
+    """What the command prints on stderr whose abandoned coroutines come from the file `origin`."""
+    arguments = [sys.executable, "-c", ABANDONING, origin]
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 1
+    return process.stderr
+
+
+def test_reads_that_orbax_gave_up_do_not_speak_after_the_error():
+    stderr = standard_error("/python/site-packages/orbax/checkpoint/reads.py")
+    assert stderr.splitlines() == ["error: the checkpoint cannot be read"]
+
+
+def test_what_goes_wrong_unseen_elsewhere_is_still_shown():
+    assert "this read was given up" in standard_error("/python/site-packages/other/reads.py")
