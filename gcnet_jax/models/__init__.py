@@ -9,10 +9,11 @@ from gcnet_jax.models.factory import (
     split_for_evaluation,
 )
 from gcnet_jax.models.heads import FCNHead
-from gcnet_jax.models.resnet import ResNet
+from gcnet_jax.models.resnet import ContextPlacement, ResNet
 from gcnet_jax.models.segmentor import HeadLogits, Segmentor
 
 __all__ = [
+    "ContextPlacement",
     "FCNHead",
     "HeadLogits",
     "ResNet",

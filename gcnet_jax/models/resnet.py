@@ -5,7 +5,8 @@ Image Classification" (He et al. 2019) for the stems; mmsegmentation's `ResNet`,
 `ResNetV1d` for strides, dilations and initialisation.
 """
 
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args
 
 import jax
@@ -17,6 +18,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ConvNormAct
 
 Variant = Literal["v1b", "v1c", "v1d"]
+Position = Literal["after_conv1", "after_conv2", "after_conv3"]
 
 # Strides and dilations of the four stages, by output stride.
 _STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
@@ -24,6 +26,22 @@ _DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}
 
 # Flax types the padding of poolings as a string alone, but takes pairs as well.
 _BORDER_OF_ONE: Any = ((1, 1), (1, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextPlacement:
+    """Where a backbone has context blocks (mmsegmentation's `plugins`).
+
+    Attributes:
+        block: makes one: `block(channels, dtype=dtype, rngs=rngs)`, for example `GlobalContext`.
+        position: behind which convolution of each bottleneck, its normalisation and ReLU included;
+            behind the third there is no ReLU, and the shortcut joins after the block.
+        stages: indices of the stages whose bottlenecks have one, counted from 0.
+    """
+
+    block: Callable[..., nnx.Module]
+    position: Position
+    stages: Collection[int]
 
 
 class ResNet(nnx.Module):
@@ -38,6 +56,7 @@ class ResNet(nnx.Module):
             that would shrink further are dilated instead.
         num_stages: how many of the four stages to build.
         base_channels: channels of the stem and width of the first stage (64 in all published runs).
+        context: where there are context blocks, if anywhere; depth 50 or 101 only.
         dtype: dtype of the computation; parameters and statistics are float32.
     """
 
@@ -49,6 +68,7 @@ class ResNet(nnx.Module):
         output_stride: int = 8,
         num_stages: int = 4,
         base_channels: int = 64,
+        context: ContextPlacement | None = None,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -57,6 +77,10 @@ class ResNet(nnx.Module):
         _check("output_stride", output_stride, _STRIDES)
         _check("num_stages", num_stages, (1, 2, 3, 4))
         block_class, stage_depths = _ARCHITECTURES[depth]
+        if context is not None:
+            _check("position", context.position, get_args(Position))
+            if block_class is not Bottleneck:
+                raise InputError(f"depth is {depth}; context blocks need bottlenecks (50 or 101)")
 
         self.stem = _stem(variant, base_channels, dtype, rngs)
         stages, channels = [], base_channels
@@ -64,6 +88,9 @@ class ResNet(nnx.Module):
             width = base_channels * 2**index
             stride = _STRIDES[output_stride][index]
             dilation = _DILATIONS[output_stride][index]
+            options: dict[str, Any] = {}
+            if context is not None and index in context.stages:
+                options = {"context": context}
             blocks = []
             for position in range(stage_depths[index]):
                 blocks.append(
@@ -77,11 +104,13 @@ class ResNet(nnx.Module):
                         average_shortcut=variant == "v1d",
                         dtype=dtype,
                         rngs=rngs,
+                        **options,
                     )
                 )
                 channels = width * block_class.expansion
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
+        self.variant = variant
         self.stage_channels = tuple(
             base_channels * 2**index * block_class.expansion for index in range(num_stages)
         )
@@ -162,6 +191,7 @@ class Bottleneck(nnx.Module):
         stride: int,
         dilation: int,
         average_shortcut: bool,
+        context: ContextPlacement | None = None,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -179,12 +209,25 @@ class Bottleneck(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
+        self.context = nnx.data(None)
+        if context is not None:
+            self.context_position = context.position
+            channels = out_channels if context.position == "after_conv3" else width
+            self.context = context.block(channels, dtype=dtype, rngs=rngs)
         self.shortcut = _shortcut(in_channels, out_channels, stride, average_shortcut, dtype, rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c_out"]:
         """The residual sum, after ReLU."""
         residual = x if self.shortcut is None else self.shortcut(x)
-        return jax.nn.relu(self.conv3(self.conv2(self.conv1(x))) + residual)
+        for conv, position in (
+            (self.conv1, "after_conv1"),
+            (self.conv2, "after_conv2"),
+            (self.conv3, "after_conv3"),
+        ):
+            x = conv(x)
+            if self.context is not None and position == self.context_position:
+                x = self.context(x)
+        return jax.nn.relu(x + residual)
 
 
 class Shortcut(nnx.Module):

@@ -1,0 +1,1 @@
+"""Weights from OpenMMLab and torchvision, and back."""

@@ -1,0 +1,264 @@
+"""State dicts of OpenMMLab and torchvision: how their entries are called and laid out.
+
+mmsegmentation's segmentors, its ResNets (v1b, v1c, v1d), mmcv's context blocks and torchvision's
+ResNets (which are v1b) share one naming. The tables below say what each of our variables is called
+there; import looks the names up, export writes under them.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float, Shaped
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import ResNet
+from gcnet_jax.nn import NonLocal
+
+StateDict = Mapping[str, Shaped[np.ndarray, "..."]]
+Rows = tuple[tuple[str, str], ...]
+
+# Every row: ours (a regular expression over whole parts between dots), theirs. A name goes through
+# all rows in order; each rewrites a part of its own.
+
+_DEEP_STEM: Rows = (
+    (r"stem\.0\.conv", "stem.0"),
+    (r"stem\.0\.norm", "stem.1"),
+    (r"stem\.1\.conv", "stem.3"),
+    (r"stem\.1\.norm", "stem.4"),
+    (r"stem\.2\.conv", "stem.6"),
+    (r"stem\.2\.norm", "stem.7"),
+)
+_PLAIN_SHORTCUT: Rows = (
+    (r"shortcut\.project\.conv", "downsample.0"),
+    (r"shortcut\.project\.norm", "downsample.1"),
+)
+_POOLED_SHORTCUT: Rows = (
+    (r"shortcut\.project\.conv", "downsample.1"),
+    (r"shortcut\.project\.norm", "downsample.2"),
+)
+_BACKBONES: dict[str, Rows] = {
+    "v1b": ((r"stem\.0\.conv", "conv1"), (r"stem\.0\.norm", "bn1"), *_PLAIN_SHORTCUT),
+    "v1c": (*_DEEP_STEM, *_PLAIN_SHORTCUT),
+    "v1d": (*_DEEP_STEM, *_POOLED_SHORTCUT),
+}
+_STAGES: Rows = (
+    (r"stages\.0", "layer1"),
+    (r"stages\.1", "layer2"),
+    (r"stages\.2", "layer3"),
+    (r"stages\.3", "layer4"),
+    (r"conv(\d)\.conv", r"conv\1"),
+    (r"conv(\d)\.norm", r"bn\1"),
+    (r"context\.(pool|add|multiply)\.(.*)", r"context_block.\1.\2"),
+    (r"context\.(theta|phi|g|out|project)\.(.*)", r"nonlocal_block.\1.\2"),
+)
+_HEADS: Rows = (
+    (r"(decode_head|auxiliary_head)\.context_block", r"\1.gc_block"),
+    (r"(decode_head|auxiliary_head)\.nonlocal_block", r"\1.nl_block"),
+    (r"convs\.(\d+)\.norm", r"convs.\1.bn"),
+    (r"fuse\.conv", "conv_cat.conv"),
+    (r"fuse\.norm", "conv_cat.bn"),
+    (r"classifier", "conv_seg"),
+)
+_GLOBAL_CONTEXT: Rows = (
+    (r"pool\.score", "conv_mask"),
+    (r"add\.reduce", "channel_add_conv.0"),
+    (r"add\.norm", "channel_add_conv.1"),
+    (r"add\.expand", "channel_add_conv.3"),
+    (r"multiply\.reduce", "channel_mul_conv.0"),
+    (r"multiply\.norm", "channel_mul_conv.1"),
+    (r"multiply\.expand", "channel_mul_conv.3"),
+)
+_NON_LOCAL: Rows = (
+    (r"(theta|phi|g)", r"\1.conv"),
+    (r"out", "conv_out.conv"),
+    (r"project", "concat_project.conv"),
+)
+_SUB_SAMPLED: Rows = ((r"(phi|g)\.conv", r"\1.0.conv"),)
+_SQUEEZE_EXCITE: Rows = ((r"reduce", "conv1.conv"), (r"expand", "conv2.conv"))
+_VARIABLES: Rows = (
+    (r"kernel", "weight"),
+    (r"scale", "weight"),
+    (r"mean", "running_mean"),
+    (r"var", "running_var"),
+)
+
+# Entries of theirs that say nothing here: counters, and the ImageNet classifier of a backbone.
+_COUNTER = "num_batches_tracked"
+_WITHOUT_MEANING = re.compile(rf"(.*\.)?{_COUNTER}|fc\.(weight|bias)")
+CLASSIFIERS = re.compile(r"(decode_head|auxiliary_head)\.conv_seg\.(weight|bias)")
+"""The entries whose shapes depend on the number of classes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mismatch:
+    """In what a state dict and a model differ.
+
+    Attributes:
+        missing: entries that the model needs and the state dict lacks.
+        unexpected: entries that the model has no place for.
+        misshaped: entries of another shape, as `name (found instead of expected)`.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.misshaped)
+
+    def __str__(self) -> str:
+        parts = dataclasses.asdict(self).items()
+        return "; ".join(f"{len(n)} {kind}: {', '.join(n)}" for kind, n in parts if n)
+
+
+def import_state_dict(
+    model: nnx.Module,
+    state_dict: StateDict,
+    *,
+    allow_partial: bool = False,
+    leave_out: re.Pattern[str] | None = None,
+) -> Mismatch:
+    """Writes the arrays of a state dict into a model, after checking all of them.
+
+    Args:
+        model: a segmentor, a `ResNet` or a context block.
+        state_dict: arrays by OpenMMLab's or torchvision's names, in their layout.
+        allow_partial: whether to take what fits where the two differ.
+        leave_out: names to pass over on both sides; the model keeps what it has there.
+
+    Returns:
+        What was left, empty unless `allow_partial`.
+
+    Raises:
+        InputError: the two differ; the message lists every entry, and the model is as it was.
+    """
+    variables = _variables(model)
+    given = {
+        name: array for name, array in state_dict.items() if not _WITHOUT_MEANING.fullmatch(name)
+    }
+    places = {name: key for key, name in _names(model).items()}
+    if leave_out is not None:
+        given = {name: array for name, array in given.items() if not leave_out.fullmatch(name)}
+        places = {name: key for name, key in places.items() if not leave_out.fullmatch(name)}
+    expected = {name: _to_torch(key, variables[key].shape) for name, key in places.items()}
+    fitting = [
+        name
+        for name in given
+        if name in expected and _essential(given[name].shape) == _essential(expected[name])
+    ]
+    mismatch = Mismatch(
+        missing=tuple(name for name in expected if name not in given),
+        unexpected=tuple(name for name in given if name not in expected),
+        misshaped=tuple(
+            f"{name} ({given[name].shape} instead of {expected[name]})"
+            for name in given
+            if name in expected and name not in fitting
+        ),
+    )
+    if mismatch and not allow_partial:
+        raise InputError(f"the weights are not this model's: {mismatch}")
+    for name in fitting:
+        key = places[name]
+        variables[key][...] = jnp.asarray(_import_array(given[name], variables[key].shape))
+    return mismatch
+
+
+def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, np.ndarray]:
+    """The arrays of a model by OpenMMLab's names, in PyTorch's layout.
+
+    Batch normalisation gets its counter `num_batches_tracked`, at zero: with a fixed momentum
+    nothing depends on it.
+
+    Args:
+        model: a segmentor, a `ResNet` or a context block.
+        spatial_axes: of the features that 1x1 convolutions in context blocks are meant for.
+    """
+    state_dict = {}
+    variables = _variables(model)
+    for key, name in _names(model).items():
+        array = np.asarray(variables[key][...])
+        axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
+        shape = _to_torch(key, array.shape, spatial_axes)
+        state_dict[name] = np.ascontiguousarray(
+            (array if axes is None else array.transpose(axes)).reshape(shape)
+        )
+        if name.endswith("running_var"):
+            counter = f"{name.removesuffix('running_var')}{_COUNTER}"
+            state_dict[counter] = np.zeros((), np.int64)
+    return state_dict
+
+
+def _variables(model: nnx.Module) -> dict[str, Any]:
+    """The model's variables by their path, parts joined by dots."""
+    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
+    return {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}
+
+
+def _names(model: nnx.Module) -> dict[str, str]:
+    """What each variable of a model is called in a state dict."""
+    rows = [*_rows(model), *_VARIABLES]
+    patterns = [(re.compile(rf"(?<![^.]){ours}(?![^.])"), theirs) for ours, theirs in rows]
+    names = {}
+    for key in _variables(model):
+        name = key
+        for pattern, theirs in patterns:
+            name = pattern.sub(theirs, name)
+        names[key] = name
+    return names
+
+
+def _rows(model: nnx.Module) -> Rows:
+    """The rows that hold for a model, which its kind of backbone and block decides."""
+    modules = [module for _, module in nnx.iter_graph(model) if isinstance(module, nnx.Module)]
+    backbones = {module.variant for module in modules if isinstance(module, ResNet)}
+    sub_sampled = any(isinstance(module, NonLocal) and module.sub_sample for module in modules)
+    return (
+        *(row for variant in backbones for row in _BACKBONES[variant]),
+        *_STAGES,
+        *_HEADS,
+        *_GLOBAL_CONTEXT,
+        *_NON_LOCAL,
+        *(_SUB_SAMPLED if sub_sampled else ()),
+        *_SQUEEZE_EXCITE,
+    )
+
+
+def _to_torch(key: str, shape: tuple[int, ...], spatial_axes: int = 2) -> tuple[int, ...]:
+    """The shape of a variable in PyTorch's layout.
+
+    What is a linear layer on the channels here is a 1x1 convolution there, and the LayerNorm of a
+    context block is one over (channels, 1, 1).
+    """
+    if len(shape) == 4:
+        height, width, channels_in, channels_out = shape
+        return (channels_out, channels_in, height, width)
+    if len(shape) == 2:
+        channels_in, channels_out = shape
+        return (channels_out, channels_in, *(1,) * spatial_axes)
+    if re.search(r"(add|multiply)\.norm\.", key):
+        return (*shape, *(1,) * spatial_axes)
+    return shape
+
+
+def _import_array(
+    array: Shaped[np.ndarray, "..."], shape: tuple[int, ...]
+) -> Float[np.ndarray, "..."]:
+    """An array from PyTorch's layout in the shape of one of our variables."""
+    array = np.asarray(array, np.float32)
+    if len(shape) == 4:
+        return array.transpose(2, 3, 1, 0)
+    if len(shape) == 2:
+        return array.reshape(shape[::-1]).T
+    return array.reshape(shape)
+
+
+def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without its last axes of size one, which depend on the number of spatial axes."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
