@@ -3,6 +3,7 @@
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import Segmentor, build_model, create_model, functional
 from gcnet_jax.ops import normalize_images
+from gcnet_jax.pretrained import load_model
 
 __all__ = [
     "InputError",
@@ -10,5 +11,6 @@ __all__ = [
     "build_model",
     "create_model",
     "functional",
+    "load_model",
     "normalize_images",
 ]

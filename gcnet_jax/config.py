@@ -28,11 +28,13 @@ _COUNTS = (
     "training.keep_newest",
     "evaluation.batch_size",
 )
+_ANY_LENGTH = ("evaluation.scales",)  # tuples that may be longer or shorter than the default
 
 
 def default_config() -> ConfigDict:
     """A config with every key set."""
     config = ConfigDict()
+    config.published_run = ""  # the run whose weights `published` means, if there is one
     config.seed = 0  # of the initial weights, the data order, augmentation and dropout
 
     config.model = ConfigDict()
@@ -89,10 +91,16 @@ def default_config() -> ConfigDict:
     config.training.evaluate_every = 4000  # steps
     config.training.checkpoint_every = 2000  # steps
     config.training.keep_newest = 2  # checkpoints, beside the best one
+    config.training.init_from = ""  # a checkpoint of any kind, or a published one by name
+    config.training.init_part = "backbone"  # what to take of it, or "model" for everything
 
     config.evaluation = ConfigDict()
     config.evaluation.split = "val"
     config.evaluation.batch_size = 8  # over all devices
+    config.evaluation.mode = "whole"  # image at a time, or "slide": windows over it
+    config.evaluation.window = (769, 769)  # (height, width) in pixels, of mode "slide"
+    config.evaluation.window_stride = (513, 513)  # from one window to the next
+    config.evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of multi-scale evaluation
     return config.lock()
 
 
@@ -165,6 +173,8 @@ def check_config(config: ConfigDict) -> None:
 def _check_type(key: str, value: Any, default: Any) -> None:
     """A whole number may stand for a fraction; tuples must match element by element."""
     if isinstance(default, tuple):
+        if key in _ANY_LENGTH and isinstance(value, tuple) and value:
+            default = (default[0],) * len(value)
         if not isinstance(value, tuple) or len(value) != len(default):
             raise InputError(f"{key} is {value!r}; expected {len(default)} numbers, as {default}")
         for element, default_element in zip(value, default, strict=True):
@@ -180,6 +190,21 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 def to_plain(config: ConfigDict) -> dict[str, Any]:
     """The config as what JSON can hold: nested dicts, with tuples as lists."""
     return json.loads(config.to_json())
+
+
+def from_plain(plain: dict[str, Any]) -> ConfigDict:
+    """The config that `to_plain` made; keys that it lacks have their defaults."""
+    config = default_config()
+    _fill(config, plain)
+    return config
+
+
+def _fill(config: ConfigDict, plain: dict[str, Any]) -> None:
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            _fill(config[key], value)
+        else:
+            config[key] = tuple(value) if isinstance(value, list) else value
 
 
 def architecture(model: dict[str, Any]) -> dict[str, Any]:

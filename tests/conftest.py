@@ -13,6 +13,34 @@ sys.path.insert(0, str(ROOT))  # for the configs
 
 import pytest  # noqa: E402
 
+from tests.reference.equivalence import EQUIVALENCE, Equivalence  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what writes `docs/equivalence.md`."""
+    parser.addoption(
+        "--equivalence-table", metavar="FILE", help="write the deviations from the reference there"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the collector of deviations."""
+    config.stash[EQUIVALENCE] = Equivalence()
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
+    """Prints the worst deviation from the reference, by subject and quantity."""
+    equivalence = config.stash[EQUIVALENCE]
+    if not list(equivalence.rows()):
+        return
+    terminalreporter.section("worst deviations from the reference")
+    for row in equivalence.rows():
+        terminalreporter.write_line(
+            f"{row.deviation:.1e} {row.subject}, {row.quantity} ({row.cases} comparisons)"
+        )
+    if (path := config.getoption("--equivalence-table")) and exitstatus == 0:
+        Path(path).write_text(equivalence.markdown() + "\n")
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:

@@ -4,6 +4,7 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.config import check_config, default_config, differences, load_config, to_plain
+from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model
 
@@ -14,8 +15,10 @@ CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "com
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_has_all_keys_and_describes_a_model(path):
     config = load_config(path)
-    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
-    assert model.decode_head is not None
+    dataset_classes(config.data.name)
+    if not config.published_run:  # the others are built where their parameters are counted
+        model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
+        assert model.decode_head is not None
     assert path.read_text().startswith('"""'), "a run's file says what it is and how to start it"
     assert "scripts/train.py" in path.read_text()
 

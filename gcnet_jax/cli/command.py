@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from absl import flags, logging
@@ -25,6 +26,28 @@ def define_config_flag() -> flags.FlagHolder:
     """Defines `--config=FILE[:args]` with its overrides `--config.key=value`."""
     return config_flags.DEFINE_config_file(
         "config", None, "file of the run's config; override any leaf with --config.key=value"
+    )
+
+
+class CheckpointFlags(NamedTuple):
+    """The flags that choose a trained model."""
+
+    workdir: flags.FlagHolder
+    checkpoint: flags.FlagHolder
+    allow_partial: flags.FlagHolder
+
+
+def define_checkpoint_flags() -> CheckpointFlags:
+    """Defines `--workdir`, `--checkpoint` and `--allow_partial`."""
+    return CheckpointFlags(
+        flags.DEFINE_string("workdir", None, "folder of a run; its best checkpoint is taken"),
+        flags.DEFINE_string(
+            "checkpoint",
+            None,
+            "instead: folder of one checkpoint; or a .pth file of OpenMMLab (needs PyTorch); or "
+            "'published', the published weights of the config's run",
+        ),
+        flags.DEFINE_bool("allow_partial", False, "take what fits of a .pth file of another model"),
     )
 
 

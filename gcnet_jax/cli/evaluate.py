@@ -4,41 +4,58 @@
 
 Prints IoU, accuracy, precision, Dice and F-score by class and on average, and writes the same as
 JSON, with a picture of some images, their labels and predictions beside it. With --workdir the best
-checkpoint of the run is taken, with --checkpoint the given one.
+checkpoint of the run is taken, with --checkpoint the given one, which may be a .pth file of
+OpenMMLab or the published weights of the run:
+
+    python scripts/evaluate.py --config=configs/gcnet/RUN.py --checkpoint=published
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import rich.console
 import rich.progress
 from absl import flags
 from etils import epath
+from jax.sharding import Mesh
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Picture, save_examples
-from gcnet_jax.cli.inference import TrainedModel, create_predictor, load_trained_model
-from gcnet_jax.data import Batch, decode, evaluation_batches, open_split, split_size
+from gcnet_jax.cli.inference import TrainedModel, load_trained_model
+from gcnet_jax.data import (
+    Batch,
+    dataset_classes,
+    decode,
+    evaluation_batches,
+    open_split,
+    split_size,
+)
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
     colorize,
     create_evaluator,
+    create_multi_scale_predictor,
+    evaluate_singly,
     label_overlay,
     metrics_from_confusion,
 )
 from gcnet_jax.parallel import check_batch_size, create_mesh
 
 _CONFIG = command.define_config_flag()
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run; its best checkpoint is evaluated")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder of one checkpoint, instead")
+_MODEL = command.define_checkpoint_flags()
 _SPLIT = flags.DEFINE_string("split", None, "split to evaluate on (default: the config's)")
+_TTA = flags.DEFINE_bool("tta", False, "average over evaluation.scales, each with its mirror image")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "JSON file (default: evaluation_SPLIT.json in the workdir, or else right here)"
 )
 
 _PICTURES = 5
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -51,28 +68,36 @@ def _evaluate(arguments: list[str]) -> None:
     config = command.checked_config(_CONFIG)
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
-    default = epath.Path(_WORKDIR.value or ".") / f"evaluation_{split}.json"
+    default = epath.Path(_MODEL.workdir.value or ".") / f"evaluation_{split}.json"
     output = epath.Path(_OUTPUT.value or default)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     mesh = create_mesh()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
-    trained = load_trained_model(config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value)
+    trained = load_trained_model(
+        config,
+        mesh,
+        workdir=_MODEL.workdir.value,
+        checkpoint=_MODEL.checkpoint.value,
+        allow_partial=_MODEL.allow_partial.value,
+    )
+    _check_classes(trained, config)
 
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-    evaluate = create_evaluator(trained.graphdef, trained.classes.num_classes, mesh)
-    batches = evaluation_batches(config.data, split, batch_size=batch_size)
-    confusion = evaluate(trained.variables, _with_progress(batches, images))
+    confusion = _confusion(config, split, images, trained, mesh)
     metrics = metrics_from_confusion(confusion)
 
     names = trained.classes.names
-    title = f"{config.data.name} {split}, {images} images, whole-image inference"
+    inference = {"whole": "whole images", "slide": "sliding windows"}[config.evaluation.mode]
+    inference += f", scales {config.evaluation.scales} and flips" if _TTA.value else ""
+    title = f"{config.data.name} {split}, {images} images, {inference}"
     rich.console.Console().print(metrics.table(names, title))
     result = {
         "dataset": config.data.name,
         "split": split,
         "images": images,
+        "inference": inference,
         "checkpoint": str(trained.checkpoint),
         **metrics.to_plain(names),
         "confusion": confusion.tolist(),
@@ -83,6 +108,47 @@ def _evaluate(arguments: list[str]) -> None:
     print(f"checkpoint {trained.checkpoint}\nwritten to {output} and {picture}")
 
 
+def _check_classes(trained: TrainedModel, config: ConfigDict) -> None:
+    classes = dataset_classes(config.data.name)
+    if trained.classes.names != classes.names:
+        raise InputError(
+            f"{trained.checkpoint} holds a model of other classes "
+            f"({', '.join(trained.classes.names)}) "
+            f"than data set {config.data.name} ({', '.join(classes.names)})"
+        )
+
+
+def _confusion(
+    config: ConfigDict, split: str, images: int, trained: TrainedModel, mesh: Mesh
+) -> Int[np.ndarray, "classes classes"]:
+    """Pixel counts by (label, prediction) over the split, with a progress bar."""
+    num_classes = trained.classes.num_classes
+    with rich.progress.Progress(console=rich.console.Console(stderr=True)) as progress:
+        task = progress.add_task("evaluating", total=images)
+        if _TTA.value:
+            predict = create_multi_scale_predictor(
+                trained.graphdef, trained.variables, config.evaluation
+            )
+            records = open_split(config.data.name, config.data.data_dir, split)
+            samples = (decode(records[i]) for i in range(images))
+            return evaluate_singly(
+                predict, _counted(samples, lambda _: progress.advance(task)), num_classes
+            )
+        evaluate = create_evaluator(trained.graphdef, num_classes, config.evaluation, mesh)
+        batches = evaluation_batches(config.data, split, batch_size=config.evaluation.batch_size)
+
+        def advance(batch: Batch) -> None:
+            progress.advance(task, int((batch["size"][:, 0] > 0).sum()))
+
+        return evaluate(trained.variables, _counted(batches, advance))
+
+
+def _counted(items: Iterable[T], count: Callable[[T], None]) -> Iterator[T]:
+    for item in items:
+        yield item
+        count(item)
+
+
 def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dict[str, Picture]]:
     """Images spread over the split, as pictures by title; those of the first one's size."""
     records = open_split(config.data.name, config.data.data_dir, split)
@@ -90,7 +156,7 @@ def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dic
     samples = [decode(records[i * len(records) // count]) for i in range(count)]
     samples = [s for s in samples if s["label"].shape == samples[0]["label"].shape]
     palette = trained.classes.palette
-    logits_of = create_predictor(trained)
+    logits_of = trained.predictor(config)
     examples = []
     for sample in samples:
         prediction = logits_of(sample["image"]).argmax(-1).astype(np.uint8)
@@ -103,11 +169,3 @@ def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dic
             }
         )
     return examples
-
-
-def _with_progress(batches: Iterable[Batch], images: int) -> Iterator[Batch]:
-    with rich.progress.Progress(console=rich.console.Console(stderr=True)) as progress:
-        task = progress.add_task("evaluating", total=images)
-        for batch in batches:
-            yield batch
-            progress.advance(task, int((batch["size"][:, 0] > 0).sum()))

@@ -1,23 +1,21 @@
 """A trained model from the command line's `--config` with `--workdir` or `--checkpoint`."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
-import numpy as np
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import architecture, differences, to_plain
-from gcnet_jax.data import DatasetClasses, dataset_classes
+from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import build_model, merge, split_for_evaluation
-from gcnet_jax.ops import normalize_images
+from gcnet_jax.evaluation import Predictor, create_predictor
+from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import replicated
-from gcnet_jax.training import find_checkpoint, read_metadata, restore_variables
+from gcnet_jax.pretrained import load_pretrained
+from gcnet_jax.training import find_checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +26,7 @@ class TrainedModel:
         graphdef: its structure; `gcnet_jax.models.merge` joins it with `variables`.
         variables: parameters and statistics, on every device.
         classes: what its logits mean.
-        checkpoint: the folder that it comes from.
+        checkpoint: the file or folder that it comes from.
     """
 
     graphdef: nnx.GraphDef
@@ -36,55 +34,41 @@ class TrainedModel:
     classes: DatasetClasses
     checkpoint: epath.Path
 
-
-Predictor = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h w classes"]]
-
-
-def create_predictor(trained: TrainedModel) -> Predictor:
-    """A function from an RGB image to logits at its size; compiled once for each size."""
-
-    @jax.jit
-    def logits_of(variables: PyTree, images: Array) -> Array:
-        return merge(trained.graphdef, variables)(normalize_images(images))
-
-    return lambda image: np.asarray(logits_of(trained.variables, image[None])[0], np.float32)
+    def predictor(self, config: ConfigDict) -> Predictor:
+        """A function from an RGB image to logits at its size, in the config's mode."""
+        return create_predictor(
+            self.graphdef, self.variables, config.evaluation, config.data.base_scale
+        )
 
 
 def load_trained_model(
-    config: ConfigDict, mesh: Mesh, *, workdir: str | None, checkpoint: str | None
+    config: ConfigDict,
+    mesh: Mesh,
+    *,
+    workdir: str | None = None,
+    checkpoint: str | None = None,
+    allow_partial: bool = False,
 ) -> TrainedModel:
-    """Builds the config's model and restores the weights.
+    """Builds the config's model and loads the weights.
 
     Args:
         config: of the run.
         mesh: devices that get a copy of the weights.
         workdir: of the run, whose best checkpoint is taken; or
-        checkpoint: one checkpoint's folder.
+        checkpoint: what `gcnet_jax.load_model` takes.
+        allow_partial: whether to take what fits of a `.pth` file; what is left is printed.
 
     Raises:
         InputError: neither or both are given, there is no checkpoint, or it is not the config's.
     """
     if (workdir is None) == (checkpoint is None):
-        raise InputError("give either --workdir=DIR of a run or --checkpoint=DIR of one checkpoint")
-    folder = find_checkpoint(workdir) if workdir is not None else epath.Path(str(checkpoint))
-    if not folder.exists():
-        raise InputError(f"there is no checkpoint {folder}")
-    try:
-        saved = read_metadata(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} is not a whole checkpoint: {error}") from error
-    if found := differences(
-        architecture(saved["config"]["model"]), architecture(to_plain(config.model))
-    ):
-        raise InputError(f"{folder} holds another model than the config: {'; '.join(found)}")
-
-    classes = dataset_classes(config.data.name)
-    if list(classes.names) != saved["classes"]["names"]:
         raise InputError(
-            f"{folder} holds a model of other classes ({', '.join(saved['classes']['names'])}) "
-            f"than data set {config.data.name} ({', '.join(classes.names)})"
+            "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint"
         )
-    model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)
-    graphdef, variables = split_for_evaluation(model)
-    variables = restore_variables(folder, jax.device_put(variables, replicated(mesh)))
-    return TrainedModel(graphdef, variables, classes, folder)
+    source = find_checkpoint(workdir) if workdir is not None else str(checkpoint)
+    pretrained = load_pretrained(config, source, allow_partial=allow_partial)
+    if pretrained.left:
+        print(f"left as initialised or not taken: {pretrained.left}")
+    graphdef, variables = split_for_evaluation(pretrained.model)
+    variables = jax.device_put(variables, replicated(mesh))
+    return TrainedModel(graphdef, variables, pretrained.classes, pretrained.source)

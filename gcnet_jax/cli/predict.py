@@ -20,15 +20,14 @@ from etils import epath
 from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command
-from gcnet_jax.cli.inference import create_predictor, load_trained_model
+from gcnet_jax.cli.inference import load_trained_model
 from gcnet_jax.data.records import decode_rgb, read_image_file
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import label_overlay
 from gcnet_jax.parallel import create_mesh
 
 _CONFIG = command.define_config_flag()
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run; its best checkpoint is used")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder of one checkpoint, instead")
+_MODEL = command.define_checkpoint_flags()
 _IMAGES = flags.DEFINE_multi_string("images", [], "an image or a folder of images; may be repeated")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "folder for the results; created if missing")
 _SAVE_LOGITS = flags.DEFINE_bool("save_logits", False, "also write float32 logits")
@@ -46,9 +45,15 @@ def _predict(arguments: list[str]) -> None:
     output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
     paths = _image_files([*_IMAGES.value, *arguments])
     mesh = create_mesh(jax.local_devices()[:1])
-    trained = load_trained_model(config, mesh, workdir=_WORKDIR.value, checkpoint=_CHECKPOINT.value)
+    trained = load_trained_model(
+        config,
+        mesh,
+        workdir=_MODEL.workdir.value,
+        checkpoint=_MODEL.checkpoint.value,
+        allow_partial=_MODEL.allow_partial.value,
+    )
 
-    logits_of = create_predictor(trained)
+    logits_of = trained.predictor(config)
     output_dir.mkdir(parents=True, exist_ok=True)
     console = rich.console.Console(stderr=True)
     for path in rich.progress.track(paths, "predicting", console=console):

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Curve, Picture, save_page
-from gcnet_jax.cli.inference import TrainedModel, create_predictor, load_trained_model
+from gcnet_jax.cli.inference import TrainedModel, load_trained_model
 from gcnet_jax.cli.training_run import train_from_config
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
@@ -125,14 +125,16 @@ def _workdir(output_dir: Path, config: ConfigDict, network: str) -> Path:
 
 
 def _trained(config: ConfigDict, workdir: Path) -> TrainedModel:
-    return load_trained_model(config, create_mesh(), workdir=str(workdir), checkpoint=None)
+    return load_trained_model(config, create_mesh(), workdir=str(workdir))
 
 
 def _test(config: ConfigDict, workdir: Path) -> float:
     """The mIoU on the images held out for testing."""
     mesh = create_mesh()
     trained = _trained(config, workdir)
-    evaluate = create_evaluator(trained.graphdef, trained.classes.num_classes, mesh)
+    evaluate = create_evaluator(
+        trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
+    )
     batches = evaluation_batches(config.data, _TEST_SPLIT, batch_size=config.evaluation.batch_size)
     return metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
 
@@ -168,7 +170,7 @@ def _examples(output_dir: Path, data_dir: Path) -> list[dict[str, Picture]]:
     for network, description in _NETWORKS.items():
         config = _config(network, 0, data_dir)
         trained = _trained(config, _workdir(output_dir, config, network))
-        logits_of = create_predictor(trained)
+        logits_of = trained.predictor(config)
         for example in examples:
             prediction = logits_of(example["image"]).argmax(-1).astype(np.uint8)
             example[description] = colorize(prediction, palette)

@@ -15,6 +15,7 @@ from gcnet_jax.data import dataset_classes, evaluation_batches, split_size, trai
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.models import build_model, split_for_evaluation
 from gcnet_jax.parallel import check_batch_size, create_mesh
+from gcnet_jax.pretrained import initialize
 from gcnet_jax.training import (
     Checkpoints,
     RunLog,
@@ -70,7 +71,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     )
 
     evaluation_graphdef, _ = split_for_evaluation(model)
-    confusion = create_evaluator(evaluation_graphdef, classes.num_classes, mesh)
+    confusion = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
 
     def evaluate(state: TrainState) -> Mapping[str, float]:
         variables = {"params": state.params, "statistics": state.statistics}
@@ -81,14 +82,19 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
 
     metadata = {
         "config": to_plain(config),
-        "classes": {"names": list(classes.names), "palette": [list(c) for c in classes.palette]},
+        "classes": classes.to_plain(),
         "versions": {name: version(name) for name in ("gcnet-jax", "jax", "flax")},
     }
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)
     try:
         restored = checkpoints.restore_newest(state, batches)
-        state = restored if restored is not None else state
+        initialization = "from scratch"
+        if restored is not None:
+            state = restored
+        elif config.training.init_from:
+            initialization = initialize(model, config, classes)
+            _, state = create_state(model, optimizer, mesh, seed=config.seed)
         (workdir / "config.json").write_text(json.dumps(metadata, indent=2) + "\n")
         with RunLog(
             workdir,
@@ -98,7 +104,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
             batch_size=training.batch_size,
             writes=jax.process_index() == 0,
         ) as log:
-            log.message(_summary(config, workdir, state, mesh.size))
+            log.message(_summary(config, workdir, state, initialization, mesh.size))
             train(
                 state,
                 train_step,
@@ -119,12 +125,17 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
         batches.close()
 
 
-def _summary(config: ConfigDict, workdir: epath.Path, state: TrainState, devices: int) -> str:
+def _summary(
+    config: ConfigDict, workdir: epath.Path, state: TrainState, initialization: str, devices: int
+) -> str:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     step = int(state.step)
+    if step:
+        initialization = f"resuming after step {step}"
     return "\n".join(
         [
-            f"workdir   {workdir}" + (f" (resuming after step {step})" if step else ""),
+            f"workdir   {workdir}",
+            f"start     {initialization}",
             f"data      {config.data.name}, {config.data.train_split} split",
             f"model     {parameters:,} parameters, computing in {config.model.dtype}",
             f"devices   {devices} x {jax.devices()[0].device_kind}",

@@ -1,8 +1,12 @@
 """Class names and colours of every data set, readable without opening any data."""
 
+import csv
 import dataclasses
 from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
 from types import MappingProxyType
+from typing import Any
 
 from gcnet_jax.errors import InputError
 
@@ -37,60 +41,35 @@ class DatasetClasses:
         """Number of classes, the ignored label not counted."""
         return len(self.names)
 
+    def to_plain(self) -> dict[str, Any]:
+        """What a checkpoint's metadata holds."""
+        return {"names": list(self.names), "palette": [list(color) for color in self.palette]}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "DatasetClasses":
+        """The other way round; a KeyError, TypeError or ValueError if it is something else."""
+        palette = tuple((int(r), int(g), int(b)) for r, g, b in plain["palette"])
+        return cls(tuple(plain["names"]), palette)
+
+
+def _read(table: Traversable) -> DatasetClasses:
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    return DatasetClasses(
+        names=tuple(row["name"] for row in rows),
+        palette=tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
+    )
+
 
 CATALOG: Mapping[str, DatasetClasses] = MappingProxyType(
     {
-        "camvid": DatasetClasses(
-            names=(
-                "sky",
-                "building",
-                "pole",
-                "road",
-                "pavement",
-                "tree",
-                "sign-symbol",
-                "fence",
-                "car",
-                "pedestrian",
-                "bicyclist",
-            ),
-            palette=(
-                (128, 128, 128),
-                (128, 0, 0),
-                (192, 192, 128),
-                (128, 64, 128),
-                (60, 40, 222),
-                (128, 128, 0),
-                (192, 128, 128),
-                (64, 64, 128),
-                (64, 0, 128),
-                (64, 64, 0),
-                (0, 128, 192),
-            ),
-        ),
-        # One hue a shape, and warm against cold for the two scenes.
-        "context_shapes": DatasetClasses(
-            names=(
-                "background",
-                "sky",
-                "day disc",
-                "night disc",
-                "day square",
-                "night square",
-                "triangle",
-            ),
-            palette=(
-                (38, 40, 46),
-                (178, 206, 230),
-                (244, 162, 38),
-                (58, 110, 214),
-                (226, 74, 60),
-                (110, 60, 176),
-                (88, 178, 104),
-            ),
-        ),
+        table.name.removesuffix(".csv"): _read(table)
+        for table in sorted(
+            resources.files("gcnet_jax.data").joinpath("classes").iterdir(),
+            key=lambda table: table.name,
+        )
     }
 )
+"""Every data set's classes by its name: the tables in `classes/`, one row a class."""
 
 
 def dataset_classes(name: str) -> DatasetClasses:
@@ -102,3 +81,18 @@ def dataset_classes(name: str) -> DatasetClasses:
     if name not in CATALOG:
         raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(CATALOG)}")
     return CATALOG[name]
+
+
+def generic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours for classes without any: those of PASCAL VOC, continued.
+
+    The bits of an index, lowest first, go in turn to red, green and blue, from the highest bit of
+    each downwards; neighbours come out far apart.
+    """
+
+    def channel(index: int, first_bit: int) -> int:
+        return sum((index >> (first_bit + 3 * i) & 1) << (7 - i) for i in range(8))
+
+    return tuple(
+        (channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(num_classes)
+    )

@@ -143,7 +143,9 @@ def split_size(name: str, data_dir: epath.PathLike, split: str) -> int:
 
 def _builder(name: str, data_dir: epath.PathLike) -> tfds.core.GeneratorBasedBuilder:
     if name not in BUILDERS:
-        raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(BUILDERS)}")
+        raise InputError(
+            f"there is no data set '{name}' to prepare or read; there are: {', '.join(BUILDERS)}"
+        )
     return BUILDERS[name](data_dir=epath.Path(data_dir).expanduser())
 
 

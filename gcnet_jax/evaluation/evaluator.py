@@ -1,4 +1,4 @@
-"""Whole-image evaluation: every image of a set through the network once, counted on the device."""
+"""Evaluation: every image of a set through the network once, counted on the device."""
 
 import collections
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +9,10 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Int, Integer, PyTree
+from ml_collections import ConfigDict
 
+from gcnet_jax.data import Sample
+from gcnet_jax.evaluation.inference import Predictor, infer
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
@@ -20,7 +23,9 @@ Evaluator = Callable[[PyTree, Batches], Int[np.ndarray, "classes classes"]]
 _BATCHES_IN_FLIGHT = 2
 
 
-def create_evaluator(graphdef: nnx.GraphDef, num_classes: int, mesh: Mesh) -> Evaluator:
+def create_evaluator(
+    graphdef: nnx.GraphDef, num_classes: int, config: ConfigDict, mesh: Mesh
+) -> Evaluator:
     """A function from the model's variables and batches to the confusion matrix over all of them.
 
     One program is compiled for each shape of batch. A batch is counted on the device in 32 bits and
@@ -29,11 +34,13 @@ def create_evaluator(graphdef: nnx.GraphDef, num_classes: int, mesh: Mesh) -> Ev
     Args:
         graphdef: the model's structure in evaluation mode, from `split_for_evaluation`.
         num_classes: of the model; pixels labelled outside 0..num_classes-1 are not counted.
+        config: the `evaluation` section of the run's config, see `infer`.
         mesh: batches are split over it.
     """
 
     def count(variables: PyTree, batch: PyTree) -> Int[Array, "classes classes"]:
-        logits = merge(graphdef, variables)(normalize_images(batch["image"], batch["size"]))
+        images = normalize_images(batch["image"], batch["size"])
+        logits = infer(merge(graphdef, variables), images, config)
         return confusion_matrix(batch["label"], jnp.argmax(logits, axis=-1), num_classes)
 
     count = jax.jit(
@@ -56,8 +63,21 @@ def create_evaluator(graphdef: nnx.GraphDef, num_classes: int, mesh: Mesh) -> Ev
     return evaluate
 
 
+def evaluate_singly(
+    predict: Predictor, samples: Iterable[Sample], num_classes: int
+) -> Int[np.ndarray, "classes classes"]:
+    """The confusion matrix over samples that go through a predictor one by one."""
+    total = np.zeros((num_classes, num_classes), np.int64)
+    for sample in samples:
+        prediction = np.argmax(predict(sample["image"]), axis=-1)
+        total += np.asarray(confusion_matrix(sample["label"], prediction, num_classes))
+    return total
+
+
 def confusion_matrix(
-    labels: Integer[Array, "*shape"], predictions: Integer[Array, "*shape"], num_classes: int
+    labels: Integer[Array | np.ndarray, "*shape"],
+    predictions: Integer[Array | np.ndarray, "*shape"],
+    num_classes: int,
 ) -> Int[Array, "classes classes"]:
     """Pixel counts by (label, prediction); labels outside 0..num_classes-1 are left out."""
     counted = (labels >= 0) & (labels < num_classes)

@@ -1,1 +1,29 @@
 """Weights from OpenMMLab and torchvision, and back."""
+
+from gcnet_jax.interop.openmmlab import (
+    CLASSIFIERS,
+    Mismatch,
+    StateDict,
+    export_state_dict,
+    import_state_dict,
+)
+from gcnet_jax.interop.published import PublishedFile, fetch_published, published_files
+from gcnet_jax.interop.torch_files import (
+    TorchCheckpoint,
+    read_torch_checkpoint,
+    write_torch_checkpoint,
+)
+
+__all__ = [
+    "CLASSIFIERS",
+    "Mismatch",
+    "PublishedFile",
+    "StateDict",
+    "TorchCheckpoint",
+    "export_state_dict",
+    "fetch_published",
+    "import_state_dict",
+    "published_files",
+    "read_torch_checkpoint",
+    "write_torch_checkpoint",
+]

@@ -164,7 +164,7 @@ def import_state_dict(
         raise InputError(f"the weights are not this model's: {mismatch}")
     for name in fitting:
         key = places[name]
-        variables[key][...] = jnp.asarray(_import_array(given[name], variables[key].shape))
+        variables[key].set_value(jnp.asarray(_import_array(given[name], variables[key].shape)))
     return mismatch
 
 

@@ -37,7 +37,7 @@ class Conv(nnx.Conv):
             out_channels,
             (kernel_size, kernel_size),
             strides=(stride, stride),
-            padding=[(padding, padding)] * 2,
+            padding=((padding, padding),) * 2,
             kernel_dilation=(dilation, dilation),
             use_bias=use_bias,
             kernel_init=kernel_init,

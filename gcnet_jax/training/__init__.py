@@ -5,11 +5,12 @@ from gcnet_jax.training.checkpoints import (
     find_checkpoint,
     read_metadata,
     restore_variables,
+    save_variables,
 )
 from gcnet_jax.training.loop import train
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.run_log import RunLog, read_rows
-from gcnet_jax.training.segmentation import segmentation_loss
+from gcnet_jax.training.segmentation import head_losses, segmentation_loss
 from gcnet_jax.training.step import TrainState, create_state, create_train_step
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "create_state",
     "create_train_step",
     "find_checkpoint",
+    "head_losses",
     "learning_rate_schedule",
     "read_metadata",
     "read_rows",
     "restore_variables",
+    "save_variables",
     "segmentation_loss",
     "train",
 ]

@@ -202,6 +202,31 @@ def restore_variables(checkpoint: epath.PathLike, variables: PyTree) -> PyTree:
         raise InputError(f"the checkpoint {folder} cannot be read ({_brief(error)})") from error
 
 
+def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict[str, Any]) -> None:
+    """Writes one checkpoint folder with the model's part and the metadata, and nothing else.
+
+    Args:
+        checkpoint: the folder; it appears when it is whole.
+        variables: parameters and statistics.
+        metadata: `config` and `classes` as plain JSON.
+
+    Raises:
+        InputError: the folder is there already.
+    """
+    folder = epath.Path(checkpoint).resolve()
+    if folder.exists():
+        raise InputError(f"{folder} is there already; give the name of a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    if partial.exists():
+        partial.rmtree()
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(partial / "model", variables)
+    (partial / "metadata").mkdir()
+    (partial / "metadata" / "metadata").write_text(json.dumps(metadata))
+    partial.rename(folder)
+
+
 def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
     """The best checkpoint of a run if one was evaluated, else its newest.
 

@@ -1,9 +1,10 @@
 """The segmentation loss, as the training step takes it."""
 
+import jax
 from flax import nnx
 from jaxtyping import Array, Float, Integer, UInt8
 
-from gcnet_jax.models import Segmentor
+from gcnet_jax.models import HeadLogits, Segmentor
 from gcnet_jax.ops import cross_entropy, normalize_images, pixel_accuracy
 from gcnet_jax.training.step import LossFunction, Metrics
 
@@ -22,16 +23,26 @@ def segmentation_loss(auxiliary_weight: float = 0.4) -> LossFunction:
     ) -> tuple[Float[Array, ""], Metrics]:
         images = normalize_images(batch["image"], batch["size"])
         labels = batch["label"]
-        size = (labels.shape[1], labels.shape[2])
         logits = model.head_logits(images, rngs=rngs)
-
-        decode = model.resize(logits.decode, size)
-        total = decode_loss = cross_entropy(decode, labels)
-        metrics = {"decode_loss": decode_loss, "pixel_accuracy": pixel_accuracy(decode, labels)}
-        if logits.auxiliary is not None:
-            auxiliary_loss = cross_entropy(model.resize(logits.auxiliary, size), labels)
-            metrics["auxiliary_loss"] = auxiliary_loss
-            total = total + auxiliary_weight * auxiliary_loss
-        return total, metrics
+        size = (labels.shape[1], labels.shape[2])
+        resized = jax.tree.map(lambda x: model.resize(x, size), logits)
+        return head_losses(resized, labels, auxiliary_weight=auxiliary_weight)
 
     return loss
+
+
+def head_losses(
+    logits: HeadLogits, labels: UInt8[Array, "b h w"], *, auxiliary_weight: float = 0.4
+) -> tuple[Float[Array, ""], Metrics]:
+    """The loss from the heads' logits at the size of the labels, and what each head contributes.
+
+    `auxiliary_loss` among the metrics is without its weight.
+    """
+    decode, auxiliary = logits
+    total = decode_loss = cross_entropy(decode, labels)
+    metrics = {"decode_loss": decode_loss, "pixel_accuracy": pixel_accuracy(decode, labels)}
+    if auxiliary is not None:
+        metrics["auxiliary_loss"] = cross_entropy(auxiliary, labels)
+        metrics["auxiliary_pixel_accuracy"] = pixel_accuracy(auxiliary, labels)
+        total = total + auxiliary_weight * metrics["auxiliary_loss"]
+    return total, metrics

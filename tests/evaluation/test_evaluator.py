@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from gcnet_jax.config import default_config
 from gcnet_jax.data import decode, evaluation_batches, open_split
 from gcnet_jax.evaluation import create_evaluator, evaluator, metrics_from_confusion
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
@@ -27,7 +28,7 @@ def test_every_image_of_the_split_counts_once(model, shapes_dir, devices, batch_
     """100 images in batches that leave a rest, against one image at a time in NumPy."""
     graphdef, variables = model
     mesh = create_mesh(jax.devices()[:devices])
-    evaluate = create_evaluator(graphdef, 7, mesh)
+    evaluate = create_evaluator(graphdef, 7, default_config().evaluation, mesh)
     data = ConfigDict({"name": "context_shapes", "data_dir": str(shapes_dir)})
     confusion = evaluate(variables, evaluation_batches(data, "val", batch_size=batch_size))
 
@@ -52,7 +53,9 @@ def test_counts_add_up_beyond_32_bits(model, monkeypatch):
         lambda labels, predictions, n: jnp.full((n, n), 2_000_000_000, jnp.int32),
     )
     graphdef, variables = model
-    evaluate = create_evaluator(graphdef, 7, create_mesh(jax.devices()[:1]))
+    evaluate = create_evaluator(
+        graphdef, 7, default_config().evaluation, create_mesh(jax.devices()[:1])
+    )
     batch = {
         "image": np.zeros((1, 8, 8, 3), np.uint8),
         "label": np.zeros((1, 8, 8), np.uint8),

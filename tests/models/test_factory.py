@@ -8,9 +8,12 @@ import pytest
 from flax import nnx
 
 import gcnet_jax
+from gcnet_jax.config import load_config
+from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model, model_config
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
 PUBLISHED = json.loads((Path(__file__).parent / "published_parameter_counts.json").read_text())
 
 
@@ -32,8 +35,11 @@ def model():
 
 @pytest.mark.parametrize("run", PUBLISHED)
 def test_every_published_run_has_its_parameter_count(run):
-    name, num_classes = "_".join(run.split("_")[:2]), PUBLISHED[run]["num_classes"]
-    model = nnx.eval_shape(lambda: gcnet_jax.create_model(name, num_classes=num_classes))
+    config = load_config(CONFIGS / f"{run}.py")
+    classes = dataset_classes(config.data.name)
+    assert config.published_run == run
+    assert classes.num_classes == PUBLISHED[run]["num_classes"]
+    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes.num_classes))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
     assert parameters == PUBLISHED[run]["parameters"]
 

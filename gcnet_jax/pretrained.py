@@ -1,0 +1,203 @@
+"""Models with weights, wherever the weights come from: own checkpoints, `.pth` files, published."""
+
+import dataclasses
+import os
+from typing import Literal, get_args
+
+import jax
+from etils import epath
+from flax import nnx
+from ml_collections import ConfigDict
+
+from gcnet_jax.config import architecture, differences, from_plain, load_config, to_plain
+from gcnet_jax.data import DatasetClasses, dataset_classes
+from gcnet_jax.errors import InputError
+from gcnet_jax.interop import (
+    CLASSIFIERS,
+    Mismatch,
+    StateDict,
+    export_state_dict,
+    fetch_published,
+    import_state_dict,
+    published_files,
+    read_torch_checkpoint,
+)
+from gcnet_jax.models import Segmentor, build_model
+from gcnet_jax.training import read_metadata, restore_variables, save_variables
+
+InitPart = Literal["backbone", "model"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedModel:
+    """A model with the weights of a checkpoint, in evaluation mode.
+
+    Attributes:
+        model: the segmentor.
+        classes: what its logits mean.
+        source: the file or folder that the weights are from.
+        left: what differed and was left as initialised; empty unless that was allowed.
+    """
+
+    model: Segmentor
+    classes: DatasetClasses
+    source: epath.Path
+    left: Mismatch
+
+
+def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.PathLike) -> Segmentor:
+    """A segmentor with the weights of a checkpoint, in evaluation mode.
+
+    Args:
+        config: a config, or the path of its file.
+        checkpoint: a folder `<workdir>/checkpoints/<step>`; a `.pth` file of OpenMMLab (needs
+            PyTorch); or `"published"`: the published weights of the config's `published_run`, which
+            are fetched on first use.
+
+    Raises:
+        InputError: the checkpoint is not there, not whole, or not this config's model.
+    """
+    if not isinstance(config, ConfigDict):
+        config = load_config(os.fspath(config))
+    return load_pretrained(config, checkpoint).model
+
+
+def load_pretrained(
+    config: ConfigDict, checkpoint: str | os.PathLike, *, allow_partial: bool = False
+) -> PretrainedModel:
+    """As `load_model`, with what else is known of the checkpoint.
+
+    Args:
+        config: of the run.
+        checkpoint: as for `load_model`.
+        allow_partial: whether to take what fits of a `.pth` file of another model.
+    """
+    path = _locate(config, checkpoint)
+    if path.is_dir():
+        return _load_own(config, path)
+    foreign = read_torch_checkpoint(path)
+    classes = foreign.classes or dataset_classes(config.data.name)
+    model = _abstract_model(config, classes.num_classes)
+    if allow_partial:  # what is left needs its initial weights
+        model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)
+    try:
+        left = import_state_dict(model, foreign.state_dict, allow_partial=allow_partial)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    model.eval()
+    return PretrainedModel(model, classes, path, left)
+
+
+def initialize(model: Segmentor, config: ConfigDict, classes: DatasetClasses) -> str:
+    """Writes the weights that `training.init_from` names into a new model.
+
+    Args:
+        model: of `config`, with fresh weights.
+        config: of the run. `training.init_part` is `backbone`: the backbone alone, from a file that
+            holds just that (OpenMMLab's or torchvision's) or a whole segmentor; or `model`:
+            everything, but the classifiers only if the checkpoint has the same classes.
+        classes: of the run.
+
+    Returns:
+        One line on what was done.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    part, checkpoint = config.training.init_part, config.training.init_from
+    if part not in get_args(InitPart):
+        raise InputError(f"training.init_part is {part!r}; expected one of {get_args(InitPart)}")
+    path = _locate(config, checkpoint)
+    state_dict, their_classes = _state_dict(path)
+    try:
+        if part == "backbone":
+            import_state_dict(model.backbone, _backbone_entries(state_dict))
+            return f"backbone from {path}"
+        if their_classes is not None and their_classes.names == classes.names:
+            import_state_dict(model, state_dict)
+            return f"all weights from {path}"
+        import_state_dict(model, state_dict, leave_out=CLASSIFIERS)
+        return f"weights from {path}, without the classifiers: its classes are others"
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def save_model(
+    folder: str | os.PathLike, model: Segmentor, config: ConfigDict, classes: DatasetClasses
+) -> None:
+    """Writes a checkpoint folder that `load_model` and the commands take.
+
+    Raises:
+        InputError: the folder is there already.
+    """
+    metadata = {"config": to_plain(config), "classes": classes.to_plain()}
+    save_variables(folder, _variables(model), metadata)
+
+
+def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
+    """The file or folder that a name of a checkpoint means."""
+    name = os.fspath(checkpoint)
+    if name == "published":
+        if not config.published_run:
+            raise InputError(
+                "this config is no published run: its published_run is empty; those of "
+                "configs/gcnet are"
+            )
+        name = config.published_run
+    path = epath.Path(name)
+    if not path.exists() and name in published_files():
+        return epath.Path(fetch_published(name))
+    if not path.exists():
+        raise InputError(f"there is no checkpoint {path}")
+    return path
+
+
+def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
+    saved, classes = _metadata(folder)
+    if found := differences(
+        architecture(saved["config"]["model"]), architecture(to_plain(config.model))
+    ):
+        raise InputError(f"{folder} holds another model than the config: {'; '.join(found)}")
+    model = _abstract_model(config, classes.num_classes)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    targets = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _variables(model)
+    )
+    restored = restore_variables(folder, targets)
+    nnx.update(model, restored["params"], restored["statistics"])
+    model.eval()
+    return PretrainedModel(model, classes, folder, Mismatch((), (), ()))
+
+
+def _state_dict(path: epath.Path) -> tuple[StateDict, DatasetClasses | None]:
+    """All arrays of a checkpoint of any kind by OpenMMLab's names, and its classes."""
+    if not path.is_dir():
+        foreign = read_torch_checkpoint(path)
+        return foreign.state_dict, foreign.classes
+    saved, classes = _metadata(path)
+    own = _load_own(from_plain(saved["config"]), path)
+    return export_state_dict(own.model), classes
+
+
+def _backbone_entries(state_dict: StateDict) -> StateDict:
+    prefix = "backbone."
+    inside = {k.removeprefix(prefix): x for k, x in state_dict.items() if k.startswith(prefix)}
+    return inside or state_dict
+
+
+def _metadata(folder: epath.Path) -> tuple[dict, DatasetClasses]:
+    try:
+        saved = read_metadata(folder)
+        return saved, DatasetClasses.from_plain(saved["classes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} is not a whole checkpoint: {error}") from error
+
+
+def _abstract_model(config: ConfigDict, num_classes: int) -> Segmentor:
+    """The model without its arrays, which a checkpoint brings: nothing is initialised in vain."""
+    return nnx.eval_shape(lambda: build_model(config.model, num_classes=num_classes))
+
+
+def _variables(model: Segmentor) -> dict:
+    params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    return {"params": nnx.to_pure_dict(params), "statistics": nnx.to_pure_dict(statistics)}

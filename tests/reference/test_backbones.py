@@ -1,0 +1,64 @@
+import functools
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gcnet_jax.interop import export_state_dict, import_state_dict
+from gcnet_jax.models import ContextPlacement, ResNet, merge, split_for_evaluation
+from gcnet_jax.nn import GlobalContext, NonLocal
+from tests.reference import arrays
+
+CASES = json.loads((Path(__file__).parent / "golden" / "backbones.json").read_text())
+OUTPUT_STRIDES = {(1, 2, 1, 1): 8, (1, 2, 2, 1): 16, (1, 2, 2, 2): 32}
+
+
+def build(name):
+    arguments = CASES[name]["args"]
+    return ResNet(
+        arguments["depth"],
+        variant=name[:3],
+        output_stride=OUTPUT_STRIDES[tuple(arguments["strides"])],
+        base_channels=CASES[name]["base_channels"],
+        context=placement(*arguments.get("plugins", [])),
+        rngs=nnx.Rngs(0),
+    )
+
+
+def placement(plugin=None):
+    if plugin is None:
+        return None
+    match plugin["cfg"]["type"]:
+        case "ContextBlock":
+            block = functools.partial(GlobalContext, ratio=plugin["cfg"]["ratio"])
+        case "NonLocal2d":
+            block = functools.partial(NonLocal, mode=plugin["cfg"]["mode"])
+        case other:
+            raise ValueError(other)
+    stages = [index for index, present in enumerate(plugin["stages"]) if present]
+    return ContextPlacement(block, plugin["position"], stages)
+
+
+@jax.jit(static_argnums=0)
+def features(graphdef, variables, images):
+    return merge(graphdef, variables)(images)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_backbone(name, golden, equivalence):
+    case, theirs = CASES[name], golden("backbones")
+    backbone, given = nnx.eval_shape(lambda: build(name)), arrays.state_dict(case["state"])
+    import_state_dict(backbone, given)
+    images = np.moveaxis(arrays.normal(name, case["shape"]), 1, -1)
+    stages = features(*split_for_evaluation(backbone), images)
+    for stage, output in zip(("c2", "c3", "c4", "c5"), stages, strict=True):
+        output = np.moveaxis(output, -1, 1)
+        equivalence.arrays("ResNet", f"stage {stage}", name, output, theirs[f"{name}|{stage}"])
+
+    exported = export_state_dict(backbone)
+    assert exported.keys() == given.keys()
+    for key, array in given.items():
+        np.testing.assert_array_equal(exported[key], array, strict=True)
