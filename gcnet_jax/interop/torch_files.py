@@ -4,9 +4,12 @@ Files are read with `weights_only=True`: PyTorch's restricted unpickler builds t
 containers and refuses everything else, in the zip format and in the older one alike.
 """
 
+import collections
 import dataclasses
 import os
+import pickletools
 import re
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +44,10 @@ class _Inert:
         pass
 
 
+def _inert_attribute(*args: Any) -> None:
+    """Stands in for `getattr`, and looks nothing up."""
+
+
 def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
     """Reads a state dict, bare or in the `state_dict` of a checkpoint of MMEngine or MMCV.
 
@@ -58,7 +65,8 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
         with torch.serialization.safe_globals(_harmless_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch raises a dozen kinds on a damaged file
-        if refused := re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error)):
+        refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
+        if refused and not _breaks_off(Path(path)):
             raise InputError(
                 f"{path} is refused: loading it would call {refused[1]}; expected nothing but "
                 "tensors and plain containers"
@@ -119,6 +127,23 @@ def _torch(doing: str, path: os.PathLike) -> ModuleType:
     return torch
 
 
+def _breaks_off(path: Path) -> bool:
+    """Whether a file in the older format ends within its pickles, perhaps within a name.
+
+    There are five before the arrays: magic number, protocol, machine, content, keys. They are
+    taken apart here, not executed.
+    """
+    if zipfile.is_zipfile(path):
+        return False
+    with path.open("rb") as file:
+        try:
+            for _ in range(5):
+                collections.deque(pickletools.genops(file), maxlen=0)
+        except Exception:  # whatever the bytes happen to mean
+            return True
+    return False
+
+
 def _harmless_globals() -> list[Any]:
     """What the checkpoints of MMEngine's runs refer to beside tensors: NumPy's arrays, and a log.
 
@@ -132,7 +157,10 @@ def _harmless_globals() -> list[Any]:
         for module in ("numpy.core", "numpy._core")
     ]
     dtypes = [type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")]
-    log = [(_Inert, f"mmengine.logging.history_buffer.HistoryBuffer{name}") for name in ("",)]
+    log = [
+        (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_inert_attribute, "builtins.getattr"),  # by which a log refers to its own methods
+    ]
     return [*array_parts, np.ndarray, np.dtype, *dtypes, *log]
 
 

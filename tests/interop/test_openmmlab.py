@@ -1,0 +1,131 @@
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.interop import CLASSIFIERS, export_state_dict, import_state_dict
+from gcnet_jax.models import ResNet, build_model, model_config
+
+
+def narrow_model(num_classes=5, seed=0):
+    config = model_config("gcnet_r18-d8")
+    config.backbone.base_channels = 8
+    config.backbone.num_stages = 2
+    config.decode_head.stage, config.auxiliary_head.stage = 1, 0
+    config.decode_head.channels = config.auxiliary_head.channels = 16
+    return build_model(config, num_classes=num_classes, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def given():
+    return export_state_dict(narrow_model(seed=1))
+
+
+@pytest.fixture
+def model():
+    return narrow_model()
+
+
+def values(model):
+    state = nnx.to_pure_dict(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat)))
+    return [np.array(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def test_every_variable_has_a_name_of_its_own(given, model):
+    counters = [name for name in given if name.endswith("num_batches_tracked")]
+    assert len(given) - len(counters) == len(values(model))
+    assert len(counters) == sum(name.endswith("running_var") for name in given)
+
+
+def test_all_that_differs_is_listed_by_name_and_nothing_is_changed(given, model):
+    wrong = dict(given)
+    for name in ("backbone.stem.0.weight", "decode_head.gc_block.conv_mask.bias"):
+        del wrong[name]
+    wrong["neck.weight"] = wrong["neck.bias"] = np.zeros(3, np.float32)
+    wrong["decode_head.conv_seg.bias"] = np.zeros(7, np.float32)
+    before = values(model)
+    with pytest.raises(InputError) as caught:
+        import_state_dict(model, wrong)
+    for part in (
+        "2 missing: ",
+        "backbone.stem.0.weight",
+        "decode_head.gc_block.conv_mask.bias",
+        "2 unexpected: neck.weight, neck.bias",
+        "1 misshaped: decode_head.conv_seg.bias ((7,) instead of (5,))",
+    ):
+        assert part in str(caught.value)
+    for old, new in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_what_fits_is_taken_where_that_is_allowed_and_the_rest_is_told(given, model):
+    part = {name: array for name, array in given.items() if not name.startswith("auxiliary_head")}
+    part["decode_head.conv_seg.bias"] = np.zeros(7, np.float32)
+    initial = export_state_dict(model)
+    left = import_state_dict(model, part, allow_partial=True)
+    assert left.missing
+    assert all(name.startswith("auxiliary_head.") for name in left.missing)
+    assert left.unexpected == ()
+    assert left.misshaped == ("decode_head.conv_seg.bias ((7,) instead of (5,))",)
+    after = export_state_dict(model)
+    for name, array in after.items():
+        kept = name in left.missing or name == "decode_head.conv_seg.bias"
+        np.testing.assert_array_equal(array, (initial if kept else given)[name])
+
+
+def test_a_transposed_array_of_the_same_size_is_not_taken(given, model):
+    wrong = dict(given)
+    name = "decode_head.gc_block.channel_add_conv.0.weight"
+    wrong[name] = given[name].transpose(1, 0, 2, 3)
+    with pytest.raises(InputError, match=r"1 misshaped: decode_head\.gc_block"):
+        import_state_dict(model, wrong)
+
+
+def test_the_classifiers_can_be_left_out(given):
+    model = narrow_model(num_classes=3)
+    initial = export_state_dict(model)
+    import_state_dict(model, given, leave_out=CLASSIFIERS)
+    for name, array in export_state_dict(model).items():
+        expected = initial[name] if "conv_seg" in name else given[name]
+        np.testing.assert_array_equal(array, expected)
+
+
+def torchvision_layout(state_dict):
+    """What torchvision's file of a ResNet holds: the backbone and its ImageNet classifier."""
+    return state_dict | {"fc.weight": np.zeros((1000, 8)), "fc.bias": np.zeros(1000)}
+
+
+def test_a_backbone_is_taken_with_the_imagenet_classifier_beside_it():
+    source, target = (
+        ResNet(18, variant="v1b", base_channels=8, rngs=nnx.Rngs(seed)) for seed in (0, 1)
+    )
+    given = export_state_dict(source)
+    assert "conv1.weight" in given
+    assert "layer2.0.downsample.1.running_mean" in given
+    import_state_dict(target, torchvision_layout(given))
+    for name, array in export_state_dict(target).items():
+        np.testing.assert_array_equal(array, given[name])
+
+
+def test_torchvisions_own_network_computes_the_same():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50(weights=None).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features = network.conv1(images)
+        features = network.maxpool(network.relu(network.bn1(features)))
+        theirs = network.layer4(network.layer3(network.layer2(network.layer1(features))))
+
+    ours = nnx.eval_shape(lambda: ResNet(50, variant="v1b", output_stride=32, rngs=nnx.Rngs(0)))
+    import_state_dict(ours, {name: x.numpy() for name, x in network.state_dict().items()})
+    ours.eval()
+    output = np.moveaxis(np.asarray(ours(images.numpy().transpose(0, 2, 3, 1))[-1]), -1, 1)
+    np.testing.assert_allclose(output, theirs.numpy(), atol=1e-4 * np.abs(theirs.numpy()).max())

@@ -1,0 +1,165 @@
+"""Models with weights from own checkpoints and foreign files, through the Python API."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gcnet_jax
+from gcnet_jax.config import default_config
+from gcnet_jax.data import DatasetClasses, dataset_classes
+from gcnet_jax.errors import InputError
+from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
+from gcnet_jax.models import build_model
+from gcnet_jax.pretrained import initialize, load_pretrained, save_model
+
+IMAGES = jnp.linspace(-1, 1, 32 * 48 * 3).reshape(1, 32, 48, 3)
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = default_config()
+    config.data.name = "context_shapes"
+    config.model.backbone.depth = 18
+    config.model.backbone.base_channels = 8
+    config.model.backbone.num_stages = 2
+    config.model.decode_head.stage, config.model.auxiliary_head.stage = 1, 0
+    config.model.decode_head.channels = config.model.auxiliary_head.channels = 16
+    return config
+
+
+@pytest.fixture(scope="module")
+def classes():
+    return dataset_classes("context_shapes")
+
+
+@pytest.fixture(scope="module")
+def model(config, classes):
+    return build_model(config.model, num_classes=classes.num_classes, seed=5)
+
+
+@pytest.fixture(scope="module")
+def folder(model, config, classes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own") / "checkpoint"
+    save_model(folder, model, config, classes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pth(model, classes, tmp_path_factory):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    path = tmp_path_factory.mktemp("pth") / "model.pth"
+    write_torch_checkpoint(path, export_state_dict(model), classes)
+    return path
+
+
+def assert_same(model, other):
+    theirs = export_state_dict(other)
+    for name, array in export_state_dict(model).items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize("source", ["folder", "pth"])
+def test_a_model_comes_back_bitwise_and_ready_for_inference(source, config, model, request):
+    path = request.getfixturevalue(source)
+    loaded = gcnet_jax.load_model(config, path)
+    assert_same(loaded, model)
+    apply, variables = gcnet_jax.functional(loaded)
+    expected, their_variables = gcnet_jax.functional(model)
+    logits = jax.jit(apply)(variables, IMAGES)
+    np.testing.assert_array_equal(logits, jax.jit(expected)(their_variables, IMAGES))
+    np.testing.assert_allclose(loaded(IMAGES), logits, atol=1e-5)  # in evaluation mode already
+
+
+@pytest.mark.parametrize("source", ["folder", "pth"])
+def test_classes_come_from_the_checkpoint(source, config, classes, request):
+    pretrained = load_pretrained(config, request.getfixturevalue(source))
+    assert pretrained.classes == classes
+    assert not pretrained.left
+
+
+def test_a_checkpoint_of_other_classes_brings_its_own(config, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    classes = DatasetClasses(("a", "b"), ((0, 0, 0), (9, 9, 9)))
+    other = build_model(config.model, num_classes=2)
+    write_torch_checkpoint(tmp_path / "x.pth", export_state_dict(other), classes)
+    assert load_pretrained(config, tmp_path / "x.pth").classes == classes
+
+
+def test_weights_of_another_model_are_refused_with_the_file_and_the_entries(config, pth):
+    other = config.copy_and_resolve_references()
+    other.model.decode_head.context = ""
+    with pytest.raises(InputError, match=r"model\.pth: .*unexpected: decode_head\.gc_block"):
+        load_pretrained(other, pth)
+    left = load_pretrained(other, pth, allow_partial=True).left
+    assert left.missing == left.misshaped == ()
+    assert len(left.unexpected) == 8
+
+
+def test_a_folder_of_another_model_is_refused_with_the_differences(config, folder):
+    other = config.copy_and_resolve_references()
+    other.model.backbone.depth = 34
+    with pytest.raises(InputError, match=r"another model.*depth: 18 -> 34"):
+        load_pretrained(other, folder)
+
+
+def test_a_checkpoint_folder_is_never_overwritten(model, config, classes, folder):
+    with pytest.raises(InputError, match="is there already"):
+        save_model(folder, model, config, classes)
+
+
+def test_a_missing_checkpoint_is_named(config, tmp_path):
+    with pytest.raises(InputError, match=r"there is no checkpoint .*nowhere\.pth"):
+        gcnet_jax.load_model(config, tmp_path / "nowhere.pth")
+
+
+def fresh(config, num_classes=7):
+    return build_model(config.model, num_classes=num_classes, seed=9)
+
+
+@pytest.mark.parametrize("source", ["folder", "pth"])
+@pytest.mark.parametrize("part", ["backbone", "model"])
+def test_training_can_start_from_a_backbone_or_a_model(
+    source, part, config, model, classes, request
+):
+    config = config.copy_and_resolve_references()
+    config.training.init_from = str(request.getfixturevalue(source))
+    config.training.init_part = part
+    initial, started = fresh(config), fresh(config)
+    says = initialize(started, config, classes)
+    assert says.startswith({"backbone": "backbone from", "model": "all weights from"}[part])
+    given, before = export_state_dict(model), export_state_dict(initial)
+    for name, array in export_state_dict(started).items():
+        taken = part == "model" or name.startswith("backbone.")
+        np.testing.assert_array_equal(array, (given if taken else before)[name], err_msg=name)
+
+
+def test_the_classifiers_are_left_out_when_the_classes_differ(config, model, folder):
+    config = config.copy_and_resolve_references()
+    config.training.init_from, config.training.init_part = str(folder), "model"
+    others = DatasetClasses(("a", "b"), ((0, 0, 0), (9, 9, 9)))
+    initial, started = fresh(config, 2), fresh(config, 2)
+    assert "without the classifiers" in initialize(started, config, others)
+    given, before = export_state_dict(model), export_state_dict(initial)
+    for name, array in export_state_dict(started).items():
+        source = before if ".conv_seg." in name else given
+        np.testing.assert_array_equal(array, source[name], err_msg=name)
+
+
+def test_a_bare_backbone_file_starts_a_training(config, model, classes, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    backbone = export_state_dict(model.backbone)
+    content = {name: torch.tensor(array) for name, array in backbone.items()}
+    torch.save({"state_dict": content}, tmp_path / "resnet.pth")
+    config = config.copy_and_resolve_references()
+    config.training.init_from = str(tmp_path / "resnet.pth")
+    started = fresh(config)
+    initialize(started, config, classes)
+    assert_same(started.backbone, model.backbone)
+
+
+def test_an_unknown_part_is_refused(config, classes, folder):
+    config = config.copy_and_resolve_references()
+    config.training.init_from, config.training.init_part = str(folder), "head"
+    with pytest.raises(InputError, match=r"training\.init_part is 'head'"):
+        initialize(fresh(config), config, classes)
