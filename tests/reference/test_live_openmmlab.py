@@ -1,0 +1,256 @@
+"""mmsegmentation's own networks at full width beside ours, in one process: `pytest -m openmmlab`.
+
+Needs the extra `peer`. Both sides start from the reference's configs and ours of the same name.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from gcnet_jax.config import load_config
+from gcnet_jax.data import dataset_classes
+from gcnet_jax.evaluation import infer
+from gcnet_jax.interop import (
+    export_state_dict,
+    import_state_dict,
+    read_torch_checkpoint,
+    write_torch_checkpoint,
+)
+from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.parallel import create_mesh
+from gcnet_jax.training import (
+    create_optimizer,
+    create_state,
+    create_train_step,
+    head_losses,
+    learning_rate_schedule,
+)
+from tests.reference import arrays
+
+pytestmark = [
+    pytest.mark.openmmlab,
+    pytest.mark.skipif(
+        importlib.util.find_spec("mmseg") is None, reason="mmsegmentation is not installed"
+    ),
+]
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
+RUNS = [
+    f"gcnet_{depth}-d8_{rest}"
+    for depth in ("r50", "r101")
+    for rest in (
+        "4xb2-40k_cityscapes-512x1024",
+        "4xb2-40k_cityscapes-769x769",
+        "4xb4-20k_voc12aug-512x512",
+    )
+]
+SHAPE = (2, 3, 65, 97)
+WINDOW, STRIDE = (65, 65), (43, 43)  # for images of this size
+STEPS = 10
+
+
+class _Operators(types.ModuleType):
+    """In place of mmcv's compiled operators, which are imported but never called here."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def operator(*_, **__):
+            raise RuntimeError(f"mmcv's operator {name} was called, but it is not there")
+
+        return operator
+
+
+@pytest.fixture(scope="module")
+def build():
+    """`build(run)`: the reference's network with random weights and statistics, our model, its
+    config."""
+    operators = _Operators("mmcv._ext")
+    operators.__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
+    sys.modules.setdefault("mmcv._ext", operators)
+    import mmseg
+    import torch
+    from mmengine import Config
+    from mmengine.model import revert_sync_batchnorm
+    from mmseg.registry import MODELS
+    from mmseg.utils import register_all_modules
+
+    register_all_modules()
+    configs = Path(mmseg.__file__).parent / ".mim" / "configs" / "gcnet"
+
+    def build(run):
+        reference = Config.fromfile(configs / f"{run}.py").model
+        reference.pretrained = None
+        for head in (reference.decode_head, reference.auxiliary_head):
+            head.dropout_ratio = 0.0
+        if reference.test_cfg.mode == "slide":
+            reference.test_cfg.update(crop_size=WINDOW, stride=STRIDE)
+        theirs = revert_sync_batchnorm(MODELS.build(reference))
+        entries = theirs.state_dict()
+        theirs.load_state_dict(
+            {
+                name: torch.from_numpy(arrays.weight(name, tuple(x.shape)))
+                for name, x in entries.items()
+            }
+        )
+        config = load_config(CONFIGS / f"{run}.py")
+        config.model.decode_head.dropout_rate = config.model.auxiliary_head.dropout_rate = 0.0
+        if config.evaluation.mode == "slide":
+            config.evaluation.window, config.evaluation.window_stride = WINDOW, STRIDE
+        classes = dataset_classes(config.data.name).num_classes
+        ours = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes))
+        import_state_dict(ours, {name: x.numpy() for name, x in theirs.state_dict().items()})
+        return theirs, ours, config
+
+    return build
+
+
+def batch(run, classes):
+    images = arrays.normal(f"{run}/live", SHAPE)
+    labels = arrays.labels(f"{run}/live/labels", (SHAPE[0], *SHAPE[2:]), classes)
+    return images, labels
+
+
+def to_samples(labels):
+    import torch
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    samples = []
+    for label in labels:
+        sample = SegDataSample(metainfo={"img_shape": label.shape, "ori_shape": label.shape})
+        sample.gt_sem_seg = PixelData(data=torch.from_numpy(label[None].astype(np.int64)))
+        samples.append(sample)
+    return samples
+
+
+def our_loss(model, batch, rngs):
+    images, labels = batch
+    logits = model.head_logits(images, rngs=rngs)
+    resized = jax.tree.map(lambda x: model.resize(x, labels.shape[1:]), logits)
+    return head_losses(resized, labels)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_logits_and_loss_of_the_published_networks(run, build, equivalence, tmp_path):
+    import torch
+
+    theirs, ours, config = build(run)
+    images, labels = batch(run, dataset_classes(config.data.name).num_classes)
+    metas = [{"img_shape": SHAPE[2:], "ori_shape": SHAPE[2:]}] * len(images)
+    with torch.no_grad():
+        expected = theirs.eval().inference(torch.from_numpy(images), metas).numpy()
+        losses = theirs.loss(torch.from_numpy(images), to_samples(labels))  # statistics as stored
+    graphdef, variables = split_for_evaluation(ours)
+
+    @jax.jit
+    def logits_and_loss(variables, images, labels):
+        model = merge(graphdef, variables)
+        return infer(model, images, config.evaluation), our_loss(model, (images, labels), None)
+
+    logits, (_, metrics) = logits_and_loss(variables, images.transpose(0, 2, 3, 1), labels)
+    logits = np.moveaxis(np.asarray(logits), -1, 1)
+    equivalence.arrays(
+        "live, full width", f"logits ({config.evaluation.mode})", run, logits, expected
+    )
+    for quantity, mine, other in (
+        ("decode loss", metrics["decode_loss"], losses["decode.loss_ce"]),
+        ("auxiliary loss", 0.4 * metrics["auxiliary_loss"], losses["aux.loss_ce"]),
+    ):
+        equivalence.arrays("live, full width", quantity, run, mine, other.numpy())
+
+    # Our export is what mmsegmentation loads, strictly.
+    path = tmp_path / "exported.pth"
+    write_torch_checkpoint(path, export_state_dict(ours), dataset_classes(config.data.name))
+    content = torch.load(path, weights_only=True)
+    before = {name: x.clone() for name, x in theirs.state_dict().items()}
+    theirs.load_state_dict(content["state_dict"], strict=True)
+    for name, x in theirs.state_dict().items():
+        assert torch.equal(x, before[name]), name
+    assert read_torch_checkpoint(path).classes == dataset_classes(config.data.name)
+
+
+@pytest.mark.parametrize("run", [RUNS[0], RUNS[4]])
+def test_gradients_and_ten_steps_with_a_smooth_activation(run, build, equivalence, monkeypatch):
+    """With softplus for ReLU on both sides: see `neighbour_that_agrees` for what ReLU does."""
+    import torch
+
+    monkeypatch.setattr(jax.nn, "relu", jax.nn.softplus)
+    theirs, ours, config = build(run)
+    for module in list(theirs.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.ReLU):
+                setattr(module, name, torch.nn.Softplus())
+    images, labels = batch(run, dataset_classes(config.data.name).num_classes)
+
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    theirs.train()
+    samples, their_losses, their_gradients = to_samples(labels), [], {}
+    schedule = learning_rate_schedule(config.optimizer, STEPS)
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = float(schedule(step))  # tested against PolyLR elsewhere
+        losses = theirs.loss(torch.from_numpy(images), samples)
+        total = losses["decode.loss_ce"] + losses["aux.loss_ce"]
+        optimizer.zero_grad()
+        total.backward()
+        their_losses.append(total.item())
+        if step == 0:
+            their_gradients = {n: p.grad.numpy().copy() for n, p in theirs.named_parameters()}
+        optimizer.step()
+
+    keeping_gradients = optax.GradientTransformation(
+        lambda params: jax.tree.map(jnp.zeros_like, params), lambda grads, *_: (grads, grads)
+    )
+    ours_optimizer = optax.chain(keeping_gradients, create_optimizer(config.optimizer, STEPS))
+    mesh = create_mesh(jax.devices()[:1])
+    graphdef, state = create_state(ours, ours_optimizer, mesh, seed=0)
+    train_step = create_train_step(graphdef, our_loss, ours_optimizer, mesh, schedule=schedule)
+    our_losses, gradients = [], {}
+    for step in range(STEPS):
+        state, metrics = train_step(state, (images.transpose(0, 2, 3, 1), labels))
+        our_losses.append(metrics["loss"])
+        if step == 0:
+            nnx.update(ours, state.optimizer[0])
+            gradients = export_state_dict(ours)
+    scale = max(np.abs(gradient).max() for gradient in their_gradients.values())
+    for name, gradient in their_gradients.items():
+        equivalence.arrays(
+            "live, full width, softplus",
+            "gradients",
+            f"{run} {name}",
+            gradients[name],
+            gradient,
+            "gradient",
+            scale,
+        )
+    equivalence.arrays(
+        "live, full width, softplus",
+        "loss over ten SGD steps",
+        run,
+        np.array(our_losses) / np.array(their_losses),
+        np.ones(STEPS),
+        "training",
+    )
+    nnx.update(ours, state.params)
+    nnx.update(ours, state.statistics)
+    after = export_state_dict(ours)
+    for name, x in theirs.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            equivalence.arrays(
+                "live, full width, softplus",
+                "parameters and statistics after ten steps",
+                f"{run} {name}",
+                after[name],
+                x.numpy(),
+                "training",
+            )
