@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Runs the test suite, from nothing but Python (3.11 to 3.13) and a network. Arguments go to pytest.
+# Runs the test suite, from nothing but Python (3.11 to 3.13) and a network. Arguments go to pytest:
+# -m slow runs the campaigns that are left out otherwise.
 set -euo pipefail
 cd -- "$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)"
 source scripts/environment.sh dev
-[ -d ../shared/golden ] || echo "Leaving out comparisons with reference outputs: there is no ../shared."
+[ -d ../shared/camvid ] || echo "Leaving out tests on real road scenes: there is no ../shared."
+python -c "import torch" 2>/dev/null ||
+  echo "Leaving out tests of .pth files: PyTorch is not installed (pip install torch, best its CPU build)."
 exec python -m pytest "$@"

@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Co
             f"{row.deviation:.1e} {row.subject}, {row.quantity} ({row.cases} comparisons)"
         )
     if (path := config.getoption("--equivalence-table")) and exitstatus == 0:
-        Path(path).write_text(equivalence.markdown() + "\n")
+        Path(path).write_text(equivalence.page())
 
 
 @pytest.fixture(scope="session")
