@@ -9,7 +9,6 @@ from types import TracebackType
 
 import rich.console
 import rich.progress
-import tensorboardX
 from etils import epath
 
 
@@ -62,6 +61,8 @@ class RunLog:
         )
         self._path = epath.Path(workdir) / "metrics.jsonl"
         _drop_rows_after(self._path, first_step)
+        import tensorboardX  # here, for it loads PyTorch if there is one
+
         self._events = tensorboardX.SummaryWriter(
             str(epath.Path(workdir) / "tensorboard"),
             purge_step=first_step + 1 if first_step else None,

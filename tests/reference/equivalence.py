@@ -26,7 +26,8 @@ deviation over its cases. The reference's outputs are stored in `tests/reference
 begin with "live" run mmsegmentation's own networks beside ours, at full width. This page is written
 by the tests themselves, in an environment with the extras `dev` and `peer`:
 
-    python -m pytest tests/reference -m "slow or not slow" --equivalence-table=docs/equivalence.md"""
+    python -m pytest tests/reference -m "slow or not slow" \\
+        --equivalence-table=docs/equivalence.md"""
 
 _NOTES = """## How to read it
 
