@@ -5,6 +5,7 @@ Needs the extra `peer`. Both sides start from the reference's configs and ours o
 
 import importlib.machinery
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
@@ -53,6 +54,7 @@ RUNS = [
         "4xb4-20k_voc12aug-512x512",
     )
 ]
+STORED = json.loads((Path(__file__).parent / "golden" / "segmentors.json").read_text())
 SHAPE = (2, 3, 65, 97)
 WINDOW, STRIDE = (65, 65), (43, 43)  # for images of this size
 STEPS = 10
@@ -88,11 +90,14 @@ def build():
     register_all_modules()
     configs = Path(mmseg.__file__).parent / ".mim" / "configs" / "gcnet"
 
-    def build(run):
+    def build_theirs(run, narrower=1):
         reference = Config.fromfile(configs / f"{run}.py").model
         reference.pretrained = None
+        reference.backbone.base_channels = reference.backbone.stem_channels = 64 // narrower
         for head in (reference.decode_head, reference.auxiliary_head):
             head.dropout_ratio = 0.0
+            head.channels //= narrower
+            head.in_channels //= narrower
         if reference.test_cfg.mode == "slide":
             reference.test_cfg.update(crop_size=WINDOW, stride=STRIDE)
         theirs = revert_sync_batchnorm(MODELS.build(reference))
@@ -103,6 +108,10 @@ def build():
                 for name, x in entries.items()
             }
         )
+        return theirs
+
+    def build(run):
+        theirs = build_theirs(run)
         config = load_config(CONFIGS / f"{run}.py")
         config.model.decode_head.dropout_rate = config.model.auxiliary_head.dropout_rate = 0.0
         if config.evaluation.mode == "slide":
@@ -112,6 +121,7 @@ def build():
         import_state_dict(ours, {name: x.numpy() for name, x in theirs.state_dict().items()})
         return theirs, ours, config
 
+    build.theirs = build_theirs
     return build
 
 
@@ -253,4 +263,43 @@ def test_gradients_and_ten_steps_with_a_smooth_activation(run, build, equivalenc
                 after[name],
                 x.numpy(),
                 "training",
+            )
+
+
+@pytest.mark.parametrize("run", STORED)
+def test_what_float32_does_to_the_references_own_gradients(run, build, golden, equivalence):
+    import torch
+
+    case, stored = STORED[run], golden(run)
+    batch_size, _, height, width = case["shape"]
+    images = torch.from_numpy(arrays.normal(run, case["shape"]))
+    size = (batch_size, 1, height, width)
+    labels = arrays.labels(f"{run}/labels", size, case["num_classes"])[:, 0]
+
+    def gradients(dtype):
+        network = build.theirs(run, narrower=64 // case["width"]).to(dtype).train()
+        losses = network.loss(images.to(dtype), to_samples(labels))
+        (losses["decode.loss_ce"] + losses["aux.loss_ce"]).backward()
+        return {name: x.grad.numpy() for name, x in network.named_parameters()}
+
+    single, double = gradients(torch.float32), gradients(torch.float64)
+    for key in stored:
+        if key.startswith("grad/"):
+            name = key.removeprefix("grad/")
+            # Here it computes what is stored; in double precision it may not.
+            equivalence.arrays(
+                "mmsegmentation here",
+                "gradients, against the stored",
+                f"{run} {name}",
+                single[name],
+                stored[key],
+                "gradient",
+            )
+            equivalence.arrays(
+                "mmsegmentation itself",
+                "float32 gradients, against double precision",
+                f"{run} {name}",
+                stored[key],
+                double[name],
+                "reference",
             )
