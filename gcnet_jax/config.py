@@ -6,7 +6,9 @@ a misspelt key fails where it is written, in the file or on the command line.
 
 import importlib.util
 import json
+import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,11 @@ def brief_reason(error: BaseException) -> str:
     return " ".join(lines)
 
 
+def cache_folder(name: str) -> Path:
+    """The folder `name` of this library below the user's cache folder (`XDG_CACHE_HOME`)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gcnet_jax" / name
+
+
 def make_common_configs_importable(file: Path) -> None:
     """Lets a file below a folder `configs` import `configs.common`, whatever the current folder."""
     for folder in file.resolve().parents:
@@ -168,6 +175,21 @@ def check_config(config: ConfigDict) -> None:
     for key in _COUNTS:
         if _leaf(config, key) < 1:
             raise InputError(f"{key} is {_leaf(config, key)}; expected 1 or more")
+    _check_evaluation(config)
+
+
+def _check_evaluation(config: ConfigDict) -> None:
+    evaluation = config.evaluation
+    if evaluation.mode not in ("whole", "slide"):
+        raise InputError(f"evaluation.mode is {evaluation.mode!r}; expected 'whole' or 'slide'")
+    for step, extent in zip(evaluation.window_stride, evaluation.window, strict=True):
+        if not 0 < step <= extent:
+            raise InputError(
+                f"evaluation.window_stride is {evaluation.window_stride}; expected 1 or more and "
+                f"at most the window, {evaluation.window}"
+            )
+    if min(evaluation.scales) <= 0:
+        raise InputError(f"evaluation.scales is {evaluation.scales}; expected positive numbers")
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
@@ -205,6 +227,11 @@ def _fill(config: ConfigDict, plain: dict[str, Any]) -> None:
             _fill(config[key], value)
         else:
             config[key] = tuple(value) if isinstance(value, list) else value
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a checkpoint is written with, for its metadata."""
+    return {name: version(name) for name in ("gcnet-jax", "jax", "flax")}
 
 
 def architecture(model: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from etils import epath
 from flax import nnx
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import architecture, differences, from_plain, load_config, to_plain
+from gcnet_jax.config import (
+    architecture,
+    brief_reason,
+    differences,
+    from_plain,
+    load_config,
+    to_plain,
+    versions,
+)
 from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import (
@@ -76,6 +84,8 @@ def load_pretrained(
     if path.is_dir():
         return _load_own(config, path)
     foreign = read_torch_checkpoint(path)
+    if foreign.classes is None and not config.data.name:
+        raise InputError(f"{path} names no classes, and neither does the config: set data.name")
     classes = foreign.classes or dataset_classes(config.data.name)
     model = _abstract_model(config, classes.num_classes)
     if allow_partial:  # what is left needs its initial weights
@@ -117,7 +127,8 @@ def initialize(model: Segmentor, config: ConfigDict, classes: DatasetClasses) ->
             import_state_dict(model, state_dict)
             return f"all weights from {path}"
         import_state_dict(model, state_dict, leave_out=CLASSIFIERS)
-        return f"weights from {path}, without the classifiers: its classes are others"
+        why = "names no classes" if their_classes is None else "has other classes"
+        return f"weights from {path} without the classifiers, for it {why}"
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -130,7 +141,11 @@ def save_model(
     Raises:
         InputError: the folder is there already.
     """
-    metadata = {"config": to_plain(config), "classes": classes.to_plain()}
+    metadata = {
+        "config": to_plain(config),
+        "classes": classes.to_plain(),
+        "versions": versions(),
+    }
     save_variables(folder, _variables(model), metadata)
 
 
@@ -144,9 +159,9 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
                 "configs/gcnet are"
             )
         name = config.published_run
-    path = epath.Path(name)
-    if not path.exists() and name in published_files():
+    if name in published_files():  # a folder of that name would be given as ./NAME
         return epath.Path(fetch_published(name))
+    path = epath.Path(name)
     if not path.exists():
         raise InputError(f"there is no checkpoint {path}")
     return path
@@ -175,8 +190,14 @@ def _state_dict(path: epath.Path) -> tuple[StateDict, DatasetClasses | None]:
         foreign = read_torch_checkpoint(path)
         return foreign.state_dict, foreign.classes
     saved, classes = _metadata(path)
-    own = _load_own(from_plain(saved["config"]), path)
-    return export_state_dict(own.model), classes
+    try:
+        config = from_plain(saved["config"])
+    except (KeyError, AttributeError, TypeError) as error:
+        reason = brief_reason(error)
+        raise InputError(
+            f"{path} was written under keys that are unknown here: {reason}"
+        ) from error
+    return export_state_dict(_load_own(config, path).model), classes
 
 
 def _backbone_entries(state_dict: StateDict) -> StateDict:
@@ -188,9 +209,12 @@ def _backbone_entries(state_dict: StateDict) -> StateDict:
 def _metadata(folder: epath.Path) -> tuple[dict, DatasetClasses]:
     try:
         saved = read_metadata(folder)
+        architecture(saved["config"]["model"])
         return saved, DatasetClasses.from_plain(saved["classes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} is not a whole checkpoint: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder} is not a whole checkpoint ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _abstract_model(config: ConfigDict, num_classes: int) -> Segmentor:

@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 from flax import nnx
 
-from gcnet_jax.config import check_config, default_config, differences, load_config, to_plain
+from gcnet_jax.config import (
+    check_config,
+    default_config,
+    differences,
+    from_plain,
+    load_config,
+    to_plain,
+)
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model
@@ -104,3 +111,26 @@ def test_differences_are_named_by_key_with_both_values():
         "optimizer.momentum: 0.9 -> 0.5",
     ]
     assert differences(to_plain(old), to_plain(default_config())) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("mode", "slid", r"evaluation\.mode is 'slid'"),
+        ("window_stride", (0, 5), r"evaluation\.window_stride"),
+        ("window_stride", (5, 1000), r"evaluation\.window_stride"),
+        ("scales", (1.0, 0.0), r"evaluation\.scales"),
+    ],
+)
+def test_inference_that_cannot_work_is_refused_before_anything_starts(key, value, says):
+    config = default_config()
+    config.evaluation[key] = value
+    with pytest.raises(InputError, match=says):
+        check_config(config)
+
+
+def test_a_plain_config_becomes_the_same_config_again():
+    config = default_config()
+    config.data.crop_size = (3, 4)
+    config.evaluation.scales = (0.5, 1.0)
+    assert from_plain(to_plain(config)) == config

@@ -1,5 +1,8 @@
 """Models with weights from own checkpoints and foreign files, through the Python API."""
 
+import json
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,7 +142,9 @@ def test_the_classifiers_are_left_out_when_the_classes_differ(config, model, fol
     config.training.init_from, config.training.init_part = str(folder), "model"
     others = DatasetClasses(("a", "b"), ((0, 0, 0), (9, 9, 9)))
     initial, started = fresh(config, 2), fresh(config, 2)
-    assert "without the classifiers" in initialize(started, config, others)
+    assert "without the classifiers, for it has other classes" in initialize(
+        started, config, others
+    )
     given, before = export_state_dict(model), export_state_dict(initial)
     for name, array in export_state_dict(started).items():
         source = before if ".conv_seg." in name else given
@@ -163,3 +168,49 @@ def test_an_unknown_part_is_refused(config, classes, folder):
     config.training.init_from, config.training.init_part = str(folder), "head"
     with pytest.raises(InputError, match=r"training\.init_part is 'head'"):
         initialize(fresh(config), config, classes)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda saved: saved.pop("config"),
+        lambda saved: saved["config"].pop("model"),
+        lambda saved: saved["classes"].update(palette="red"),
+    ],
+)
+def test_a_folder_whose_metadata_lack_something_is_named(config, folder, tmp_path, damage):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "metadata" / "metadata"
+    saved = json.loads(path.read_text())
+    damage(saved)
+    path.write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="copy is not a whole checkpoint"):
+        load_pretrained(config, copy)
+
+
+def test_a_checkpoint_with_keys_from_elsewhere_cannot_start_a_training(
+    config, classes, folder, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "metadata" / "metadata"
+    saved = json.loads(path.read_text())
+    saved["config"]["training"]["warmup"] = 5
+    path.write_text(json.dumps(saved))
+    config = config.copy_and_resolve_references()
+    config.training.init_from = str(copy)
+    with pytest.raises(InputError, match=r"copy was written under keys that are unknown here"):
+        initialize(fresh(config), config, classes)
+
+
+def test_a_published_name_is_not_taken_for_a_folder_of_that_name(config, monkeypatch, tmp_path):
+    (tmp_path / "resnet50_v1c").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(
+        "gcnet_jax.pretrained.fetch_published", lambda name: asked.append(name) or tmp_path / "none"
+    )
+    with pytest.raises(InputError):
+        load_pretrained(config, "resnet50_v1c")
+    assert asked == ["resnet50_v1c"]

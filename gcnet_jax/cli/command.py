@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, config_flags
 
 from gcnet_jax.config import (
     brief_reason,
+    cache_folder,
     check_config,
     describe_defaults,
     make_common_configs_importable,
@@ -47,7 +48,14 @@ def define_checkpoint_flags() -> CheckpointFlags:
             "instead: folder of one checkpoint; or a .pth file of OpenMMLab (needs PyTorch); or "
             "'published', the published weights of the config's run",
         ),
-        flags.DEFINE_bool("allow_partial", False, "take what fits of a .pth file of another model"),
+        define_allow_partial_flag(),
+    )
+
+
+def define_allow_partial_flag() -> flags.FlagHolder:
+    """Defines `--allow_partial`."""
+    return flags.DEFINE_bool(
+        "allow_partial", False, "take what fits of a .pth file of another model"
     )
 
 
@@ -157,8 +165,7 @@ def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 def _enable_compilation_cache() -> None:
     """Keeps compiled programs between runs, unless the user has chosen where already."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(root / "gcnet_jax" / "compiled"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
 
 
 def _help(module: str) -> str:

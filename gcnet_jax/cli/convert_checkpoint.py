@@ -22,9 +22,7 @@ _CONFIG = command.define_config_flag()
 _SOURCE = flags.DEFINE_string("source", None, "what to convert")
 _OUTPUT = flags.DEFINE_string("output", None, "folder or, with --to=openmmlab, file; must be new")
 _TO = flags.DEFINE_enum("to", "orbax", ["orbax", "openmmlab"], "what to write")
-_ALLOW_PARTIAL = flags.DEFINE_bool(
-    "allow_partial", False, "take what fits of a .pth file of another model"
-)
+_ALLOW_PARTIAL = command.define_allow_partial_flag()
 
 
 def main() -> None:

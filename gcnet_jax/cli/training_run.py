@@ -3,14 +3,13 @@
 import json
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 
 import jax
 from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.figures import Curve, save_curves
-from gcnet_jax.config import check_config, to_plain
+from gcnet_jax.config import check_config, to_plain, versions
 from gcnet_jax.data import dataset_classes, evaluation_batches, split_size, train_iterator
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.models import build_model, split_for_evaluation
@@ -83,7 +82,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     metadata = {
         "config": to_plain(config),
         "classes": classes.to_plain(),
-        "versions": {name: version(name) for name in ("gcnet-jax", "jax", "flax")},
+        "versions": versions(),
     }
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)

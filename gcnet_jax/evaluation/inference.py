@@ -147,7 +147,8 @@ def create_multi_scale_predictor(
         height, width, _ = image.shape
         total = np.zeros((), np.float32)
         for ratio in config.scales:
-            resized = _resize(image, (int(width * ratio + 0.5), int(height * ratio + 0.5)))
+            scale = max(int(width * ratio + 0.5), 1), max(int(height * ratio + 0.5), 1)
+            resized = _resize(image, scale)
             total = total + np.asarray(probabilities_of(variables, resized, (height, width)))
         return total / len(config.scales)
 
@@ -157,5 +158,5 @@ def create_multi_scale_predictor(
 def _resize(
     image: UInt8[np.ndarray, "h w 3"], scale: tuple[int, int]
 ) -> UInt8[np.ndarray, "out_h out_w 3"]:
-    height, width = rescaled_size((image.shape[0], image.shape[1]), scale)
+    height, width = (max(n, 1) for n in rescaled_size((image.shape[0], image.shape[1]), scale))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -135,7 +135,8 @@ def import_state_dict(
         What was left, empty unless `allow_partial`.
 
     Raises:
-        InputError: the two differ; the message lists every entry, and the model is as it was.
+        InputError: the two differ, or have nothing in common; the message lists every entry, and
+            the model is as it was.
     """
     variables = _variables(model)
     given = {
@@ -146,11 +147,11 @@ def import_state_dict(
         given = {name: array for name, array in given.items() if not leave_out.fullmatch(name)}
         places = {name: key for name, key in places.items() if not leave_out.fullmatch(name)}
     expected = {name: _to_torch(key, variables[key].shape) for name, key in places.items()}
-    fitting = [
-        name
+    fitting = {
+        name: _import_array(given[name], expected[name])
         for name in given
         if name in expected and _essential(given[name].shape) == _essential(expected[name])
-    ]
+    }
     mismatch = Mismatch(
         missing=tuple(name for name in expected if name not in given),
         unexpected=tuple(name for name in given if name not in expected),
@@ -162,9 +163,11 @@ def import_state_dict(
     )
     if mismatch and not allow_partial:
         raise InputError(f"the weights are not this model's: {mismatch}")
-    for name in fitting:
-        key = places[name]
-        variables[key].set_value(jnp.asarray(_import_array(given[name], variables[key].shape)))
+    if not fitting:
+        raise InputError(f"nothing of the weights fits this model: {mismatch}")
+    for name, array in fitting.items():
+        variable = variables[places[name]]
+        variable.set_value(jnp.asarray(array.reshape(variable.shape)))
     return mismatch
 
 
@@ -248,13 +251,12 @@ def _to_torch(key: str, shape: tuple[int, ...], spatial_axes: int = 2) -> tuple[
 def _import_array(
     array: Shaped[np.ndarray, "..."], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "..."]:
-    """An array from PyTorch's layout in the shape of one of our variables."""
-    array = np.asarray(array, np.float32)
-    if len(shape) == 4:
-        return array.transpose(2, 3, 1, 0)
-    if len(shape) == 2:
-        return array.reshape(shape[::-1]).T
-    return array.reshape(shape)
+    """An array of the given shape in PyTorch's layout, with channels moved last."""
+    array = np.asarray(array, np.float32).reshape(shape)
+    if array.ndim <= 1:
+        return array
+    channels_out, channels_in, *spatial = range(array.ndim)
+    return array.transpose(*spatial, channels_in, channels_out)
 
 
 def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import rich.console
 import rich.progress
+from absl import logging
 
+from gcnet_jax.config import cache_folder
 from gcnet_jax.errors import InputError
 
 _TIMEOUT = 20  # seconds without a byte
@@ -56,13 +58,14 @@ def fetch_published(
     if name not in files:
         raise InputError(f"there are no published weights {name!r}; there are: {', '.join(files)}")
     published = files[name]
-    folder = Path(cache_dir) if cache_dir is not None else _default_cache()
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder("weights")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / published.address.rpartition("/")[2]
-    if target.exists():
+    if target.is_file():
         if _sha256(target).startswith(published.sha256_prefix):
             return target
-        target.unlink()  # damaged since
+        damaged = target.replace(target.with_name(f"{target.name}.damaged"))
+        logging.warning("%s has another hash than was published and is fetched again", damaged)
     partial = target.with_name(f"{target.name}.partial")
     try:
         _download(published.address, partial)
@@ -80,10 +83,6 @@ def fetch_published(
         )
     partial.replace(target)
     return target
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gcnet_jax" / "weights"
 
 
 def _download(address: str, partial: Path) -> None:

@@ -1,7 +1,8 @@
 """Reading and writing PyTorch's `.pth` files, the one thing that PyTorch is needed for.
 
-Files are read with `weights_only=True`: PyTorch's restricted unpickler builds tensors and plain
-containers and refuses everything else, in the zip format and in the older one alike.
+Files are read with PyTorch's restricted unpickler, in the zip format and in the older one alike: it
+builds tensors and plain containers and refuses everything else. What MMEngine's training runs save
+beside the weights is neither refused nor built, but recorded.
 """
 
 import collections
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.errors import InputError
@@ -34,18 +36,15 @@ class TorchCheckpoint:
     classes: DatasetClasses | None
 
 
-class _Inert:
-    """Stands in for a class of MMEngine's training logs: takes any state and does nothing."""
+class _Recorded:
+    """Stands in for what is not to be built: keeps what a file gives for it, and does nothing."""
 
     def __init__(self, *args: Any):
-        pass
+        self.args = args
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _inert_attribute(*args: Any) -> None:
-    """Stands in for `getattr`, and looks nothing up."""
+        self.state = state
 
 
 def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
@@ -62,10 +61,12 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
     if not Path(path).is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with torch.serialization.safe_globals(_harmless_globals()):
+        with torch.serialization.safe_globals([(_Recorded, name) for name in _STOOD_IN_FOR]):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # PyTorch raises a dozen kinds on a damaged file
-        refused = re.search(r"(?:GLOBAL|Unsupported class) (\S+)", str(error))
+        refused = re.search(r"(?:GLOBAL|Unsupported class|but got) (\S+)", str(error))
         if refused and not _breaks_off(Path(path)):
             raise InputError(
                 f"{path} is refused: loading it would call {refused[1]}; expected nothing but "
@@ -77,14 +78,19 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
     state_dict = content.get("state_dict", content)
     if not isinstance(state_dict, dict) or not state_dict:
         raise InputError(f"{path} has no state dict")
-    if strangers := [name for name, x in state_dict.items() if not isinstance(x, torch.Tensor)]:
+    arrays = {}
+    strangers = []
+    for name, tensor in state_dict.items():
+        array = _array(torch, tensor)
+        plain = str(name).removeprefix("module.")
+        if array is None or not isinstance(name, str) or plain in arrays:
+            strangers.append(str(name))
+        else:
+            arrays[plain] = array
+    if strangers:
         raise InputError(
-            f"{path} has entries that are no tensors: {', '.join(map(str, strangers))}"
+            f"{path} has entries that are not one dense real tensor each: {', '.join(strangers)}"
         )
-    arrays = {
-        name.removeprefix("module."): tensor.detach().float().numpy()
-        for name, tensor in state_dict.items()
-    }
     meta = content.get("meta") if state_dict is not content else None
     return TorchCheckpoint(arrays, _classes(meta if isinstance(meta, dict) else {}))
 
@@ -100,7 +106,7 @@ def write_torch_checkpoint(
         classes: go into `meta`, under the names that either version looks for.
 
     Raises:
-        InputError: PyTorch is not installed.
+        InputError: PyTorch is not installed, or the file cannot be written.
     """
     torch = _torch("writing", path)
     target = Path(path)
@@ -111,9 +117,16 @@ def write_torch_checkpoint(
         "PALETTE": palette,
     }
     tensors = {name: torch.from_numpy(np.array(x)) for name, x in state_dict.items()}
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; expected the name of a file")
     partial = target.with_name(f".{target.name}.partial")
-    torch.save({"meta": meta, "state_dict": tensors}, partial)
-    partial.replace(target)
+    try:
+        torch.save({"meta": meta, "state_dict": tensors}, partial)
+        partial.replace(target)
+    except RuntimeError as error:  # so PyTorch says that the disk is full
+        raise InputError(f"{target} cannot be written: {str(error).splitlines()[0]}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _torch(doing: str, path: os.PathLike) -> ModuleType:
@@ -144,35 +157,63 @@ def _breaks_off(path: Path) -> bool:
     return False
 
 
-def _harmless_globals() -> list[Any]:
-    """What the checkpoints of MMEngine's runs refer to beside tensors: NumPy's arrays, and a log.
+def _array(torch: ModuleType, tensor: Any) -> Shaped[np.ndarray, "..."] | None:
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        return None
+    if tensor.is_complex() or tensor.is_quantized or tensor.device.type != "cpu":
+        return None
+    return tensor.detach().float().numpy()
 
-    The names are matched as they stand in the file; nothing is imported for them.
-    """
-    from numpy._core import multiarray
 
-    array_parts = [
-        (getattr(multiarray, name), f"{module}.multiarray.{name}")
-        for name in ("_reconstruct", "scalar")
-        for module in ("numpy.core", "numpy._core")
-    ]
-    dtypes = [type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")]
-    log = [
-        (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
-        (_inert_attribute, "builtins.getattr"),  # by which a log refers to its own methods
-    ]
-    return [*array_parts, np.ndarray, np.dtype, *dtypes, *log]
+# What the checkpoints of MMEngine's runs refer to beside tensors: NumPy's arrays and numbers, and
+# logs, which refer to their own methods by `getattr`. Names are matched as they stand in the file.
+_STOOD_IN_FOR = (
+    "builtins.getattr",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.ndarray",
+    "numpy.dtype",
+)
 
 
 def _classes(meta: dict[str, Any]) -> DatasetClasses | None:
     """The classes that a checkpoint's `meta` names: version 1.x first, then 0.x."""
     described = meta.get("dataset_meta")
-    described = described if isinstance(described, dict) else {}
-    names = described.get("classes") or described.get("CLASSES") or meta.get("CLASSES")
-    palette = described.get("palette") or described.get("PALETTE") or meta.get("PALETTE")
+    places = [described, meta] if isinstance(described, dict) else [meta]
+    keys = ("classes", "CLASSES"), ("palette", "PALETTE")
+    names, palette = (
+        next((_plain(d[key]) for d in places for key in pair if d.get(key) is not None), None)
+        for pair in keys
+    )
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return None
-    if not isinstance(palette, list | tuple) or len(palette) != len(names):
-        palette = generic_palette(len(names))
-    colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
-    return DatasetClasses(tuple(name.strip() for name in names), colors)
+    names = tuple(name.strip() for name in names)
+    if not names:
+        return None
+    return DatasetClasses(names, _colors(palette, len(names)) or generic_palette(len(names)))
+
+
+def _colors(palette: Any, count: int) -> tuple[tuple[int, int, int], ...] | None:
+    """The colours as bytes, or None if they are no such thing."""
+    try:
+        colors = np.asarray(palette).astype(np.int64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if colors.shape != (count, 3) or colors.min() < 0 or colors.max() > 255:
+        return None
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
+
+
+def _plain(value: Any) -> Any:
+    """A recorded NumPy array of integers as lists; anything else as it is."""
+    if not isinstance(value, _Recorded):
+        return value.tolist() if hasattr(value, "tolist") else value
+    try:
+        _, shape, dtype, _, content = value.state
+        kind = dtype.args[0]
+        return np.frombuffer(content, np.dtype(kind)).reshape(shape).tolist()
+    except (TypeError, ValueError, AttributeError, IndexError):
+        return None

@@ -211,7 +211,7 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
         metadata: `config` and `classes` as plain JSON.
 
     Raises:
-        InputError: the folder is there already.
+        InputError: the folder is there already, or cannot be written.
     """
     folder = epath.Path(checkpoint).resolve()
     if folder.exists():
@@ -220,11 +220,17 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
     partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         partial.rmtree()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(partial / "model", variables)
-    (partial / "metadata").mkdir()
-    (partial / "metadata" / "metadata").write_text(json.dumps(metadata))
-    partial.rename(folder)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial / "model", variables)
+        (partial / "metadata").mkdir()
+        (partial / "metadata" / "metadata").write_text(json.dumps(metadata))
+        partial.rename(folder)
+    except Exception as error:  # what Orbax raises on a full disk is of several kinds
+        raise InputError(f"{folder} cannot be written ({_brief(error)})") from error
+    finally:
+        if partial.exists():
+            partial.rmtree()
 
 
 def find_checkpoint(workdir: epath.PathLike) -> epath.Path:

@@ -82,6 +82,21 @@ def test_a_transposed_array_of_the_same_size_is_not_taken(given, model):
         import_state_dict(model, wrong)
 
 
+def test_weights_of_linear_layers_are_taken_for_1x1_convolutions(given, model):
+    squeezed = {
+        name: array[..., 0, 0] if array.shape[2:] == (1, 1) else array
+        for name, array in given.items()
+    }
+    import_state_dict(model, squeezed)
+    for name, array in export_state_dict(model).items():
+        np.testing.assert_array_equal(array, given[name])
+
+
+def test_where_nothing_fits_nothing_is_taken_even_if_a_part_would_do(model):
+    with pytest.raises(InputError, match="nothing of the weights fits"):
+        import_state_dict(model, {"neck.weight": np.zeros(3)}, allow_partial=True)
+
+
 def test_the_classifiers_can_be_left_out(given):
     model = narrow_model(num_classes=3)
     initial = export_state_dict(model)

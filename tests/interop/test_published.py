@@ -91,6 +91,7 @@ def test_content_with_another_hash_is_removed_and_never_given_out(server, files,
 def test_a_damaged_file_in_the_cache_is_fetched_again(server, files, tmp_path):
     (tmp_path / "run-1234.pth").write_bytes(CONTENT[:1000])
     assert fetch_published("run", cache_dir=tmp_path, files=files).read_bytes() == CONTENT
+    assert (tmp_path / "run-1234.pth.damaged").read_bytes() == CONTENT[:1000]
 
 
 def test_without_a_network_the_address_and_the_way_by_hand_are_named(tmp_path):

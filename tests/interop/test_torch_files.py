@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from gcnet_jax.data import DatasetClasses
+from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import read_torch_checkpoint, write_torch_checkpoint
 
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_checkpoint_is_named_as_such(tmp_path, content, says):
     [
         ([1, 2], "holds a list; expected a state dict"),
         ({"state_dict": {}}, "has no state dict"),
-        ({"state_dict": {"a": 1, "b": "x"}}, "entries that are no tensors: a, b"),
+        ({"state_dict": {"a": 1, "b": "x"}}, "not one dense real tensor each: a, b"),
     ],
 )
 def test_a_file_without_a_state_dict_is_named_with_what_it_holds(tmp_path, content, says):
@@ -197,3 +197,51 @@ def test_what_is_written_is_read_back_bitwise_with_its_classes(tmp_path):
 def test_half_precision_weights_are_read_as_float32(tmp_path):
     torch.save({"w": torch.ones(3, dtype=torch.bfloat16)}, tmp_path / "x.pth")
     assert read_torch_checkpoint(tmp_path / "x.pth").state_dict["w"].dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8])
+def test_a_palette_saved_as_a_numpy_array_is_kept(tmp_path, dtype):
+    palette = np.array([[1, 2, 3], [200, 5, 6]], dtype)
+    meta = {"CLASSES": ("a", "b"), "PALETTE": palette}
+    torch.save({"state_dict": tensors(), "meta": meta}, tmp_path / "x.pth")
+    classes = read_torch_checkpoint(tmp_path / "x.pth").classes
+    assert classes == DatasetClasses(("a", "b"), ((1, 2, 3), (200, 5, 6)))
+
+
+@pytest.mark.parametrize(
+    "palette", [[[1, 2]] * 2, ["red"] * 2, [[None] * 3] * 2, [[300, -4, 7]] * 2, [[1, 2, 3]], 7]
+)
+def test_colours_that_are_none_are_replaced(tmp_path, palette):
+    meta = {"dataset_meta": {"classes": ["a", "b"], "palette": palette}}
+    torch.save({"state_dict": tensors(), "meta": meta}, tmp_path / "x.pth")
+    classes = read_torch_checkpoint(tmp_path / "x.pth").classes
+    assert classes == DatasetClasses(("a", "b"), generic_palette(2))
+
+
+@pytest.mark.parametrize("names", [[], "road", [1, 2], {"a": 1}])
+def test_class_names_that_are_none_are_passed_over(tmp_path, names):
+    torch.save({"state_dict": tensors(), "meta": {"CLASSES": names}}, tmp_path / "x.pth")
+    assert read_torch_checkpoint(tmp_path / "x.pth").classes is None
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {3: torch.ones(2)},
+        {"3": torch.ones(2, dtype=torch.complex64)},
+        {"3": torch.eye(3).to_sparse()},
+        {"3": torch.ones(2), "module.3": torch.zeros(2)},
+        {"3": torch.ones(2, device="meta")},
+    ],
+    ids=["no name", "complex", "sparse", "twice", "without values"],
+)
+def test_entries_that_cannot_be_weights_are_named(tmp_path, entries):
+    torch.save({"state_dict": {**tensors(), **entries}}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"not one dense real tensor each: (module\.)?3"):
+        read_torch_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        write_torch_checkpoint(tmp_path, ARRAYS, DatasetClasses(("a",), ((1, 2, 3),)))
+    assert not list(tmp_path.parent.glob(".*.partial"))

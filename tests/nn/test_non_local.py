@@ -14,7 +14,9 @@ MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 def block(mode="embedded_gaussian", **options):
     """A block that does something: its last layer starts at zero."""
     made = NonLocal(6, mode=mode, **options, rngs=nnx.Rngs(0))
-    made.out.kernel[...] = jax.random.normal(jax.random.key(1), made.out.kernel.shape)
+    for seed, layer in enumerate((made.out, made.theta, made.phi)):
+        if layer is not None:  # initial weights are so small that all affinities are the same
+            layer.kernel[...] = jax.random.normal(jax.random.key(seed), layer.kernel.shape)
     return made
 
 

@@ -182,6 +182,12 @@ def test_training(name, golden, equivalence):
     def gradients_at(images):
         return exported(steps(images, 1)[0].optimizer[0])
 
+    gradients = gradients_at(images)
+    for key, gradient in whole.items():
+        quantity = "gradients, at the input itself"
+        equivalence.arrays(
+            "segmentor", quantity, f"{name} {key}", gradients[key], gradient, "rounding"
+        )
     nearby = neighbour_that_agrees(
         images,
         lambda images: largest_deviation(gradients_at(images), whole),
@@ -241,9 +247,22 @@ def test_training(name, golden, equivalence):
         share = np.maximum(history[f"{prefix}undecided"], 1e-9)
         of_all = [history[key] for _, history in trainings] + [history[key] + share]
         beyond = beyond_spread(history[key], of_all, expected / 100)
+        quantity = f"{prefix or 'decode_'}accuracy".replace("_", " ")
+        equivalence.arrays(
+            "five SGD steps", quantity, name, history[key], expected / 100, "rounding", scale=1
+        )
         compare(f"{prefix or 'decode_'}accuracy*".replace("_", " "), name, beyond, 0.0)
     for key, expected in entries(theirs, "after5/").items():
         beyond = beyond_spread(state[key], [state[key] for state, _ in trainings], expected)
+        case_name = f"{name} {key}"
+        equivalence.arrays(
+            "five SGD steps",
+            "parameters and statistics",
+            case_name,
+            state[key],
+            expected,
+            "rounding",
+        )
         compare("parameters and statistics*", f"{name} {key}", beyond / np.abs(expected).max(), 0.0)
 
 

@@ -67,10 +67,20 @@ def test_metrics(theirs, equivalence, classes):
         "Recall": recall,
         "Precision": precision,
         "Dice": np.float32(metrics.dice),
-        "Fscore": 2 * precision * recall / (precision + recall),
+        "Fscore by the reference's float32 steps": 2 * precision * recall / (precision + recall),
     }.items():
-        equivalence.arrays("metrics", key, name, ours, theirs[f"{name}|{key}"], "exact", scale=1)
-    np.testing.assert_allclose(metrics.f_score, theirs[f"{name}|Fscore"], atol=1e-6)
+        expected = theirs[f"{name}|{key.split()[0]}"]
+        equivalence.arrays("metrics", key, name, ours, expected, "exact", scale=1)
+    # Ours is not a chain of float32 operations, and so differs by their rounding.
+    equivalence.arrays(
+        "metrics",
+        "Fscore in double precision",
+        name,
+        metrics.f_score,
+        theirs[f"{name}|Fscore"],
+        "float32",
+        scale=1,
+    )
 
 
 def test_the_schedule_of_40k_steps(theirs, equivalence):
