@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = json.loads((ROOT / "tests" / "models" / "published_runs.json").read_text())
 CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "common")
 
 
@@ -134,3 +136,35 @@ def test_a_plain_config_becomes_the_same_config_again():
     config.data.crop_size = (3, 4)
     config.evaluation.scales = (0.5, 1.0)
     assert from_plain(to_plain(config)) == config
+
+
+@pytest.mark.parametrize("run", PUBLISHED)
+def test_a_published_runs_config_says_what_the_reference_ran(run):
+    config, published = load_config(ROOT / "configs" / "gcnet" / f"{run}.py"), PUBLISHED[run]
+    (schedule,) = published["lr"]
+    test = published["test_cfg"]
+    for ours, theirs in (
+        (config.published_run, run),
+        (config.model.align_corners, published["align_corners"]),
+        (dataset_classes(config.data.name).num_classes, published["num_classes"]),
+        (config.model.backbone.depth, 101 if "r101" in run else 50),
+        (config.data.base_scale, published["resize"]["scale"]),
+        (config.data.base_scale, published["test_scale"]),
+        (config.data.scale_range, published["resize"]["ratio_range"]),
+        (config.data.crop_size, published["crop_size"]),
+        (config.training.total_steps, published["max_iters"]),
+        (config.training.batch_size, published["global_batch"]),
+        (config.training.evaluate_every, published["val_interval"]),
+        (config.optimizer.learning_rate, published["optimizer"]["lr"]),
+        (config.optimizer.momentum, published["optimizer"]["momentum"]),
+        (config.optimizer.weight_decay, published["optimizer"]["weight_decay"]),
+        (config.optimizer.final_learning_rate, schedule["eta_min"]),
+        (config.optimizer.power, schedule["power"]),
+        (config.evaluation.mode, test["mode"]),
+        (config.evaluation.window, test.get("crop_size", config.evaluation.window)),
+        (config.evaluation.window_stride, test.get("stride", config.evaluation.window_stride)),
+        (config.evaluation.scales, published["tta_scales"]),
+    ):
+        assert (list(ours) if isinstance(ours, tuple) else ours) == (
+            list(theirs) if isinstance(theirs, tuple) else theirs
+        )

@@ -13,6 +13,7 @@ def get_config():
 def with_769_crops(config):
     """Crops of 769x769, corners aligned, and evaluation in overlapping windows of that size."""
     config.model.align_corners = True
+    config.data.base_scale = (2049, 1025)
     config.data.crop_size = (769, 769)
     config.evaluation.mode = "slide"
     config.evaluation.window = (769, 769)

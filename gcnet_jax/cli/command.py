@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from absl import flags, logging
@@ -36,6 +36,10 @@ class CheckpointFlags(NamedTuple):
     workdir: flags.FlagHolder
     checkpoint: flags.FlagHolder
     allow_partial: flags.FlagHolder
+
+    def values(self) -> dict[str, Any]:
+        """What was given, as keyword arguments for `load_trained_model`."""
+        return {name: flag.value for name, flag in self._asdict().items()}
 
 
 def define_checkpoint_flags() -> CheckpointFlags:

@@ -75,13 +75,7 @@ def _evaluate(arguments: list[str]) -> None:
     mesh = create_mesh()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
-    trained = load_trained_model(
-        config,
-        mesh,
-        workdir=_MODEL.workdir.value,
-        checkpoint=_MODEL.checkpoint.value,
-        allow_partial=_MODEL.allow_partial.value,
-    )
+    trained = load_trained_model(config, mesh, **_MODEL.values())
     _check_classes(trained, config)
 
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it

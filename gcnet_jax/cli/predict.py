@@ -45,13 +45,7 @@ def _predict(arguments: list[str]) -> None:
     output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
     paths = _image_files([*_IMAGES.value, *arguments])
     mesh = create_mesh(jax.local_devices()[:1])
-    trained = load_trained_model(
-        config,
-        mesh,
-        workdir=_MODEL.workdir.value,
-        checkpoint=_MODEL.checkpoint.value,
-        allow_partial=_MODEL.allow_partial.value,
-    )
+    trained = load_trained_model(config, mesh, **_MODEL.values())
 
     logits_of = trained.predictor(config)
     output_dir.mkdir(parents=True, exist_ok=True)

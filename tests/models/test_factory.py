@@ -14,7 +14,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model, model_config
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
-PUBLISHED = json.loads((Path(__file__).parent / "published_parameter_counts.json").read_text())
+PUBLISHED = json.loads((Path(__file__).parent / "published_runs.json").read_text())
 
 
 def narrow(name: str = "gcnet_r18-d8"):
@@ -41,7 +41,7 @@ def test_every_published_run_has_its_parameter_count(run):
     assert classes.num_classes == PUBLISHED[run]["num_classes"]
     model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes.num_classes))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-    assert parameters == PUBLISHED[run]["parameters"]
+    assert parameters == PUBLISHED[run]["n_params"]
 
 
 def test_the_network_without_the_block_differs_by_the_block_alone():
