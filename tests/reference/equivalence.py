@@ -41,9 +41,9 @@ precision in the same way (last rows of the live comparison), in three of the fo
 There the tests ask for more than a wide tolerance would: that the stored gradients, all of them
 together, are ours within 1e-4 for an input in which no value is moved by more than one unit in the
 last place (`neighbour_that_agrees` in `tests/reference/test_segmentors.py`); the row "at the input
-itself" is the plain deviation. The live comparison
-takes the question away: with softplus in place of ReLU on both sides there are no such decisions in
-the activations.
+itself" is the plain deviation. The live comparison takes the
+question away: with softplus in place of ReLU and the mean in place of the maximum, on both sides,
+nothing is decided by a sign.
 
 **Rows with a star** count what lies beyond twice the spread among our own runs from nine such
 inputs, with the plain deviation in the row before: after five steps the accuracy (a count of

@@ -191,16 +191,19 @@ def test_logits_and_loss_of_the_published_networks(run, build, equivalence, tmp_
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_gradients_and_ten_steps_with_a_smooth_activation(run, build, equivalence, monkeypatch):
-    """With softplus for ReLU on both sides: see `neighbour_that_agrees` for what ReLU does."""
+def test_gradients_and_ten_steps_of_smooth_networks(run, build, equivalence, monkeypatch):
+    """With softplus for ReLU and mean for maximum on both sides: see `neighbour_that_agrees`."""
     import torch
 
     monkeypatch.setattr(jax.nn, "relu", jax.nn.softplus)
+    monkeypatch.setattr(nnx, "max_pool", nnx.avg_pool)
     theirs, ours, config = build(run)
     for module in list(theirs.modules()):
         for name, child in module.named_children():
             if isinstance(child, torch.nn.ReLU):
                 setattr(module, name, torch.nn.Softplus())
+            if isinstance(child, torch.nn.MaxPool2d):
+                setattr(module, name, torch.nn.AvgPool2d(3, stride=2, padding=1))
     images, labels = batch(run, dataset_classes(config.data.name).num_classes)
 
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -235,7 +238,7 @@ def test_gradients_and_ten_steps_with_a_smooth_activation(run, build, equivalenc
     scale = max(np.abs(gradient).max() for gradient in their_gradients.values())
     for name, gradient in their_gradients.items():
         equivalence.arrays(
-            "live, full width, softplus",
+            "live, full width, smooth",
             "gradients",
             f"{run} {name}",
             gradients[name],
@@ -244,7 +247,7 @@ def test_gradients_and_ten_steps_with_a_smooth_activation(run, build, equivalenc
             scale,
         )
     equivalence.arrays(
-        "live, full width, softplus",
+        "live, full width, smooth",
         "loss over ten SGD steps",
         run,
         np.array(our_losses) / np.array(their_losses),
@@ -257,7 +260,7 @@ def test_gradients_and_ten_steps_with_a_smooth_activation(run, build, equivalenc
     for name, x in theirs.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             equivalence.arrays(
-                "live, full width, softplus",
+                "live, full width, smooth",
                 "parameters and statistics after ten steps",
                 f"{run} {name}",
                 after[name],
