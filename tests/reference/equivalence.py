@@ -35,8 +35,8 @@ _NOTES = """## How to read it
 
 **Decisions within rounding.** A ReLU, and the choice of a max-pooling, is decided by the sign of a
 number. Among the millions of numbers in a network some are zero within float32 rounding, and the
-order of a summation decides on which side they fall. Both gradients are right then, and they differ
-by up to a percent in early layers. mmsegmentation's float32 gradients differ from its own in double
+order of a summation decides on which side they fall. Both gradients are right then, and single ones
+differ by percents. mmsegmentation's float32 gradients differ from its own in double
 precision in the same way (last rows of the live comparison), in three of the four stored cases.
 There the tests ask for more than a wide tolerance would: that the stored gradients, all of them
 together, are ours within 1e-4 for an input in which no value is moved by more than one unit in the

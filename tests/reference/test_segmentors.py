@@ -87,7 +87,7 @@ def neighbour_that_agrees(images, deviation_at, allowed, attempts=1500):
 
     A ReLU, or the choice of a max-pooling, is decided by the sign of a number. Among the millions
     of numbers in a network some are zero within rounding and fall on either side depending on the
-    order of summation. Both gradients are right then, and they differ by a percent. So what is
+    order of summation. Both gradients are right then, and they differ by percents. So what is
     asked is that the reference's result is ours for an input in which no value is moved by more
     than one unit in the last place. The input itself comes first; from there patches are moved, and
     what makes the deviation smaller is kept. Every 40 attempts it starts anew, because a walk can
