@@ -54,6 +54,13 @@ Losses and learning rates have no star.
 rounded to float32 before they are compared."""
 
 
+def every_day(names, chosen):
+    """The names as parameters; those that are not chosen are slow, run with `-m slow`."""
+    return [
+        name if name in chosen else pytest.param(name, marks=pytest.mark.slow) for name in names
+    ]
+
+
 def find(package):
     """Whether a package is installed."""
     try:
