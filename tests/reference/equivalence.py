@@ -13,7 +13,7 @@ import pytest
 TOLERANCES = {
     "output": (1e-4, "of the case's largest magnitude"),
     "gradient": (1e-4, "of the case's largest magnitude"),
-    "training": (1e-4, "relative, over five steps"),
+    "training": (1e-4, "relative, over all steps"),
     "exact": (1e-9, "absolute, in the reference's float32"),
     "float32": (3e-7, "absolute: the rounding of a few float32 operations"),
     "rounding": (1.0, "what rounding does; see below"),
