@@ -106,6 +106,7 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     _enable_compilation_cache()
     sys.unraisablehook = _report_unraisable
     warnings.filterwarnings("ignore", "coroutine '_read_array.*' was never awaited", RuntimeWarning)
+    python_logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
     status = _status(main, arguments[1:])
     gc.collect()  # what a failed restore left behind is closed here, while the hook listens
     if status:
@@ -164,6 +165,12 @@ def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     of_orbax = code is not None and "orbax" in Path(code.co_filename).parts
     if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
+
+
+def _is_not_of_orbax(record: python_logging.LogRecord) -> bool:
+    """Leaves out of asyncio's log, for the same reason, that nobody asked how those reads ended."""
+    message = record.getMessage()
+    return not ("exception was never retrieved" in message and "orbax" in message)
 
 
 def _enable_compilation_cache() -> None:

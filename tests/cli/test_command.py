@@ -3,6 +3,7 @@ import sys
 
 # A command whose work leaves coroutines that complain when they are thrown away, as Orbax does.
 ABANDONING = """
+import asyncio
 import sys
 from gcnet_jax.cli import command
 from gcnet_jax.errors import InputError
@@ -13,6 +14,9 @@ async def _read_array():
         await forever()
     except BaseException:
         raise ValueError("this read was given up")
+
+async def _read_array_now():
+    raise ValueError("this read failed")
 '''
 
 class Forever:
@@ -24,6 +28,11 @@ def main(arguments):
     exec(compile(SOURCE, sys.argv[1], "exec"), scope)
     started, never_started = scope["_read_array"](), scope["_read_array"]()
     started.send(None)
+    loop = asyncio.new_event_loop()
+    failed = scope["_read_array_now"]()
+    loop.create_task(failed)
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
     raise InputError("the checkpoint cannot be read")
 
 command.run(main, __name__)
@@ -44,4 +53,6 @@ def test_reads_that_orbax_gave_up_do_not_speak_after_the_error():
 
 
 def test_what_goes_wrong_unseen_elsewhere_is_still_shown():
-    assert "this read was given up" in standard_error("/python/site-packages/other/reads.py")
+    stderr = standard_error("/python/site-packages/other/reads.py")
+    assert "this read was given up" in stderr
+    assert "this read failed" in stderr
