@@ -168,9 +168,10 @@ def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 def _is_not_of_orbax(record: python_logging.LogRecord) -> bool:
-    """Leaves out of asyncio's log, for the same reason, that nobody asked how those reads ended."""
+    """Leaves out of asyncio's log, for the same reason, that nobody waited for those reads."""
     message = record.getMessage()
-    return not ("exception was never retrieved" in message and "orbax" in message)
+    unawaited = "exception was never retrieved" in message or "it is pending" in message
+    return not (unawaited and "orbax" in message)
 
 
 def _enable_compilation_cache() -> None:
