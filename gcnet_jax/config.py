@@ -30,7 +30,11 @@ _COUNTS = (
     "training.keep_newest",
     "evaluation.batch_size",
 )
-_ANY_LENGTH = ("evaluation.scales",)  # tuples that may be longer or shorter than the default
+_ANY_LENGTH: dict[str, float] = {  # tuples that may have another length, with an element each
+    "evaluation.scales": 1.0,
+    "model.backbone.context.stages": 0,
+    "model.backbone.context.residual_blocks": 0,
+}
 
 
 def default_config() -> ConfigDict:
@@ -48,17 +52,18 @@ def default_config() -> ConfigDict:
     config.model.backbone.output_stride = 8  # 8, 16, 32
     config.model.backbone.num_stages = 4
     config.model.backbone.base_channels = 64
+    config.model.backbone.context = _context_block("", ratio=1 / 16)
+    # behind which convolution of a residual block: "after_conv1", ...; or "after_add"
+    config.model.backbone.context.position = "after_conv3"
+    config.model.backbone.context.stages = (1, 2, 3)  # counted from 0: c3, c4 and c5 of the papers
+    config.model.backbone.context.residual_blocks = ()  # which of a stage, such as (-2,); (): all
     config.model.decode_head = ConfigDict()
     config.model.decode_head.stage = 3  # of the backbone, counted from 0
     config.model.decode_head.channels = 512
     config.model.decode_head.num_convs = 2
     config.model.decode_head.concat_input = True
     config.model.decode_head.dropout_rate = 0.1
-    config.model.decode_head.context = "global_context"  # the block, or "" for none
-    config.model.global_context = ConfigDict()
-    config.model.global_context.ratio = 1 / 4
-    config.model.global_context.pooling = "attention"  # "attention", "average"
-    config.model.global_context.fusion = "add"  # "add", "multiply", "both"
+    config.model.decode_head.context = _context_block("global_context", ratio=1 / 4)
     config.model.auxiliary_head = ConfigDict()
     config.model.auxiliary_head.enabled = True
     config.model.auxiliary_head.stage = 2
@@ -104,6 +109,27 @@ def default_config() -> ConfigDict:
     config.evaluation.window_stride = (513, 513)  # from one window to the next
     config.evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of multi-scale evaluation
     return config.lock()
+
+
+def _context_block(block: str, *, ratio: float) -> ConfigDict:
+    """Which context block stands in a place, and what each kind takes, under the kind's name."""
+    section = ConfigDict()
+    # one of the kinds below, "simplified_non_local", "MODULE:CLASS" for one of your own, "": none
+    section.block = block
+    section.global_context = ConfigDict()
+    section.global_context.ratio = ratio
+    section.global_context.pooling = "attention"  # "attention", "average"
+    section.global_context.fusion = "add"  # "add", "multiply", "both"
+    section.global_context.activation = "layer_norm_relu"  # "layer_norm_relu", "relu", "none"
+    section.non_local = ConfigDict()
+    section.non_local.mode = "embedded_gaussian"  # or "gaussian", "dot_product", "concatenation"
+    section.non_local.reduction = 2  # the embeddings have so many times fewer channels
+    section.non_local.use_scale = True
+    section.non_local.sub_sample = False
+    section.squeeze_excite = ConfigDict()
+    section.squeeze_excite.ratio = ratio
+    section.squeeze_excite.gate = "hard_sigmoid"  # "hard_sigmoid", "sigmoid"
+    return section
 
 
 def load_config(file: str | Path, *arguments: str) -> ConfigDict:
@@ -188,15 +214,15 @@ def _check_evaluation(config: ConfigDict) -> None:
                 f"evaluation.window_stride is {evaluation.window_stride}; expected 1 or more and "
                 f"at most the window, {evaluation.window}"
             )
-    if min(evaluation.scales) <= 0:
+    if not evaluation.scales or min(evaluation.scales) <= 0:
         raise InputError(f"evaluation.scales is {evaluation.scales}; expected positive numbers")
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
     """A whole number may stand for a fraction; tuples must match element by element."""
     if isinstance(default, tuple):
-        if key in _ANY_LENGTH and isinstance(value, tuple) and value:
-            default = (default[0],) * len(value)
+        if key in _ANY_LENGTH and isinstance(value, tuple):
+            default = (_ANY_LENGTH[key],) * len(value)
         if not isinstance(value, tuple) or len(value) != len(default):
             raise InputError(f"{key} is {value!r}; expected {len(default)} numbers, as {default}")
         for element, default_element in zip(value, default, strict=True):
@@ -237,13 +263,22 @@ def versions() -> dict[str, str]:
 def architecture(model: dict[str, Any]) -> dict[str, Any]:
     """The part of a plain `model` section that the arrays in a checkpoint depend on.
 
-    Precision and dropout can change between runs; parameters fit all the same.
+    Precision and dropout can change between runs; parameters fit all the same. Nor does it matter
+    how context blocks that are not there would be.
     """
     return {
         key: architecture(value) if isinstance(value, dict) else value
-        for key, value in model.items()
+        for key, value in (_present(model) if "block" in model else model).items()
         if key not in ("dtype", "dropout_rate")
     }
+
+
+def _present(context: dict[str, Any]) -> dict[str, Any]:
+    """Of a section on a context block, what concerns the block that is there."""
+    if not context["block"]:
+        return {"block": ""}
+    of_others = [k for k, v in context.items() if isinstance(v, dict) and k != context["block"]]
+    return {key: value for key, value in context.items() if key not in of_others}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

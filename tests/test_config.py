@@ -5,6 +5,7 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.config import (
+    architecture,
     check_config,
     default_config,
     differences,
@@ -115,6 +116,33 @@ def test_differences_are_named_by_key_with_both_values():
     assert differences(to_plain(old), to_plain(default_config())) == []
 
 
+def test_a_models_architecture_is_that_of_the_context_blocks_it_has():
+    def changed(**values):
+        config = default_config()
+        config.update_from_flattened_dict(values, strip_prefix="")
+        return differences(
+            architecture(to_plain(default_config().model)), architecture(to_plain(config.model))
+        )
+
+    head, backbone = "model.decode_head.context", "model.backbone.context"
+    assert changed(**{f"{head}.non_local.mode": "gaussian", f"{backbone}.stages": (1,)}) == []
+    assert changed(**{f"{head}.global_context.ratio": 0.5}) == [
+        "decode_head.context.global_context.ratio: 0.25 -> 0.5"
+    ]
+    assert any("non_local" in line for line in changed(**{f"{head}.block": "non_local"}))
+
+
+def test_tuples_of_any_length_hold_the_right_elements():
+    config = default_config()
+    config.model.backbone.context.stages = ()
+    config.model.backbone.context.residual_blocks = (0, -1)
+    check_config(config)
+    with config.ignore_type():
+        config.model.backbone.context.stages = ("c4",)
+    with pytest.raises(InputError, match=r"backbone\.context\.stages|value of type int"):
+        check_config(config)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
@@ -122,6 +150,7 @@ def test_differences_are_named_by_key_with_both_values():
         ("window_stride", (0, 5), r"evaluation\.window_stride"),
         ("window_stride", (5, 1000), r"evaluation\.window_stride"),
         ("scales", (1.0, 0.0), r"evaluation\.scales"),
+        ("scales", (), r"evaluation\.scales"),
     ],
 )
 def test_inference_that_cannot_work_is_refused_before_anything_starts(key, value, says):

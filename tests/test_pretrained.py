@@ -91,7 +91,7 @@ def test_a_checkpoint_of_other_classes_brings_its_own(config, tmp_path):
 
 def test_weights_of_another_model_are_refused_with_the_file_and_the_entries(config, pth):
     other = config.copy_and_resolve_references()
-    other.model.decode_head.context = ""
+    other.model.decode_head.context.block = ""
     with pytest.raises(InputError, match=r"model\.pth: .*unexpected: decode_head\.gc_block"):
         load_pretrained(other, pth)
     left = load_pretrained(other, pth, allow_partial=True).left

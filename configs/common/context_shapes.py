@@ -14,7 +14,7 @@ def get_config():
     config.model.decode_head.channels = 32
     config.model.decode_head.dropout_rate = 0.0
     # A quarter of 32 channels would be a narrow bottleneck: it learns, but later and less surely.
-    config.model.global_context.ratio = 1.0
+    config.model.decode_head.context.global_context.ratio = 1.0
     config.model.auxiliary_head.enabled = False
 
     config.data.name = "context_shapes"

@@ -9,5 +9,5 @@ from configs.common import context_shapes
 
 def get_config():
     config = context_shapes.get_config()
-    config.model.decode_head.context = ""
+    config.model.decode_head.context.block = ""
     return config

@@ -17,7 +17,14 @@ from jaxtyping import Float, Shaped
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import ResNet
-from gcnet_jax.nn import NonLocal
+from gcnet_jax.nn import (
+    ContextBlock,
+    GlobalContext,
+    NonLocal,
+    PairwiseAttention,
+    SimplifiedNonLocal,
+    SqueezeExcite,
+)
 
 StateDict = Mapping[str, Shaped[np.ndarray, "..."]]
 Rows = tuple[tuple[str, str], ...]
@@ -53,8 +60,6 @@ _STAGES: Rows = (
     (r"stages\.3", "layer4"),
     (r"conv(\d)\.conv", r"conv\1"),
     (r"conv(\d)\.norm", r"bn\1"),
-    (r"context\.(pool|add|multiply)\.(.*)", r"context_block.\1.\2"),
-    (r"context\.(theta|phi|g|out|project)\.(.*)", r"nonlocal_block.\1.\2"),
 )
 _HEADS: Rows = (
     (r"(decode_head|auxiliary_head)\.context_block", r"\1.gc_block"),
@@ -64,28 +69,47 @@ _HEADS: Rows = (
     (r"fuse\.norm", "conv_cat.bn"),
     (r"classifier", "conv_seg"),
 )
-_GLOBAL_CONTEXT: Rows = (
-    (r"pool\.score", "conv_mask"),
-    (r"add\.reduce", "channel_add_conv.0"),
-    (r"add\.norm", "channel_add_conv.1"),
-    (r"add\.expand", "channel_add_conv.3"),
-    (r"multiply\.reduce", "channel_mul_conv.0"),
-    (r"multiply\.norm", "channel_mul_conv.1"),
-    (r"multiply\.expand", "channel_mul_conv.3"),
-)
-_NON_LOCAL: Rows = (
-    (r"(theta|phi|g)", r"\1.conv"),
-    (r"out", "conv_out.conv"),
-    (r"project", "concat_project.conv"),
-)
-_SUB_SAMPLED: Rows = ((r"(phi|g)\.conv", r"\1.0.conv"),)
-_SQUEEZE_EXCITE: Rows = ((r"reduce", "conv1.conv"), (r"expand", "conv2.conv"))
 _VARIABLES: Rows = (
     (r"kernel", "weight"),
     (r"scale", "weight"),
     (r"mean", "running_mean"),
     (r"var", "running_var"),
 )
+
+# What a context block is called where it is a part of a network, and its rows: they hold for what
+# is inside of it alone. OpenMMLab has no simplified non-local block: its names are ours, and so are
+# those of blocks that are not in the table, which keep the names they have here.
+_CONTEXT_BLOCKS: dict[type[ContextBlock], tuple[str, Rows]] = {
+    GlobalContext: (
+        "context_block",
+        (
+            (r"pool\.score", "conv_mask"),
+            (r"add\.reduce", "channel_add_conv.0"),
+            (r"add\.norm", "channel_add_conv.1"),
+            (r"add\.expand", "channel_add_conv.3"),
+            (r"multiply\.reduce", "channel_mul_conv.0"),
+            (r"multiply\.norm", "channel_mul_conv.1"),
+            (r"multiply\.expand", "channel_mul_conv.3"),
+        ),
+    ),
+    NonLocal: (
+        "nonlocal_block",
+        (
+            (r"pool\.(theta|phi|g)", r"\1.conv"),
+            (r"pool\.project", "concat_project.conv"),
+            (r"add", "conv_out.conv"),
+        ),
+    ),
+    SimplifiedNonLocal: (
+        "simplified_nonlocal_block",
+        ((r"pool\.score", "conv_mask"), (r"add", "conv_value")),
+    ),
+    SqueezeExcite: (
+        "se_layer",
+        ((r"multiply\.reduce", "conv1.conv"), (r"multiply\.expand", "conv2.conv")),
+    ),
+}
+_SUB_SAMPLED: Rows = ((r"(phi|g)\.conv", r"\1.0.conv"),)
 
 # Entries of theirs that say nothing here: counters, and the ImageNet classifier of a backbone.
 _COUNTER = "num_batches_tracked"
@@ -204,31 +228,38 @@ def _variables(model: nnx.Module) -> dict[str, Any]:
 
 def _names(model: nnx.Module) -> dict[str, str]:
     """What each variable of a model is called in a state dict."""
-    rows = [*_rows(model), *_VARIABLES]
-    patterns = [(re.compile(rf"(?<![^.]){ours}(?![^.])"), theirs) for ours, theirs in rows]
+    modules = {
+        ".".join(map(str, path)): module
+        for path, module in nnx.iter_graph(model)
+        if isinstance(module, nnx.Module)
+    }
+    backbones = {module.variant for module in modules.values() if isinstance(module, ResNet)}
+    rows = (*(row for variant in backbones for row in _BACKBONES[variant]), *_STAGES, *_HEADS)
+    blocks = {path: module for path, module in modules.items() if isinstance(module, ContextBlock)}
     names = {}
     for key in _variables(model):
-        name = key
-        for pattern, theirs in patterns:
-            name = pattern.sub(theirs, name)
-        names[key] = name
+        names[key] = _rewritten(key, (*rows, *_VARIABLES))
+        for path, block in blocks.items():
+            inside = key.removeprefix(f"{path}.") if path else key
+            if not path or inside != key:
+                abbreviation, block_rows = _CONTEXT_BLOCKS.get(type(block), ("context", ()))
+                if _is_sub_sampled(block):
+                    block_rows = (*block_rows, *_SUB_SAMPLED)
+                outside = re.sub("context$", f"{abbreviation}.", path)
+                names[key] = _rewritten(outside, rows) + _rewritten(
+                    inside, (*block_rows, *_VARIABLES)
+                )
     return names
 
 
-def _rows(model: nnx.Module) -> Rows:
-    """The rows that hold for a model, which its kind of backbone and block decides."""
-    modules = [module for _, module in nnx.iter_graph(model) if isinstance(module, nnx.Module)]
-    backbones = {module.variant for module in modules if isinstance(module, ResNet)}
-    sub_sampled = any(isinstance(module, NonLocal) and module.sub_sample for module in modules)
-    return (
-        *(row for variant in backbones for row in _BACKBONES[variant]),
-        *_STAGES,
-        *_HEADS,
-        *_GLOBAL_CONTEXT,
-        *_NON_LOCAL,
-        *(_SUB_SAMPLED if sub_sampled else ()),
-        *_SQUEEZE_EXCITE,
-    )
+def _is_sub_sampled(block: ContextBlock) -> bool:
+    return isinstance(block.pool, PairwiseAttention) and block.pool.sub_sample
+
+
+def _rewritten(name: str, rows: Rows) -> str:
+    for ours, theirs in rows:
+        name = re.sub(rf"(?<![^.]){ours}(?![^.])", theirs, name)
+    return name
 
 
 def _to_torch(key: str, shape: tuple[int, ...], spatial_axes: int = 2) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Backbones, heads, segmentors, and the factory that builds them from a config."""
 
 from gcnet_jax.models.factory import (
+    CONTEXT_BLOCKS,
     build_model,
     create_model,
     functional,
@@ -13,6 +14,7 @@ from gcnet_jax.models.resnet import ContextPlacement, ResNet
 from gcnet_jax.models.segmentor import HeadLogits, Segmentor
 
 __all__ = [
+    "CONTEXT_BLOCKS",
     "ContextPlacement",
     "FCNHead",
     "HeadLogits",

@@ -1,7 +1,10 @@
 """From a name or a config to a model, and from a model to a pure function."""
 
+import functools
+import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,9 +16,25 @@ from ml_collections import ConfigDict
 from gcnet_jax.config import default_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.models.heads import FCNHead
-from gcnet_jax.models.resnet import ResNet
+from gcnet_jax.models.resnet import ContextPlacement, ResNet
 from gcnet_jax.models.segmentor import Segmentor
-from gcnet_jax.nn import GlobalContext
+from gcnet_jax.nn import (
+    ContextBlock,
+    GlobalContext,
+    NonLocal,
+    SimplifiedNonLocal,
+    SqueezeExcite,
+)
+
+CONTEXT_BLOCKS: Mapping[str, type[ContextBlock]] = MappingProxyType(
+    {
+        "global_context": GlobalContext,
+        "non_local": NonLocal,
+        "simplified_non_local": SimplifiedNonLocal,
+        "squeeze_excite": SqueezeExcite,
+    }
+)
+"""The context blocks by what a config calls them."""
 
 _NAME = re.compile(r"(?P<head>gcnet|fcn)_r(?P<depth>\d+)(?P<variant>v1[bcd])?-d(?P<stride>\d+)")
 
@@ -59,7 +78,7 @@ def model_config(name: str) -> ConfigDict:
         config.decode_head.channels //= 4
         config.auxiliary_head.channels //= 4
     if match["head"] == "fcn":
-        config.decode_head.context = ""
+        config.decode_head.context.block = ""
     return config
 
 
@@ -75,11 +94,10 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
         InputError: a value is not among those allowed, or a head reads a stage that is not built.
     """
     rngs = nnx.Rngs(seed)
-    # A stream of its own, so that with and without the block all other weights start the same.
-    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
     dtype = _dtype(config.dtype)
-    backbone = ResNet(**config.backbone, dtype=dtype, rngs=rngs)
+    backbone = _backbone(config.backbone, dtype, seed, rngs)
     decode = config.decode_head
+    head_context = _context_block(decode.context, "model.decode_head.context", dtype, seed)
     head = FCNHead(
         _stage_channels(backbone, decode.stage, "decode_head"),
         decode.channels,
@@ -87,7 +105,7 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
         num_convs=decode.num_convs,
         concat_input=decode.concat_input,
         dropout_rate=decode.dropout_rate,
-        context=_context_block(config, decode.channels, dtype, context_rngs),
+        context=head_context(decode.channels) if head_context else None,
         dtype=dtype,
         rngs=rngs,
     )
@@ -149,18 +167,45 @@ def merge(graphdef: nnx.GraphDef, variables: PyTree) -> Any:
     return nnx.merge(graphdef, variables["params"], variables["statistics"])
 
 
+def _backbone(config: ConfigDict, dtype: Any, seed: int, rngs: nnx.Rngs) -> ResNet:
+    options = dict(config)
+    context, placement = options.pop("context"), None
+    if block := _context_block(context, "model.backbone.context", dtype, seed):
+        placement = ContextPlacement(
+            block, context.position, context.stages, context.residual_blocks
+        )
+    return ResNet(**options, context=placement, dtype=dtype, rngs=rngs)
+
+
 def _context_block(
-    config: ConfigDict, channels: int, dtype: Any, rngs: nnx.Rngs
-) -> GlobalContext | None:
-    match config.decode_head.context:
-        case "":
-            return None
-        case "global_context":
-            return GlobalContext(channels, **config.global_context, dtype=dtype, rngs=rngs)
-        case other:
-            raise InputError(
-                f"model.decode_head.context is {other!r}; expected 'global_context' or ''"
-            )
+    config: ConfigDict, key: str, dtype: Any, seed: int
+) -> Callable[[int], ContextBlock] | None:
+    """What makes a context block for a number of channels as a config's section says, if any."""
+    if not config.block:
+        return None
+    # A stream of its own, so that with and without the block all other weights start the same.
+    rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
+    options = config.get(config.block) or {}
+    return functools.partial(_block_class(config.block, key), **options, dtype=dtype, rngs=rngs)
+
+
+def _block_class(name: str, key: str) -> Callable[..., ContextBlock]:
+    """The class of a context block, of this library or, as `module:Class`, of somebody's own."""
+    if name in CONTEXT_BLOCKS:
+        return CONTEXT_BLOCKS[name]
+    module, separator, class_name = name.partition(":")
+    if not separator:
+        raise InputError(
+            f"{key}.block is {name!r}; expected one of {tuple(CONTEXT_BLOCKS)}, '' for none, or "
+            "'module:Class' for one of your own"
+        )
+    try:
+        found = getattr(importlib.import_module(module), class_name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise InputError(f"{key}.block is {name!r}, which cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, ContextBlock)):
+        raise InputError(f"{key}.block is {name!r}, which is no gcnet_jax.nn.ContextBlock")
+    return found
 
 
 def _stage_channels(backbone: ResNet, stage: int, head: str) -> int:

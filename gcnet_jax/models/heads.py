@@ -4,14 +4,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
-from gcnet_jax.nn import Conv, ConvNormAct, GlobalContext
+from gcnet_jax.errors import InputError
+from gcnet_jax.nn import ContextBlock, Conv, ConvNormAct
 
 
 class FCNHead(nnx.Module):
     """Convolutions, optionally around a context block, then dropout and a 1x1 classifier.
 
-    With a context block after the first of two convolutions and `concat_input` this is
-    mmsegmentation's `GCHead`; without the block it is its `FCNHead`.
+    With a `GlobalContext` block, two convolutions and `concat_input` this is mmsegmentation's
+    `GCHead`; without a block it is its `FCNHead`. (Its `NLHead` has one batch normalisation more.)
 
     Args:
         in_channels: channels of the input features.
@@ -34,7 +35,7 @@ class FCNHead(nnx.Module):
         num_convs: int = 2,
         concat_input: bool = True,
         dropout_rate: float = 0.1,
-        context: GlobalContext | None = None,
+        context: ContextBlock | None = None,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -77,7 +78,15 @@ class FCNHead(nnx.Module):
         return self.classifier(self.dropout(x, rngs=rngs))
 
     def attention(self, features: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
-        """The context block's attention map over `features`; the head must have a block."""
+        """The context block's attention map over `features`.
+
+        Raises:
+            InputError: the head has no context block, or one with a map for each query.
+        """
         if self.context is None:
-            raise ValueError("this head has no context block")
+            raise InputError("this head has no context block")
+        if not self.context.pool.query_independent:
+            raise InputError(
+                "the context block of this head has no one map: each query has its own"
+            )
         return self.context.attention(self.convs[0](features))

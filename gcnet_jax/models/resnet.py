@@ -6,8 +6,8 @@ Image Classification" (He et al. 2019) for the stems; mmsegmentation's `ResNet`,
 """
 
 import dataclasses
-from collections.abc import Callable, Collection
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.nn import ConvNormAct
+from gcnet_jax.nn import ContextBlock, ConvNormAct
 
 Variant = Literal["v1b", "v1c", "v1d"]
-Position = Literal["after_conv1", "after_conv2", "after_conv3"]
+Position = Literal["after_conv1", "after_conv2", "after_conv3", "after_add"]
 
 # Strides and dilations of the four stages, by output stride.
 _STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
@@ -33,15 +33,25 @@ class ContextPlacement:
     """Where a backbone has context blocks (mmsegmentation's `plugins`).
 
     Attributes:
-        block: makes one: `block(channels, dtype=dtype, rngs=rngs)`, for example `GlobalContext`.
-        position: behind which convolution of each bottleneck, its normalisation and ReLU included;
-            behind the third there is no ReLU, and the shortcut joins after the block.
-        stages: indices of the stages whose bottlenecks have one, counted from 0.
+        block: makes one for a number of channels, for example
+            `functools.partial(GlobalContext, rngs=rngs)`.
+        position: behind which convolution of a residual block, its normalisation and ReLU included;
+            behind the last there is no ReLU, and the shortcut joins after the context block ("after
+            1x1" in the paper). `after_add` is behind the sum with the shortcut, before its ReLU.
+        stages: indices of the stages that have context blocks, counted from 0.
+        residual_blocks: which residual blocks of these stages, counted from 0 or from the end (-1
+            is the last); all of them if empty.
     """
 
-    block: Callable[..., nnx.Module]
+    block: Callable[[int], ContextBlock]
     position: Position
     stages: Collection[int]
+    residual_blocks: Collection[int] = ()
+
+    def has(self, stage: int, index: int, depth: int) -> bool:
+        """Whether residual block `index` of the `depth` blocks in a stage has a context block."""
+        chosen = {i % depth for i in self.residual_blocks} if self.residual_blocks else {index}
+        return stage in self.stages and index in chosen
 
 
 class ResNet(nnx.Module):
@@ -56,8 +66,12 @@ class ResNet(nnx.Module):
             that would shrink further are dilated instead.
         num_stages: how many of the four stages to build.
         base_channels: channels of the stem and width of the first stage (64 in all published runs).
-        context: where there are context blocks, if anywhere; depth 50 or 101 only.
+        context: where there are context blocks, if anywhere.
         dtype: dtype of the computation; parameters and statistics are float32.
+
+    Raises:
+        InputError: a value is not among those allowed, or there is no such place for context
+            blocks.
     """
 
     def __init__(
@@ -78,9 +92,7 @@ class ResNet(nnx.Module):
         _check("num_stages", num_stages, (1, 2, 3, 4))
         block_class, stage_depths = _ARCHITECTURES[depth]
         if context is not None:
-            _check("position", context.position, get_args(Position))
-            if block_class is not Bottleneck:
-                raise InputError(f"depth is {depth}; context blocks need bottlenecks (50 or 101)")
+            _check_placement(context, block_class, stage_depths[:num_stages])
 
         self.stem = _stem(variant, base_channels, dtype, rngs)
         stages, channels = [], base_channels
@@ -88,11 +100,10 @@ class ResNet(nnx.Module):
             width = base_channels * 2**index
             stride = _STRIDES[output_stride][index]
             dilation = _DILATIONS[output_stride][index]
-            options: dict[str, Any] = {}
-            if context is not None and index in context.stages:
-                options = {"context": context}
+            depth_here = stage_depths[index]
             blocks = []
-            for position in range(stage_depths[index]):
+            for position in range(depth_here):
+                has_context = context is not None and context.has(index, position, depth_here)
                 blocks.append(
                     block_class(
                         channels,
@@ -102,9 +113,9 @@ class ResNet(nnx.Module):
                         # stage before: half the dilation avoids gridding ("contract_dilation").
                         dilation=max(dilation // 2, 1) if position == 0 else dilation,
                         average_shortcut=variant == "v1d",
+                        context=context if has_context else None,
                         dtype=dtype,
                         rngs=rngs,
-                        **options,
                     )
                 )
                 channels = width * block_class.expansion
@@ -142,10 +153,61 @@ def _stem(variant: Variant, channels: int, dtype: DTypeLike, rngs: nnx.Rngs) -> 
     )
 
 
-class BasicBlock(nnx.Module):
+class ResidualBlock(nnx.Module):
+    """Convolutions around a shortcut, with a context block somewhere between them or behind.
+
+    A kind of residual block says which convolutions it has, as `conv1`, `conv2`, ...
+    """
+
+    expansion: ClassVar[int]
+    """Channels of the result relative to the width of the block."""
+    convolutions: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        average_shortcut: bool,
+        context: ContextPlacement | None,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        out_channels = width * self.expansion
+        self.shortcut = nnx.data(None)
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = Shortcut(
+                in_channels,
+                out_channels,
+                stride=stride,
+                average=average_shortcut,
+                dtype=dtype,
+                rngs=rngs,
+            )
+        self.context = nnx.data(None)
+        if context is not None:
+            self.context_position = context.position
+            whole = context.position in (f"after_conv{self.convolutions}", "after_add")
+            self.context = context.block(out_channels if whole else width)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c_out"]:
+        """The residual sum, after ReLU."""
+        residual = x if self.shortcut is None else self.shortcut(x)
+        for index in range(1, self.convolutions + 1):
+            x = self._with_context(getattr(self, f"conv{index}")(x), f"after_conv{index}")
+        return jax.nn.relu(self._with_context(x + residual, "after_add"))
+
+    def _with_context(self, x: Float[Array, "b h w c"], position: str) -> Float[Array, "b h w c"]:
+        here = self.context is not None and self.context_position == position
+        return self.context(x) if here else x
+
+
+class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions around a shortcut (ResNet-18 and -34)."""
 
     expansion = 1
+    convolutions = 2
 
     def __init__(
         self,
@@ -155,6 +217,7 @@ class BasicBlock(nnx.Module):
         stride: int,
         dilation: int,
         average_shortcut: bool,
+        context: ContextPlacement | None = None,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -170,18 +233,22 @@ class BasicBlock(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
-        self.shortcut = _shortcut(in_channels, width, stride, average_shortcut, dtype, rngs)
+        super().__init__(
+            in_channels,
+            width,
+            stride=stride,
+            average_shortcut=average_shortcut,
+            context=context,
+            dtype=dtype,
+            rngs=rngs,
+        )
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w width"]:
-        """The residual sum, after ReLU."""
-        residual = x if self.shortcut is None else self.shortcut(x)
-        return jax.nn.relu(self.conv2(self.conv1(x)) + residual)
 
-
-class Bottleneck(nnx.Module):
+class Bottleneck(ResidualBlock):
     """1x1, 3x3 and 1x1 convolutions around a shortcut (ResNet-50 and -101)."""
 
     expansion = 4
+    convolutions = 3
 
     def __init__(
         self,
@@ -195,39 +262,28 @@ class Bottleneck(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        out_channels = width * self.expansion
         self.conv1 = ConvNormAct(in_channels, width, 1, dtype=dtype, rngs=rngs)
         self.conv2 = ConvNormAct(
             width, width, 3, stride=stride, dilation=dilation, dtype=dtype, rngs=rngs
         )
         self.conv3 = ConvNormAct(
             width,
-            out_channels,
+            width * self.expansion,
             1,
             activate=False,
             norm_scale_init=nnx.initializers.zeros,
             dtype=dtype,
             rngs=rngs,
         )
-        self.context = nnx.data(None)
-        if context is not None:
-            self.context_position = context.position
-            channels = out_channels if context.position == "after_conv3" else width
-            self.context = context.block(channels, dtype=dtype, rngs=rngs)
-        self.shortcut = _shortcut(in_channels, out_channels, stride, average_shortcut, dtype, rngs)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c_out"]:
-        """The residual sum, after ReLU."""
-        residual = x if self.shortcut is None else self.shortcut(x)
-        for conv, position in (
-            (self.conv1, "after_conv1"),
-            (self.conv2, "after_conv2"),
-            (self.conv3, "after_conv3"),
-        ):
-            x = conv(x)
-            if self.context is not None and position == self.context_position:
-                x = self.context(x)
-        return jax.nn.relu(x + residual)
+        super().__init__(
+            in_channels,
+            width,
+            stride=stride,
+            average_shortcut=average_shortcut,
+            context=context,
+            dtype=dtype,
+            rngs=rngs,
+        )
 
 
 class Shortcut(nnx.Module):
@@ -263,22 +319,7 @@ class Shortcut(nnx.Module):
         return self.project(x)
 
 
-def _shortcut(
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-    average: bool,
-    dtype: DTypeLike,
-    rngs: nnx.Rngs,
-) -> Shortcut | None:
-    if stride == 1 and in_channels == out_channels:
-        return nnx.data(None)
-    return Shortcut(
-        in_channels, out_channels, stride=stride, average=average, dtype=dtype, rngs=rngs
-    )
-
-
-_ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
+_ARCHITECTURES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -289,3 +330,21 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 def _check(name: str, value: object, allowed: Collection[object]) -> None:
     if value not in allowed:
         raise InputError(f"{name} is {value!r}; expected one of {tuple(allowed)}")
+
+
+def _check_placement(
+    context: ContextPlacement, block_class: type[ResidualBlock], stage_depths: Sequence[int]
+) -> None:
+    positions = (*(f"after_conv{i + 1}" for i in range(block_class.convolutions)), "after_add")
+    _check("position of context blocks", context.position, positions)
+    if not context.stages:
+        raise InputError("context blocks are asked for in no stage; expected at least one")
+    for stage in context.stages:
+        _check("stage of context blocks", stage, range(len(stage_depths)))
+        depth = stage_depths[stage]
+        for index in context.residual_blocks:
+            if not -depth <= index < depth:
+                raise InputError(
+                    f"context blocks are asked for in residual block {index} of stage {stage}; it "
+                    f"has {depth}, counted from 0"
+                )

@@ -1,9 +1,30 @@
 """Reusable modules: convolution, normalisation, context blocks."""
 
-from gcnet_jax.nn.context import GlobalContext
+from gcnet_jax.nn.context import (
+    AttentionPooling,
+    AveragePooling,
+    BottleneckTransform,
+    ContextBlock,
+    GlobalContext,
+    NonLocal,
+    PairwiseAttention,
+    SimplifiedNonLocal,
+    SqueezeExcite,
+)
 from gcnet_jax.nn.convolution import Conv, ConvNormAct
-from gcnet_jax.nn.non_local import NonLocal
 from gcnet_jax.nn.norm import BatchNorm
-from gcnet_jax.nn.squeeze_excite import SqueezeExcite
 
-__all__ = ["BatchNorm", "Conv", "ConvNormAct", "GlobalContext", "NonLocal", "SqueezeExcite"]
+__all__ = [
+    "AttentionPooling",
+    "AveragePooling",
+    "BatchNorm",
+    "BottleneckTransform",
+    "ContextBlock",
+    "Conv",
+    "ConvNormAct",
+    "GlobalContext",
+    "NonLocal",
+    "PairwiseAttention",
+    "SimplifiedNonLocal",
+    "SqueezeExcite",
+]

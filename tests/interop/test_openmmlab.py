@@ -6,14 +6,20 @@ from flax import nnx
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import CLASSIFIERS, export_state_dict, import_state_dict
 from gcnet_jax.models import ResNet, build_model, model_config
+from gcnet_jax.nn import SimplifiedNonLocal
 
 
-def narrow_model(num_classes=5, seed=0):
+def narrow_model(num_classes=5, seed=0, block="global_context", block_in_backbone=""):
     config = model_config("gcnet_r18-d8")
     config.backbone.base_channels = 8
     config.backbone.num_stages = 2
+    config.backbone.context.block = block_in_backbone
+    config.backbone.context.position = "after_add"
+    config.backbone.context.stages = (1,)
+    config.backbone.context.global_context.ratio = 1 / 2
     config.decode_head.stage, config.auxiliary_head.stage = 1, 0
     config.decode_head.channels = config.auxiliary_head.channels = 16
+    config.decode_head.context.block = block
     return build_model(config, num_classes=num_classes, seed=seed)
 
 
@@ -104,6 +110,60 @@ def test_the_classifiers_can_be_left_out(given):
     for name, array in export_state_dict(model).items():
         expected = initial[name] if "conv_seg" in name else given[name]
         np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(
+    ("block", "in_head", "in_backbone"),
+    [
+        (
+            "global_context",
+            "decode_head.gc_block.channel_add_conv.3.bias",
+            "backbone.layer2.1.context_block.conv_mask.weight",
+        ),
+        (
+            "non_local",
+            "decode_head.nl_block.conv_out.conv.weight",
+            "backbone.layer2.1.nonlocal_block.theta.conv.bias",
+        ),
+        (
+            "simplified_non_local",
+            "decode_head.simplified_nonlocal_block.conv_value.weight",
+            "backbone.layer2.1.simplified_nonlocal_block.conv_mask.bias",
+        ),
+        (
+            "squeeze_excite",
+            "decode_head.se_layer.conv1.conv.weight",
+            "backbone.layer2.1.se_layer.conv2.conv.bias",
+        ),
+    ],
+)
+def test_every_context_block_is_named_in_its_place_and_comes_back(block, in_head, in_backbone):
+    given = export_state_dict(narrow_model(seed=1, block=block, block_in_backbone=block))
+    assert in_head in given
+    assert in_backbone in given
+    model = narrow_model(block=block, block_in_backbone=block)
+    import_state_dict(model, given)
+    for name, array in export_state_dict(model).items():
+        np.testing.assert_array_equal(array, given[name], err_msg=name)
+
+
+def test_two_kinds_of_context_blocks_in_one_network_keep_their_own_names():
+    names = export_state_dict(narrow_model(block="global_context", block_in_backbone="non_local"))
+    assert "decode_head.gc_block.channel_add_conv.0.weight" in names
+    assert "backbone.layer2.0.nonlocal_block.conv_out.conv.weight" in names
+    assert not any("layer2" in name and "channel_add" in name for name in names)
+
+
+class OwnBlock(SimplifiedNonLocal):
+    """A context block that the table does not know."""
+
+
+def test_a_context_block_of_ones_own_keeps_its_names():
+    network = narrow_model()
+    network.decode_head.context = OwnBlock(16, rngs=nnx.Rngs(0))
+    names = export_state_dict(network)
+    assert "decode_head.context.pool.score.weight" in names
+    import_state_dict(network, names)
 
 
 def torchvision_layout(state_dict):

@@ -1,3 +1,4 @@
+import inspect
 import json
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from flax import nnx
 
 import gcnet_jax
-from gcnet_jax.config import load_config
+from gcnet_jax.config import default_config, load_config
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import build_model, model_config
+from gcnet_jax.models import CONTEXT_BLOCKS, build_model, model_config
+from gcnet_jax.nn import ContextBlock
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
 PUBLISHED = json.loads((Path(__file__).parent / "published_runs.json").read_text())
@@ -145,10 +147,78 @@ def test_a_head_on_a_stage_that_is_not_built_is_refused():
 
 def test_an_unknown_block_or_dtype_is_refused():
     config = narrow()
-    config.decode_head.context = "transformer"
+    config.decode_head.context.block = "transformer"
     with pytest.raises(InputError, match=r"transformer.*global_context"):
         build_model(config, num_classes=3)
     config = narrow()
     config.dtype = "float8"
     with pytest.raises(InputError, match=r"float8.*float32.*bfloat16"):
         build_model(config, num_classes=3)
+
+
+def context_paths(config):
+    model = nnx.eval_shape(lambda: build_model(config, num_classes=3))
+    return {
+        ".".join(map(str, path)): type(block).__name__
+        for path, block in nnx.iter_graph(model)
+        if isinstance(block, ContextBlock)
+    }
+
+
+@pytest.mark.parametrize(("name", "block_class"), CONTEXT_BLOCKS.items())
+def test_every_block_can_stand_in_the_head_and_in_the_backbone(name, block_class):
+    config = narrow()
+    config.decode_head.context.block = config.backbone.context.block = name
+    config.backbone.context.position = "after_add"
+    config.backbone.context.stages = (1,)
+    assert context_paths(config) == {
+        "backbone.stages.1.0.context": block_class.__name__,
+        "backbone.stages.1.1.context": block_class.__name__,
+        "decode_head.context": block_class.__name__,
+    }
+
+
+@pytest.mark.parametrize("name", CONTEXT_BLOCKS)
+def test_the_configs_section_of_a_block_has_all_its_arguments_with_their_defaults(name):
+    parameters = inspect.signature(CONTEXT_BLOCKS[name].__init__).parameters
+    expected = {
+        key: parameter.default
+        for key, parameter in parameters.items()
+        if key not in ("self", "channels", "dtype", "rngs")
+    }
+    section = default_config().model.backbone.context.get(name)
+    assert dict(section or {}) == expected
+
+
+def test_blocks_differ_in_their_options_by_place():
+    config = narrow()
+    config.backbone.context.block = "global_context"
+    config.backbone.context.position = "after_add"
+    config.backbone.context.stages = (1,)
+    config.backbone.context.global_context.ratio = 1 / 2
+    config.decode_head.context.global_context.ratio = 1 / 4
+    model = nnx.eval_shape(lambda: build_model(config, num_classes=3))
+    assert model.backbone.stages[1][0].context.add.reduce.kernel.shape == (16, 8)
+    assert model.decode_head.context.add.reduce.kernel.shape == (16, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no_such_module_here:Block", "cannot be imported"),
+        ("gcnet_jax.nn:NoSuchBlock", "cannot be imported"),
+        (":Block", "cannot be imported"),
+        ("gcnet_jax.nn:BatchNorm", "no gcnet_jax.nn.ContextBlock"),
+    ],
+)
+def test_a_block_of_ones_own_that_is_none_is_refused(name, says):
+    config = narrow()
+    config.decode_head.context.block = name
+    with pytest.raises(InputError, match=rf"model\.decode_head\.context\.block.*{says}"):
+        build_model(config, num_classes=3)
+
+
+def test_a_block_of_ones_own_is_taken_by_its_module_and_class():
+    config = narrow()
+    config.decode_head.context.block = "gcnet_jax.nn:SimplifiedNonLocal"
+    assert context_paths(config) == {"decode_head.context": "SimplifiedNonLocal"}

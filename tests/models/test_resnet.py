@@ -1,10 +1,14 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from gcnet_jax.models import ResNet
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import ContextPlacement, ResNet
+from gcnet_jax.nn import SimplifiedNonLocal
 
 
 def shapes(depth, **options):
@@ -79,3 +83,92 @@ def test_convolutions_start_he_normal_with_fan_out():
     kernel = np.asarray(network.stages[3][1].conv1.conv.kernel[...])
     assert abs(kernel.std() / np.sqrt(2 / (9 * 512)) - 1) < 0.01
     assert abs(kernel.mean()) < 1e-4
+
+
+def context_at(depth, position, **placement):
+    """The residual blocks, as (stage, index), that have a context block, and the network."""
+    network = nnx.eval_shape(
+        lambda: ResNet(
+            depth,
+            base_channels=8,
+            context=ContextPlacement(
+                functools.partial(SimplifiedNonLocal, rngs=nnx.Rngs(0)), position, **placement
+            ),
+            rngs=nnx.Rngs(0),
+        )
+    )
+    where = {
+        (i, j)
+        for i, stage in enumerate(network.stages)
+        for j, block in enumerate(stage)
+        if block.context is not None
+    }
+    return where, network
+
+
+@pytest.mark.parametrize(
+    ("placement", "expected"),
+    [
+        ({"stages": (2,)}, {(2, j) for j in range(6)}),
+        ({"stages": (1, 3)}, {(1, j) for j in range(4)} | {(3, j) for j in range(3)}),
+        # "right before the last residual block of c4", where the paper has its one block
+        ({"stages": (2,), "residual_blocks": (-2,)}, {(2, 4)}),
+        ({"stages": (2, 3), "residual_blocks": (0, -1)}, {(2, 0), (2, 5), (3, 0), (3, 2)}),
+    ],
+)
+def test_context_blocks_are_where_the_placement_says(placement, expected):
+    assert context_at(50, "after_conv3", **placement)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("depth", "position", "channels"),
+    [
+        (50, "after_conv1", 16),
+        (50, "after_conv2", 16),
+        (50, "after_conv3", 64),
+        (50, "after_add", 64),
+        (18, "after_conv1", 16),
+        (18, "after_conv2", 16),
+        (18, "after_add", 16),
+    ],
+)
+def test_a_context_block_has_the_channels_of_its_position(depth, position, channels):
+    _, network = context_at(depth, position, stages=(1,))
+    assert network.stages[1][0].context.channels == channels
+
+
+def shifted(position):
+    """A residual block of identity 1 with a residual of 0, and a context block that adds -3."""
+
+    def minus_three(channels):
+        block = SimplifiedNonLocal(channels, rngs=nnx.Rngs(0))
+        block.add = lambda context: jnp.full_like(context, -3.0)
+        return block
+
+    placement = ContextPlacement(minus_three, position, stages=(0,))
+    network = ResNet(50, base_channels=8, num_stages=1, context=placement, rngs=nnx.Rngs(0))
+    network.eval()
+    return network.stages[0][1](jnp.ones((1, 5, 5, 32)))
+
+
+@pytest.mark.parametrize(
+    ("position", "value"), [("after_conv3", 0.0), ("after_add", 0.0), ("after_conv2", 1.0)]
+)
+def test_a_context_block_acts_before_the_last_relu(position, value):
+    """1 + (0 - 3) and (1 + 0) - 3 are both below zero; behind conv2, conv3 (scale 0) hides it."""
+    np.testing.assert_allclose(shifted(position), value, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("depth", "position", "placement", "says"),
+    [
+        (50, "after_conv4", {"stages": (1,)}, "after_conv4.*after_conv3.*after_add"),
+        (18, "after_conv3", {"stages": (1,)}, "after_conv3.*after_conv2.*after_add"),
+        (50, "after_add", {"stages": (4,)}, "stage of context blocks is 4"),
+        (50, "after_add", {"stages": ()}, "no stage"),
+        (50, "after_add", {"stages": (1,), "residual_blocks": (4,)}, "block 4 of stage 1.* 4"),
+    ],
+)
+def test_a_place_that_is_not_there_is_refused(depth, position, placement, says):
+    with pytest.raises(InputError, match=says):
+        context_at(depth, position, **placement)

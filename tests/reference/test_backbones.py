@@ -35,9 +35,9 @@ def placement(plugin=None):
         return None
     match plugin["cfg"]["type"]:
         case "ContextBlock":
-            block = functools.partial(GlobalContext, ratio=plugin["cfg"]["ratio"])
+            block = functools.partial(GlobalContext, ratio=plugin["cfg"]["ratio"], rngs=nnx.Rngs(0))
         case "NonLocal2d":
-            block = functools.partial(NonLocal, mode=plugin["cfg"]["mode"])
+            block = functools.partial(NonLocal, mode=plugin["cfg"]["mode"], rngs=nnx.Rngs(0))
         case other:
             raise ValueError(other)
     stages = [index for index, present in enumerate(plugin["stages"]) if present]

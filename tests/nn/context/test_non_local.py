@@ -14,7 +14,7 @@ MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 def block(mode="embedded_gaussian", **options):
     """A block that does something: its last layer starts at zero."""
     made = NonLocal(6, mode=mode, **options, rngs=nnx.Rngs(0))
-    for seed, layer in enumerate((made.out, made.theta, made.phi)):
+    for seed, layer in enumerate((made.add, made.pool.theta, made.pool.phi)):
         if layer is not None:  # initial weights are so small that all affinities are the same
             layer.kernel[...] = jax.random.normal(jax.random.key(seed), layer.kernel.shape)
     return made
@@ -38,9 +38,9 @@ def test_positions_gather_by_their_affinity_one_by_one(mode):
     def score(query, key):
         if mode == "gaussian":
             return query @ key
-        query, key = linear(made.theta, query), linear(made.phi, key)
+        query, key = linear(made.pool.theta, query), linear(made.pool.phi, key)
         if mode == "concatenation":
-            return max(linear(made.project, np.concatenate([query, key]))[0], 0.0)
+            return max(linear(made.pool.project, np.concatenate([query, key]))[0], 0.0)
         return query @ key / (3**0.5 if mode == "embedded_gaussian" else 1)
 
     scores = np.array([[score(query, key) for key in positions] for query in positions])
@@ -48,8 +48,8 @@ def test_positions_gather_by_their_affinity_one_by_one(mode):
         weights = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     else:
         weights = scores / len(positions)
-    values = np.array([linear(made.g, position) for position in positions])
-    expected = positions + np.array([linear(made.out, weight @ values) for weight in weights])
+    values = np.array([linear(made.pool.g, position) for position in positions])
+    expected = positions + np.array([linear(made.add, weight @ values) for weight in weights])
     np.testing.assert_allclose(made(x).reshape(6, 6), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -70,9 +70,8 @@ def test_sub_sampling_shrinks_space_and_leaves_time(shape, keys):
     made = block(sub_sample=True)
     assert made(x).shape == shape
     positions = np.prod(shape[1:-1])
-    affinity = made.affinity(x)
-    assert affinity.shape == (shape[0], positions, keys)
-    np.testing.assert_allclose(affinity.sum(-1), 1, rtol=1e-5)
+    weights = made.attention(x).reshape(shape[0], positions, keys)
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 16), (2, 4, 5, 16), (1, 2, 3, 4, 16)])
@@ -89,7 +88,7 @@ def test_squeeze_excitation_gates_whole_channels_between_zero_and_one(shape, gat
 @pytest.mark.parametrize(("channels", "ratio", "width"), [(256, 1 / 16, 16), (24, 1 / 4, 8)])
 def test_the_bottleneck_of_squeeze_excitation_is_a_multiple_of_eight(channels, ratio, width):
     made = SqueezeExcite(channels, ratio=ratio, rngs=nnx.Rngs(0))
-    assert made.reduce.kernel.shape == (channels, width)
+    assert made.multiply.reduce.kernel.shape == (channels, width)
 
 
 def test_unknown_modes_are_refused_with_those_that_exist():

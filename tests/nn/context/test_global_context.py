@@ -68,7 +68,7 @@ def test_attention_sums_to_one_in_bfloat16_too():
     [
         ({"pooling": "max"}, "attention.*average"),
         ({"fusion": "concat"}, "add.*multiply.*both"),
-        ({"ratio": 1 / 32}, "leaves none"),
+        ({"ratio": 1 / 32}, "leaves 0; expected a ratio from 1/16"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_what_can(arguments, message):

@@ -1,0 +1,113 @@
+"""The framework that every context block is an instance of: three steps in one call.
+
+Source: Cao et al., "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (2019),
+section 3.3: context modelling gathers features from all positions into a context, a transform
+captures the dependencies of its channels, fusion brings it back into the features of every
+position. Each step has a file of its own pieces beside this one (fusion is one line a kind, below);
+`blocks.py` puts them together.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from gcnet_jax.errors import InputError
+
+
+class ContextModelling(Protocol):
+    """The first step: what a block gathers, and under which weights."""
+
+    query_independent: ClassVar[bool]
+    """Whether every position gathers the same: the context then has size one in space."""
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *context c_context"]:
+        """The context; its shape broadcasts against the features."""
+        ...
+
+    def weights(
+        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+    ) -> Float[Array, "b *map"]:
+        """The weight of every position; for each of `queries`, unless they gather the same."""
+        ...
+
+
+Transform = Callable[[Float[Array, "b *context c_context"]], Float[Array, "b *context c"]]
+
+
+class ContextBlock(nnx.Module):
+    """Context modelling, transform and fusion on features with one, two or three spatial axes.
+
+    Args:
+        channels: channels of the features.
+        pool: context modelling.
+        multiply: the transform whose result gates the features, if any.
+        add: the transform whose result is added to the features, if any. A block with both
+            multiplies first; each transforms the same context.
+        gate: maps what `multiply` returns to factors.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        pool: ContextModelling,
+        multiply: Transform | None = None,
+        add: Transform | None = None,
+        gate: Callable[[Array], Array] = jax.nn.sigmoid,
+    ):
+        self.channels = channels
+        self.pool = pool
+        self.multiply = nnx.data(multiply)
+        self.add = nnx.data(add)
+        self.gate = gate
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
+        """Gathers the context, transforms it, and fuses it into the features of every position.
+
+        Raises:
+            InputError: the features have another rank or other channels, or an axis of size zero.
+        """
+        check_features(x, self.channels)
+        context = self.pool(x)
+        if self.multiply is not None:
+            x = x * self.gate(self.multiply(context))
+        if self.add is not None:
+            x = x + self.add(context)
+        return x
+
+    def attention(
+        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+    ) -> Float[Array, "b *map"]:
+        """The weights under which the block gathers.
+
+        Args:
+            x: the block's input.
+            queries: for blocks whose weights depend on the query: positions to give the weights
+                of, counted in row-major order (all of them by default). The others ignore it.
+
+        Returns:
+            `(b, *spatial)` if all queries share one map, `(b, q, *keys)` if each has its own.
+        """
+        check_features(x, self.channels)
+        return self.pool.weights(x, queries)
+
+
+def check_features(x: Array, channels: int) -> None:
+    """Raises InputError unless `x` is `(batch, *spatial, channels)` with 1 to 3 spatial axes."""
+    if not 3 <= x.ndim <= 5:
+        raise InputError(
+            f"features have the shape {x.shape}; expected (batch, *spatial, channels) with one, "
+            "two or three spatial axes"
+        )
+    if x.shape[-1] != channels:
+        raise InputError(
+            f"features have the shape {x.shape}; expected {channels} channels on the last axis"
+        )
+    if 0 in x.shape:
+        raise InputError(
+            f"features have the shape {x.shape}; expected at least one on every axis: there is "
+            "no context to gather"
+        )

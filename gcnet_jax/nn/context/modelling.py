@@ -1,0 +1,198 @@
+"""Context modelling, the first step: what is gathered from all positions, and how it is weighted.
+
+Sources: the average of Hu et al., "Squeeze-and-Excitation Networks" (2018); the attention of Cao et
+al. (2019), equation 3; the pairwise weights of Wang et al., "Non-local Neural Networks" (2018),
+section 3.2, whose names (theta, phi, g) are used.
+"""
+
+import math
+from typing import ClassVar, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.nn.convolution import he_normal_fan_out
+
+Mode = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
+
+_he_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
+_normal = nnx.initializers.normal(0.01)
+
+QUERIES_AT_ONCE = 256
+"""Rows of the matrix of all pairs that exist at one time, for each image."""
+
+
+class AveragePooling(nnx.Module):
+    """The plain mean over all positions."""
+
+    query_independent: ClassVar[bool] = True
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *one c"]:
+        """The mean over all spatial axes, which keep size one."""
+        return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+
+    def weights(
+        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+    ) -> Float[Array, "b *spatial"]:
+        """The same for every position."""
+        del queries
+        return jnp.full(x.shape[:-1], 1.0 / math.prod(x.shape[1:-1]))
+
+
+class AttentionPooling(nnx.Module):
+    """A weighted mean over all positions, the same for every query."""
+
+    query_independent: ClassVar[bool] = True
+
+    def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+        self.score = nnx.Linear(channels, 1, kernel_init=_he_fan_in, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *one c"]:
+        """The mean under the attention map; spatial axes keep size one."""
+        batch, *spatial, channels = x.shape
+        weights = self.weights(x).reshape(batch, -1).astype(x.dtype)
+        context = jnp.einsum("bn,bnc->bc", weights, x.reshape(batch, -1, channels))
+        return context.reshape(batch, *(1 for _ in spatial), channels)
+
+    def weights(
+        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+    ) -> Float[Array, "b *spatial"]:
+        """The attention map: non-negative, summing to one over all positions of an image."""
+        del queries
+        scores = self.score(x)[..., 0].astype(jnp.float32)
+        return jax.nn.softmax(scores, axis=tuple(range(1, scores.ndim)))
+
+
+class PairwiseAttention(nnx.Module):
+    """For every query a weighted mean of embedded keys, under weights of its own.
+
+    The matrix of all pairs never exists as a whole: it is made, used and made again for the
+    gradient in blocks of `QUERIES_AT_ONCE` queries, so that memory grows with the positions and
+    not with their square.
+
+    Args:
+        channels: channels of the features.
+        inner_channels: of the embeddings, and of the context.
+        mode: how a query and a key are weighted. `embedded_gaussian` and `gaussian` take a softmax
+            over the keys, `dot_product` and `concatenation` divide by their number.
+        use_scale: whether the embedded Gaussian divides the scores by the square root of
+            `inner_channels`; the other modes don't look at it.
+        sub_sample: whether keys are max-pooled by two along height and width first.
+        dtype: dtype of the computation; the softmax is always taken in float32.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+
+    query_independent: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        channels: int,
+        inner_channels: int,
+        *,
+        mode: Mode,
+        use_scale: bool,
+        sub_sample: bool,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if mode not in get_args(Mode):
+            raise InputError(f"mode is {mode!r}; expected one of {get_args(Mode)}")
+
+        def embedding() -> nnx.Linear:
+            return nnx.Linear(channels, inner_channels, kernel_init=_normal, dtype=dtype, rngs=rngs)
+
+        self.theta = self.phi = self.project = nnx.data(None)
+        if mode != "gaussian":
+            self.theta, self.phi = embedding(), embedding()
+        if mode == "concatenation":
+            self.project = nnx.Linear(
+                2 * inner_channels,
+                1,
+                use_bias=False,
+                kernel_init=he_normal_fan_out,
+                dtype=dtype,
+                rngs=rngs,
+            )
+        self.g = embedding()
+        self.mode = mode
+        self.use_scale = use_scale
+        self.sub_sample = sub_sample
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial inner"]:
+        """The weighted mean that every position gathers."""
+        queries, keys = self._embed(x)
+        values = _flat(self._sampled(self.g(x)))
+
+        def gather(queries: Float[Array, "b some c"]) -> Float[Array, "b some inner"]:
+            weights = self._weights(queries, keys).astype(values.dtype)
+            return jnp.einsum("bqk,bkc->bqc", weights, values)
+
+        return _in_blocks(gather, queries).reshape(*x.shape[:-1], -1)
+
+    def weights(
+        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+    ) -> Float[Array, "b q *keys"]:
+        """The weight of every key for the given queries (positions in row-major order), or all."""
+        embedded, keys = self._embed(x)
+        if queries is not None:
+            embedded = embedded[:, queries]
+        key_axes = jax.eval_shape(self._sampled, x).shape[1:-1]
+        return self._weights(embedded, keys).reshape(*embedded.shape[:2], *key_axes)
+
+    def _embed(
+        self, x: Float[Array, "b *spatial c"]
+    ) -> tuple[Float[Array, "b queries c"], Float[Array, "b keys c"]]:
+        queries = _flat(x if self.theta is None else self.theta(x))
+        keys = _flat(self._sampled(x if self.phi is None else self.phi(x)))
+        if self.project is None:
+            return queries, keys
+        # A linear layer on [query, key] is the sum of one on the query and one on the key: the
+        # concatenated pairs never need to exist.
+        of_query, of_key = jnp.split(self.project.kernel[...].astype(queries.dtype), 2)
+        return queries @ of_query, keys @ of_key
+
+    def _weights(
+        self, queries: Float[Array, "b q c"], keys: Float[Array, "b k c"]
+    ) -> Float[Array, "b q k"]:
+        if self.mode == "concatenation":
+            return jax.nn.relu(queries + jnp.swapaxes(keys, 1, 2)) / keys.shape[1]
+        scores = jnp.einsum("bqc,bkc->bqk", queries, keys, preferred_element_type=jnp.float32)
+        if self.mode == "dot_product":
+            return scores / keys.shape[1]
+        if self.mode == "embedded_gaussian" and self.use_scale:
+            scores = scores / queries.shape[-1] ** 0.5
+        return jax.nn.softmax(scores, axis=-1)
+
+    def _sampled(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *keys c"]:
+        if not self.sub_sample:
+            return x
+        spatial_axes = x.ndim - 2
+        window = (1, 2, 2) if spatial_axes == 3 else (2,) * spatial_axes  # time stays whole
+        if any(size < extent for size, extent in zip(x.shape[1:-1], window, strict=True)):
+            raise InputError(
+                f"features have the shape {x.shape}; sub_sample needs 2 or more along height and "
+                "width"
+            )
+        return nnx.max_pool(x, window, strides=window)
+
+
+def _flat(x: Float[Array, "b *spatial c"]) -> Float[Array, "b positions c"]:
+    return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def _in_blocks(gather, queries: Float[Array, "b queries c"]) -> Float[Array, "b queries inner"]:
+    """`gather(queries)`, for some queries after the other; nothing of it is kept for gradients."""
+    batch, count, channels = queries.shape
+    if count <= QUERIES_AT_ONCE:
+        return gather(queries)
+    blocks = -(-count // QUERIES_AT_ONCE)
+    padded = jnp.pad(queries, ((0, 0), (0, blocks * QUERIES_AT_ONCE - count), (0, 0)))
+    split = jnp.moveaxis(padded.reshape(batch, blocks, QUERIES_AT_ONCE, channels), 1, 0)
+    gathered = jnp.moveaxis(lax.map(jax.checkpoint(gather), split), 0, 1)
+    return gathered.reshape(batch, blocks * QUERIES_AT_ONCE, -1)[:, :count]
