@@ -139,10 +139,24 @@ def _parse(argv: list[str]) -> list[str]:
     except InputError:
         raise
     except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(_flag_reason(error)) from error
     except Exception as error:  # a config is code: anything can go wrong in it
         kind = "" if isinstance(error, AttributeError | KeyError) else f"{type(error).__name__}: "
         raise InputError(f"{config_file}: {kind}{brief_reason(error)}") from error
+
+
+def _flag_reason(error: flags.Error) -> str:
+    """What is wrong with a flag, on one line.
+
+    Where a config's file raised something, ml_collections puts the whole traceback into the
+    message; its last line says what it was.
+    """
+    message = str(error)
+    flag, separator, _ = message.partition("Error whilst parsing config file:")
+    if separator:
+        last = message.strip().splitlines()[-1].strip()
+        message = f"{flag}{last.removeprefix(f'{InputError.__module__}.InputError: ')}"
+    return " ".join(message.split())
 
 
 def _config_file(argv: list[str]) -> Path | None:

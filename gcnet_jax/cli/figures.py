@@ -70,6 +70,28 @@ def save_page(
     _save(figure, path)
 
 
+def save_scores(path: epath.PathLike, scores: Mapping[str, Sequence[float]]) -> None:
+    """Writes a PNG: one line a name, with a dot for each of its scores and a bar at their mean.
+
+    Args:
+        path: of the PNG.
+        scores: in percent, by name.
+    """
+    height = 1.0 + 0.28 * len(scores)
+    figure = matplotlib.figure.Figure(figsize=(_WIDTH * 0.7, height), dpi=_DPI)
+    axis = figure.subplots()
+    for position, values in enumerate(scores.values()):
+        axis.plot(values, [position] * len(values), "o", color=_COLORS[0], alpha=0.6)
+        axis.plot([sum(values) / len(values)], [position], "|", color=_COLORS[1], markersize=16)
+    axis.set_yticks(range(len(scores)), list(scores))
+    axis.invert_yaxis()
+    axis.set(xlabel="mIoU, percent; each dot one seed, the bar their mean")
+    axis.grid(axis="x", alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def _save(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
     with epath.Path(path).open("wb") as file:
         figure.savefig(file, format="png")

@@ -23,7 +23,7 @@ _he_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 _normal = nnx.initializers.normal(0.01)
 
 QUERIES_AT_ONCE = 256
-"""Rows of the matrix of all pairs that exist at one time, for each image."""
+"""Most rows of the matrix of all pairs that exist at one time, for each image."""
 
 
 class AveragePooling(nnx.Module):
@@ -192,7 +192,8 @@ def _in_blocks(gather, queries: Float[Array, "b queries c"]) -> Float[Array, "b 
     if count <= QUERIES_AT_ONCE:
         return gather(queries)
     blocks = -(-count // QUERIES_AT_ONCE)
-    padded = jnp.pad(queries, ((0, 0), (0, blocks * QUERIES_AT_ONCE - count), (0, 0)))
-    split = jnp.moveaxis(padded.reshape(batch, blocks, QUERIES_AT_ONCE, channels), 1, 0)
+    size = -(-count // blocks)  # as even as can be: hardly anything is padded
+    padded = jnp.pad(queries, ((0, 0), (0, blocks * size - count), (0, 0)))
+    split = jnp.moveaxis(padded.reshape(batch, blocks, size, channels), 1, 0)
     gathered = jnp.moveaxis(lax.map(jax.checkpoint(gather), split), 0, 1)
-    return gathered.reshape(batch, blocks * QUERIES_AT_ONCE, -1)[:, :count]
+    return gathered.reshape(batch, blocks * size, -1)[:, :count]

@@ -1,0 +1,25 @@
+"""One row of the ablation on context_shapes; docs/ablation.md has the table.
+
+    python scripts/prepare_dataset.py context_shapes
+    python scripts/ablate.py --config=configs/ablation/context_shapes.py --output_dir=runs/ablation
+
+A single row, by its name in `gcnet_jax.analysis.VARIANTS`:
+
+    python scripts/train.py --config=configs/ablation/context_shapes.py:nl --workdir=runs/shapes_nl
+"""
+
+from configs.common import context_shapes
+from gcnet_jax.analysis import select_variant
+
+
+def get_config(variant="gc"):
+    config = context_shapes.get_config()
+    # Bottlenecks, which have all positions for context blocks. Their receptive field is smaller.
+    config.model.backbone.depth = 50
+    config.model.backbone.context.stages = (0,)
+    config.model.backbone.context.global_context.ratio = 1 / 4
+    config.model.decode_head.context.global_context.ratio = 1 / 2
+    config.model.decode_head.context.squeeze_excite.ratio = 1 / 2
+    config.training.evaluate_every = 250
+    config.training.checkpoint_every = 250
+    return select_variant(config, variant)

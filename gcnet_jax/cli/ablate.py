@@ -1,0 +1,187 @@
+"""Trains the variants of a network that differ in their context block, and tabulates them.
+
+    python scripts/ablate.py --config=configs/ablation/context_shapes.py --output_dir=runs/ablation
+
+For each variant: mean and spread over the seeds of the mIoU on the test split, parameters,
+multiply-adds of one image of the crop's size, and the time of a training step. The output folder
+receives `ablation.json`, the table as `ablation.md`, a picture `ablation.png`, and the runs
+themselves. Runs that are done are not repeated; one that was interrupted goes on where it was.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+from ml_collections import ConfigDict
+
+from gcnet_jax.analysis import VARIANTS, multiply_adds, parameter_count, select_variant
+from gcnet_jax.cli import command
+from gcnet_jax.cli.figures import save_scores
+from gcnet_jax.cli.inference import load_trained_model
+from gcnet_jax.cli.step_time import median_and_spread, step_seconds
+from gcnet_jax.cli.training_run import train_from_config
+from gcnet_jax.config import to_plain
+from gcnet_jax.data import dataset_classes, evaluation_batches, prepare, split_size
+from gcnet_jax.errors import InputError
+from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.models import build_model, functional
+from gcnet_jax.parallel import create_mesh
+
+_CONFIG = command.define_config_flag()
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "folder for runs and results")
+_VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "which variants")
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 3, "how often to train each, from seeds 0, 1, ...", lower_bound=1
+)
+_SPLIT = flags.DEFINE_string("split", "test", "split to compare on")
+_ROUNDS = flags.DEFINE_integer(
+    "timing_steps", 20, "training steps of each variant to time", lower_bound=1
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What was measured of one variant.
+
+    Attributes:
+        name: of the variant.
+        miou: on held-out images, 0 to 1, one a seed.
+        parameters: of the network.
+        multiply_adds: for one image of the crop's size.
+        step_seconds: median time of a training step, and half the distance of its quartiles.
+    """
+
+    name: str
+    miou: tuple[float, ...]
+    parameters: int
+    multiply_adds: int
+    step_seconds: tuple[float, float]
+
+    def cells(self, first: "Row") -> list[str]:
+        """The row of the table, with the ratio of its step time to the first row's."""
+        milliseconds, spread = (1000 * s for s in self.step_seconds)
+        scores = 100 * np.array(self.miou)
+        deviation = f"{scores.std(ddof=1):.1f}" if len(scores) > 1 else "-"
+        return [
+            self.name,
+            f"{scores.mean():.1f}",
+            deviation,
+            " ".join(f"{score:.1f}" for score in scores),
+            f"{self.parameters / 1e6:.4f}",
+            f"{self.multiply_adds / 1e9:.4f}",
+            f"{milliseconds:.1f} ± {spread:.1f}",
+            f"{self.step_seconds[0] / first.step_seconds[0]:.2f}",
+        ]
+
+
+_HEADINGS = (
+    "variant",
+    "mIoU",
+    "std",
+    "by seed",
+    "parameters, M",
+    "multiply-adds, G",
+    "step, ms",
+    "step, ratio",
+)
+
+
+def main() -> None:
+    """Entry point of `scripts/ablate.py`."""
+    command.run(_ablate, __name__)
+
+
+def _ablate(arguments: list[str]) -> None:
+    command.refuse(arguments)
+    config = command.checked_config(_CONFIG)
+    output_dir = Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    configs = {name: _variant(config, name) for name in _VARIANTS.value}
+    num_classes = dataset_classes(config.data.name).num_classes
+    if config.data.name == "context_shapes":  # it is made, not given
+        prepare("context_shapes", config.data.data_dir)
+    split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
+    costs = {name: _cost(variant, num_classes) for name, variant in configs.items()}
+
+    scores: dict[str, list[float]] = {name: [] for name in configs}
+    runs = [(name, seed) for seed in range(_SEEDS.value) for name in configs]
+    for done, (name, seed) in enumerate(runs):
+        print(f"\nrun {done + 1} of {len(runs)}: {name}, seed {seed}", flush=True)
+        scores[name].append(_score(configs[name], seed, output_dir / "runs" / f"{name}_{seed}"))
+
+    print("\ntiming training steps, all variants in turn", flush=True)
+    seconds = step_seconds(configs, num_classes=num_classes, rounds=_ROUNDS.value)
+    rows = [
+        Row(name, tuple(scores[name]), *costs[name], median_and_spread(seconds[name]))
+        for name in configs
+    ]
+    _write(rows, config, output_dir)
+
+
+def _variant(config: ConfigDict, name: str) -> ConfigDict:
+    return select_variant(config.copy_and_resolve_references(), name)
+
+
+def _cost(config: ConfigDict, num_classes: int) -> tuple[int, int]:
+    """Parameters, and multiply-adds of one image."""
+    model = build_model(config.model, num_classes=num_classes)
+    apply, variables = functional(model)
+    image = jax.ShapeDtypeStruct((1, *config.data.crop_size, 3), jnp.float32)
+    return parameter_count(model), multiply_adds(apply, variables, image)
+
+
+def _score(config: ConfigDict, seed: int, workdir: Path) -> float:
+    """Trains a variant, unless that has been done, and returns its mIoU."""
+    config = config.copy_and_resolve_references()
+    config.seed = seed
+    plain, file = to_plain(config), workdir / f"{_SPLIT.value}.json"
+    if file.exists():
+        result = json.loads(file.read_text())
+        if result["config"] == plain:
+            print(f"done before: mIoU {100 * result['mIoU']:.1f}")
+            return result["mIoU"]
+        raise InputError(f"{file} is of another config; choose another --output_dir")
+    train_from_config(config, workdir)
+    mesh = create_mesh()
+    trained = load_trained_model(config, mesh, workdir=str(workdir))
+    evaluate = create_evaluator(
+        trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
+    )
+    batches = evaluation_batches(config.data, _SPLIT.value, batch_size=config.evaluation.batch_size)
+    miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
+    file.write_text(json.dumps({"mIoU": miou, "config": plain}, indent=2) + "\n")
+    return miou
+
+
+def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
+    table = rich.table.Table(title=f"{config.data.name} {_SPLIT.value}, {_SEEDS.value} seeds")
+    for position, heading in enumerate(_HEADINGS):
+        table.add_column(heading, justify="left" if position == 0 else "right")
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- |" + " ---: |" * (len(_HEADINGS) - 1)]
+    for row in rows:
+        cells = row.cells(rows[0])
+        table.add_row(*cells)
+        lines.append("| " + " | ".join(cells) + " |")
+    rich.console.Console().print(table)
+
+    result: Mapping[str, Any] = {
+        "dataset": config.data.name,
+        "split": _SPLIT.value,
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "jax": jax.__version__,
+        "batch_size": config.training.batch_size,
+        "steps": config.training.total_steps,
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    (output_dir / "ablation.json").write_text(json.dumps(result, indent=2) + "\n")
+    (output_dir / "ablation.md").write_text("\n".join(lines) + "\n")
+    picture = output_dir / "ablation.png"
+    save_scores(picture, {row.name: [100 * score for score in row.miou] for row in rows})
+    print(f"written to {output_dir / 'ablation.json'}, ablation.md and {picture}")
