@@ -1,4 +1,4 @@
-"""Evaluates a trained segmentor on one split of its data set. See --help."""
+"""Trains the variants of a network that differ in their context block. See --help."""
 
 from gcnet_jax.cli.ablate import main
 

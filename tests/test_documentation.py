@@ -1,8 +1,14 @@
+import os
 import re
 import subprocess
 import sys
 
 import pytest
+from flax import nnx
+
+from gcnet_jax.analysis import parameter_count
+from gcnet_jax.config import load_config
+from gcnet_jax.models import build_model
 
 
 def blocks(path):
@@ -20,13 +26,49 @@ def test_what_the_readme_and_docs_name_is_there(root):
             assert (root / config).exists(), f"{page.name} names {config}"
 
 
-def test_the_readmes_python_runs(root):
-    examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.S)
+def python_of(page):
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/context_blocks.md"])
+def test_the_python_of_a_page_runs(root, page):
+    examples = python_of(root / page)
     assert examples
     process = subprocess.run(
-        [sys.executable, "-c", "\n".join(examples)], cwd=root, capture_output=True, text=True
+        [sys.executable, "-c", examples], cwd=root, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
+
+
+def test_the_block_of_the_page_on_extending_trains_by_its_config_line(root, tmp_path, shapes_dir):
+    page = root / "docs" / "extending.md"
+    (tmp_path / "channel_attention.py").write_text(python_of(page))
+    (line,) = re.findall(r"--config\.model\.decode_head\.context\.block=\S+", page.read_text())
+    process = subprocess.run(
+        [
+            sys.executable,
+            str(root / "scripts" / "train.py"),
+            f"--config={root / 'configs' / 'context_shapes' / 'gcnet.py'}",
+            line,
+            "--config.model.decode_head.channels=8",
+            "--config.training.total_steps=2",
+            "--config.training.batch_size=4",
+            "--config.evaluation.batch_size=100",
+            f"--config.data.data_dir={shapes_dir}",
+            f"--workdir={tmp_path / 'run'}",
+        ],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    parameters = int(re.search(r"([\d,]+) parameters", process.stdout)[1].replace(",", ""))
+    config = load_config(root / "configs" / "context_shapes" / "fcn.py")
+    config.model.decode_head.channels = 8
+    without = nnx.eval_shape(lambda: build_model(config.model, num_classes=7))
+    kernel_size = 3
+    assert parameters == parameter_count(without) + kernel_size
 
 
 def test_importing_the_package_needs_neither_tensorflow_nor_torch():

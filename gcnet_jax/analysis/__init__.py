@@ -1,6 +1,22 @@
 """What context blocks attend to, what they cost, and what each of their parts is worth."""
 
 from gcnet_jax.analysis.cost import multiply_adds, parameter_count
+from gcnet_jax.analysis.paper import PAPER_ROWS, PAPER_SIZE, PaperRow
+from gcnet_jax.analysis.query_independence import Distances, query_distances
+from gcnet_jax.analysis.recording import block_inputs, context_blocks
 from gcnet_jax.analysis.variants import VARIANTS, Variant, select_variant
 
-__all__ = ["VARIANTS", "Variant", "multiply_adds", "parameter_count", "select_variant"]
+__all__ = [
+    "PAPER_ROWS",
+    "PAPER_SIZE",
+    "VARIANTS",
+    "Distances",
+    "PaperRow",
+    "Variant",
+    "block_inputs",
+    "context_blocks",
+    "multiply_adds",
+    "parameter_count",
+    "query_distances",
+    "select_variant",
+]

@@ -39,18 +39,22 @@ def _of_equation(equation: JaxprEqn) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracting, _), _ = params["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracting)
+        left = _shape(equation.invars[0])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(left[i] for i in contracting)
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
+        kernel = _shape(equation.invars[1])
         channels_out = kernel[params["dimension_numbers"].rhs_spec[0]]
-        return math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // channels_out
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // channels_out
     inside = [_of_jaxpr(jaxpr) for jaxpr in _inner_jaxprs(params)]
     if name == "while" and any(inside):
         raise ValueError("the cost of a loop of unknown length is not known")
     if name == "cond":
         return max(inside)
     return sum(inside) * (params["length"] if name == "scan" else 1)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
 
 
 def _inner_jaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:

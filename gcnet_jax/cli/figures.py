@@ -34,16 +34,20 @@ class Curve:
 
 
 def save_examples(
-    path: epath.PathLike, examples: Sequence[Mapping[str, Picture]], classes: DatasetClasses
+    path: epath.PathLike,
+    examples: Sequence[Mapping[str, Picture]],
+    classes: DatasetClasses | None = None,
 ) -> None:
     """Writes a PNG: one row an example, one column a picture of it, and the colours of classes.
 
     Args:
         path: of the PNG.
         examples: for each its pictures, all of one size, by title.
-        classes: whose names and colours the legend shows.
+        classes: whose names and colours the legend shows; no legend without.
     """
-    figure = matplotlib.figure.Figure(figsize=(_WIDTH, _examples_height(examples)), dpi=_DPI)
+    figure = matplotlib.figure.Figure(
+        figsize=(_WIDTH, _examples_height(examples, classes)), dpi=_DPI
+    )
     _draw_examples(figure, examples, classes)
     _save(figure, path)
 
@@ -62,7 +66,7 @@ def save_page(
     curves: Sequence[Curve],
 ) -> None:
     """Writes a PNG with examples above and training curves below."""
-    heights = [_examples_height(examples), _CURVES_HEIGHT]
+    heights = [_examples_height(examples, classes), _CURVES_HEIGHT]
     figure = matplotlib.figure.Figure(figsize=(_WIDTH, sum(heights)), dpi=_DPI)
     rows = figure.add_gridspec(2, 1, height_ratios=heights)
     _draw_examples(figure.add_subfigure(rows[0]), examples, classes)
@@ -97,15 +101,17 @@ def _save(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
         figure.savefig(file, format="png")
 
 
-def _examples_height(examples: Sequence[Mapping[str, Picture]]) -> float:
+def _examples_height(
+    examples: Sequence[Mapping[str, Picture]], classes: DatasetClasses | None
+) -> float:
     """Inches that the rows need at the full width, with titles and legend."""
     height, width, _ = next(iter(examples[0].values())).shape
     row = _WIDTH / len(examples[0]) * height / width
-    return len(examples) * (row + 0.05) + 0.8
+    return len(examples) * (row + 0.05) + (0.8 if classes is not None else 0.45)
 
 
 def _draw_examples(
-    figure: Any, examples: Sequence[Mapping[str, Picture]], classes: DatasetClasses
+    figure: Any, examples: Sequence[Mapping[str, Picture]], classes: DatasetClasses | None
 ) -> None:
     titles = list(examples[0])
     axes = figure.subplots(len(examples), len(titles), squeeze=False)
@@ -115,6 +121,20 @@ def _draw_examples(
             axis.set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=11)
+    if classes is not None:
+        _draw_legend(figure, classes)
+    inches = _examples_height(examples, classes)
+    figure.subplots_adjust(
+        left=0.005,
+        right=0.995,
+        top=1 - 0.35 / inches,
+        bottom=(0.4 if classes is not None else 0.05) / inches,
+        wspace=0.02,
+        hspace=0.04,
+    )
+
+
+def _draw_legend(figure: Any, classes: DatasetClasses) -> None:
     handles = [
         matplotlib.patches.Patch(
             facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.5", label=name
@@ -128,15 +148,6 @@ def _draw_examples(
         frameon=False,
         fontsize=9,
         columnspacing=1.2,
-    )
-    inches = _examples_height(examples)
-    figure.subplots_adjust(
-        left=0.005,
-        right=0.995,
-        top=1 - 0.35 / inches,
-        bottom=0.4 / inches,
-        wspace=0.02,
-        hspace=0.04,
     )
 
 

@@ -6,6 +6,7 @@ from gcnet_jax.evaluation.inference import (
     create_multi_scale_predictor,
     create_predictor,
     infer,
+    resize_image,
     sliding_windows,
 )
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
@@ -23,5 +24,6 @@ __all__ = [
     "infer",
     "label_overlay",
     "metrics_from_confusion",
+    "resize_image",
     "sliding_windows",
 ]

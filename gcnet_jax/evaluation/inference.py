@@ -118,7 +118,7 @@ def create_predictor(
 
     def predict(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w classes"]:
         height, width, _ = image.shape
-        logits = logits_of(variables, _resize(image, base_scale), (height, width))
+        logits = logits_of(variables, resize_image(image, base_scale), (height, width))
         return np.asarray(logits, np.float32)
 
     return predict
@@ -148,15 +148,16 @@ def create_multi_scale_predictor(
         total = np.zeros((), np.float32)
         for ratio in config.scales:
             scale = max(int(width * ratio + 0.5), 1), max(int(height * ratio + 0.5), 1)
-            resized = _resize(image, scale)
+            resized = resize_image(image, scale)
             total = total + np.asarray(probabilities_of(variables, resized, (height, width)))
         return total / len(config.scales)
 
     return predict
 
 
-def _resize(
+def resize_image(
     image: UInt8[np.ndarray, "h w 3"], scale: tuple[int, int]
 ) -> UInt8[np.ndarray, "out_h out_w 3"]:
+    """The image in its own aspect, as large as fits into `scale` (long edge, short edge)."""
     height, width = (max(n, 1) for n in rescaled_size((image.shape[0], image.shape[1]), scale))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -199,8 +199,9 @@ class ResidualBlock(nnx.Module):
         return jax.nn.relu(self._with_context(x + residual, "after_add"))
 
     def _with_context(self, x: Float[Array, "b h w c"], position: str) -> Float[Array, "b h w c"]:
-        here = self.context is not None and self.context_position == position
-        return self.context(x) if here else x
+        if self.context is None or self.context_position != position:
+            return x
+        return self.context(x)
 
 
 class BasicBlock(ResidualBlock):

@@ -1,4 +1,4 @@
-"""The quickstart's claim: the block is the only way from the sky to the shapes."""
+"""What the quickstart and the ablation claim: only a block leads from the sky to the shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ NAMES = dataset_classes("context_shapes").names
 CONTEXT_CLASSES = [i for i, name in enumerate(NAMES) if name.startswith(("day", "night"))]
 
 
-def perturbed_apply(root, network):
-    """The network of the quickstart with no parameter at zero, so that nothing is switched off."""
-    config = load_config(root / "configs" / "context_shapes" / f"{network}.py")
+def perturbed_apply(file, *variant):
+    """The network of a config with no parameter at zero, so that nothing is switched off."""
+    config = load_config(file, *variant)
     apply, variables = functional(build_model(config.model, num_classes=len(NAMES)))
     rng = np.random.default_rng(0)
     variables["params"] = jax.tree.map(
@@ -27,9 +27,20 @@ def perturbed_apply(root, network):
     return jax.jit(apply), variables
 
 
-@pytest.mark.parametrize(("network", "sees_the_sky"), [("fcn", False), ("gcnet", True)])
-def test_only_with_the_block_do_logits_of_shapes_depend_on_the_sky(root, network, sees_the_sky):
-    apply, variables = perturbed_apply(root, network)
+@pytest.mark.parametrize(
+    ("config", "sees_the_sky"),
+    [
+        (("context_shapes/fcn.py",), False),
+        (("context_shapes/gcnet.py",), True),
+        (("ablation/context_shapes.py", "none"), False),
+        (("ablation/context_shapes.py", "gc"), True),
+        (("ablation/context_shapes.py", "gc-conv3"), True),
+    ],
+    ids=" ".join,
+)
+def test_only_with_a_block_do_logits_of_shapes_depend_on_the_sky(root, config, sees_the_sky):
+    file, *variant = config
+    apply, variables = perturbed_apply(root / "configs" / file, *variant)
     for index in range(8):
         (day, label), (night, _) = (generate(7, index, scene) for scene in ("day", "night"))
         shapes = np.isin(label, CONTEXT_CLASSES)

@@ -22,6 +22,8 @@ class ContextModelling(Protocol):
 
     query_independent: ClassVar[bool]
     """Whether every position gathers the same: the context then has size one in space."""
+    is_distribution: bool
+    """Whether weights are never negative and sum to one."""
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *context c_context"]:
         """The context; its shape broadcasts against the features."""

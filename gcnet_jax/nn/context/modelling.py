@@ -30,6 +30,7 @@ class AveragePooling(nnx.Module):
     """The plain mean over all positions."""
 
     query_independent: ClassVar[bool] = True
+    is_distribution: bool = True
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *one c"]:
         """The mean over all spatial axes, which keep size one."""
@@ -47,6 +48,7 @@ class AttentionPooling(nnx.Module):
     """A weighted mean over all positions, the same for every query."""
 
     query_independent: ClassVar[bool] = True
+    is_distribution: bool = True
 
     def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
         self.score = nnx.Linear(channels, 1, kernel_init=_he_fan_in, dtype=dtype, rngs=rngs)
@@ -121,6 +123,7 @@ class PairwiseAttention(nnx.Module):
             )
         self.g = embedding()
         self.mode = mode
+        self.is_distribution = mode in ("embedded_gaussian", "gaussian")
         self.use_scale = use_scale
         self.sub_sample = sub_sample
 

@@ -1,0 +1,105 @@
+"""Looks into context blocks: what they attend to, and what they cost.
+
+    python scripts/analyze_context.py attention --config=configs/ablation/context_shapes.py:nl \\
+        --workdir=runs/shapes_nl --output_dir=analysis
+
+measures, for each context block of a trained network, how much its input, its attention map and its
+output differ between query positions (averages over all pairs of positions and over images), and
+draws the attention maps of some queries. The output folder receives `attention.json` and one PNG a
+block.
+
+    python scripts/analyze_context.py cost --config=configs/ablation/context_shapes.py
+
+tabulates parameters and multiply-adds of the config's network with each variant of the context
+block; without --config, those of blocks in a ResNet-50, beside the paper's. --output_dir receives
+`cost.json`.
+"""
+
+import json
+
+from absl import flags
+from etils import epath
+
+from gcnet_jax.cli import command
+from gcnet_jax.cli.attention_study import parse_point, study_attention
+from gcnet_jax.cli.cost_tables import paper_costs, variant_costs
+from gcnet_jax.errors import InputError
+
+_CONFIG = command.define_config_flag()
+_MODEL = command.define_checkpoint_flags()
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "folder for the results; created if missing (attention: required)"
+)
+_SPLIT = flags.DEFINE_string("split", None, "attention: split to look at (default: the config's)")
+_IMAGES = flags.DEFINE_integer(
+    "images", 100, "attention: how many images, spread over the split", lower_bound=1
+)
+_POSITIONS = flags.DEFINE_integer(
+    "positions",
+    256,
+    "attention: query positions to draw at random in each image for the distances of attention "
+    "maps; 0: all of them",
+    lower_bound=0,
+)
+_PICTURES = flags.DEFINE_integer("pictures", 4, "attention: images on each page", lower_bound=1)
+_POINTS = flags.DEFINE_multi_string(
+    "point",
+    ["0.25,0.25", "0.75,0.25", "0.25,0.75", "0.75,0.75"],
+    "attention: a query to draw the map of, as X,Y from 0,0 (top left) to 1,1; may be repeated",
+)
+_SIZE = flags.DEFINE_list(
+    "size", None, "cost: HEIGHT,WIDTH of the image (default: the config's crop, or the paper's)"
+)
+
+
+def main() -> None:
+    """Entry point of `scripts/analyze_context.py`."""
+    command.run(_analyze, __name__)
+
+
+def _analyze(arguments: list[str]) -> None:
+    match arguments:
+        case ["attention"]:
+            _attention()
+        case ["cost"]:
+            _cost()
+        case _:
+            given = " ".join(arguments) or "nothing"
+            raise InputError(f"{given} given; expected 'attention' or 'cost', see --help")
+
+
+def _attention() -> None:
+    output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    study_attention(
+        command.checked_config(_CONFIG),
+        _MODEL.values(),
+        output_dir,
+        split=_SPLIT.value,
+        images=_IMAGES.value,
+        positions=_POSITIONS.value,
+        pictures=_PICTURES.value,
+        points=[parse_point(text) for text in _POINTS.value],
+    )
+
+
+def _cost() -> None:
+    size = _parse_size(_SIZE.value) if _SIZE.value is not None else None
+    if _CONFIG.value is None:
+        result = paper_costs(size)
+    else:
+        result = variant_costs(command.checked_config(_CONFIG), size)
+    if _OUTPUT_DIR.value is not None:
+        file = epath.Path(_OUTPUT_DIR.value) / "cost.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=2) + "\n")
+        print(f"written to {file}")
+
+
+def _parse_size(texts: list[str]) -> tuple[int, int]:
+    try:
+        height, width = (int(text) for text in texts)
+    except ValueError:
+        height = width = 0
+    if height < 1 or width < 1:
+        raise InputError(f"--size is {','.join(texts)!r}; expected HEIGHT,WIDTH, as 1024,2048")
+    return height, width

@@ -1,0 +1,260 @@
+"""How much the context blocks of a trained network depend on the query: numbers and pictures."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+from etils import epath
+from jaxtyping import Array, Float, PyTree, UInt8
+from ml_collections import ConfigDict
+
+from gcnet_jax.analysis import Distances, block_inputs, context_blocks, query_distances
+from gcnet_jax.cli.figures import Picture, save_examples
+from gcnet_jax.cli.inference import TrainedModel, load_trained_model
+from gcnet_jax.data import decode, open_split
+from gcnet_jax.errors import InputError
+from gcnet_jax.evaluation import heat_overlay, resize_image
+from gcnet_jax.models import merge
+from gcnet_jax.ops import normalize_images
+from gcnet_jax.parallel import create_mesh
+
+Point = tuple[float, float]
+Image = UInt8[np.ndarray, "h w 3"]
+
+_COLORS = ((66, 135, 245), (245, 166, 35), (80, 227, 194), (235, 64, 100))  # of query points, RGB
+_PICTURE_WIDTH = 320  # pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockReport:
+    """What was measured of one context block.
+
+    Attributes:
+        kind: its class.
+        size: the spatial axes of the features that it gets, of the first image.
+        distances: of each image.
+    """
+
+    kind: str
+    size: tuple[int, ...]
+    distances: Sequence[Distances]
+
+    def to_plain(self) -> dict[str, Any]:
+        """What goes to JSON: mean and standard deviation over images; null where not defined."""
+        measures = {}
+        for name in Distances._fields:
+            values = np.array([getattr(image, name) for image in self.distances], np.float64)
+            defined = values[np.isfinite(values)]
+            measures[name] = None
+            if len(defined):
+                measures[name] = {"mean": float(defined.mean()), "std": float(defined.std())}
+        return {"block": self.kind, "size": list(self.size), **measures}
+
+
+def parse_point(text: str) -> Point:
+    """A point as `X,Y`, from `0,0` (top left) to `1,1`.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise InputError(f"--point is {text!r}; expected X,Y from 0,0 to 1,1, such as 0.25,0.5")
+    return x, y
+
+
+def study_attention(
+    config: ConfigDict,
+    model: dict[str, Any],
+    output_dir: epath.Path,
+    *,
+    split: str | None,
+    images: int,
+    positions: int,
+    pictures: int,
+    points: Sequence[Point],
+) -> None:
+    """Measures, prints, and writes `attention.json` and a page of pictures a block.
+
+    Args:
+        config: of the run.
+        model: which model, as `load_trained_model` takes it.
+        output_dir: for the results.
+        split: of the data set; the config's if none.
+        images: how many, spread evenly over the split.
+        positions: how many queries to draw in each image; 0 for all.
+        pictures: how many of the images to show.
+        points: the queries whose maps to show.
+
+    Raises:
+        InputError: the network has no context block, or model or data are not there.
+    """
+    split = split if split is not None else str(config.evaluation.split)
+    records = open_split(config.data.name, config.data.data_dir, split)
+    trained = load_trained_model(config, create_mesh(jax.local_devices()[:1]), **model)
+    blocks = context_blocks(merge(trained.graphdef, trained.variables))
+    if not blocks:
+        raise InputError("this network has no context blocks")
+    output_dir.mkdir(parents=True, exist_ok=True)
+
+    def load(index: int) -> Image:
+        return resize_image(decode(records[index])["image"], config.data.base_scale)
+
+    chosen = _spread(len(records), images)
+    measure = _distances_of_image(trained, positions)
+    found: dict[str, list[Distances]] = {path: [] for path in blocks}
+    console = rich.console.Console(stderr=True)
+    for index in rich.progress.track(chosen, "measuring", console=console):
+        distances = measure(trained.variables, load(index), jax.random.key(index))
+        for path, of_block in distances.items():
+            found[path].append(of_block)
+
+    shown = [load(index) for index in _spread(len(records), pictures)]
+    maps_of = _maps_of_image(trained, points)
+    examples: dict[str, list[dict[str, Picture]]] = {path: [] for path in blocks}
+    for image in shown:
+        for path, maps in maps_of(trained.variables, image).items():
+            shared = blocks[path].pool.query_independent
+            example = _example(image, np.asarray(maps), points, query_independent=shared)
+            examples[path].append(example)
+    for path in blocks:
+        save_examples(output_dir / f"{path}.png", examples[path])
+
+    sizes = _feature_sizes(trained, shown[0])
+    plain = {
+        path: BlockReport(type(block).__name__, sizes[path], found[path]).to_plain()
+        for path, block in blocks.items()
+    }
+    queries = f"{positions} random positions" if positions else "all positions"
+    rich.console.Console().print(_table(plain, f"{config.data.name} {split}, {len(chosen)} images"))
+    result = {
+        "dataset": config.data.name,
+        "split": split,
+        "images": len(chosen),
+        "queries": queries,
+        "checkpoint": str(trained.checkpoint),
+        "blocks": plain,
+    }
+    (output_dir / "attention.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written to {output_dir}: attention.json and {', '.join(f'{p}.png' for p in blocks)}")
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Up to `wanted` indices of `count`, evenly spread."""
+    wanted = min(count, wanted)
+    return [i * count // wanted for i in range(wanted)]
+
+
+def _distances_of_image(trained: TrainedModel, positions: int):
+    """A function of variables, an image and a key to the distances of each block, by its path."""
+
+    @jax.jit
+    def distances(variables: PyTree, image: Array, key: Array) -> dict[str, Distances]:
+        inputs = block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
+        blocks = context_blocks(merge(trained.graphdef, variables))
+        found = {}
+        for path, (x,) in inputs.items():
+            count, queries = math.prod(x.shape[:-1]), None
+            if 0 < positions < count:
+                queries = jax.random.choice(key, count, (positions,), replace=False)
+            found[path] = query_distances(blocks[path], x, queries)
+        return found
+
+    return distances
+
+
+def _feature_sizes(trained: TrainedModel, image: Image) -> dict[str, tuple[int, ...]]:
+    """The spatial axes of what each block gets for an image, by its path."""
+
+    def inputs(variables: PyTree, image: Array) -> dict[str, Array]:
+        return block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
+
+    shapes = jax.eval_shape(inputs, trained.variables, image)
+    return {path: x.shape[1:-1] for path, x in shapes.items()}
+
+
+def _maps_of_image(trained: TrainedModel, points: Sequence[Point]):
+    """A function of variables and an image to attention maps of each block, by its path.
+
+    A map for each of the points, or a single one where all queries share it.
+    """
+
+    @jax.jit
+    def maps(variables: PyTree, image: Array) -> dict[str, Float[Array, "maps h w"]]:
+        inputs = block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
+        blocks = context_blocks(merge(trained.graphdef, variables))
+        found = {}
+        for path, x in inputs.items():
+            height, width = x.shape[1:3]
+            queries = [
+                min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
+                for x, y in points
+            ]
+            attention = blocks[path].attention(x, jnp.array(queries))
+            found[path] = attention if blocks[path].pool.query_independent else attention[0]
+        return found
+
+    return maps
+
+
+def _example(
+    image: Image,
+    maps: Float[np.ndarray, "maps h w"],
+    points: Sequence[Point],
+    *,
+    query_independent: bool,
+) -> dict[str, Picture]:
+    """The image with its query points, and each map over it, by title.
+
+    Weights below zero, which the dot product may have, are drawn as zero.
+    """
+    height = round(image.shape[0] * _PICTURE_WIDTH / image.shape[1])
+    image = cv2.resize(image, (_PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    overlays = [
+        heat_overlay(image, cv2.resize(np.maximum(weights, 0), (_PICTURE_WIDTH, height)))
+        for weights in maps.astype(np.float32)
+    ]
+    if query_independent:
+        return {"image": image, "the map of every query": overlays[0]}
+    pictures = {"queries": image.copy()}
+    for number, (point, overlay) in enumerate(zip(points, overlays, strict=True)):
+        color = _COLORS[number % len(_COLORS)]
+        _mark(pictures["queries"], point, color)
+        _mark(overlay, point, color)
+        pictures[f"map of query {number + 1}"] = overlay
+    return pictures
+
+
+def _mark(picture: Picture, point: Point, color: tuple[int, int, int]) -> None:
+    height, width, _ = picture.shape
+    centre = (int(point[0] * (width - 1)), int(point[1] * (height - 1)))
+    cv2.circle(picture, centre, 7, (255, 255, 255), 2, cv2.LINE_AA)
+    cv2.circle(picture, centre, 5, color, cv2.FILLED, cv2.LINE_AA)
+
+
+def _table(plain: dict[str, dict[str, Any]], title: str) -> rich.table.Table:
+    table = rich.table.Table(
+        title=title,
+        caption="average distances between queries: cosine, and Jensen-Shannon divergence",
+    )
+    for heading in ("where", "block", "positions"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("input", "output", "attention", "JSD"):
+        table.add_column(heading, justify="right")
+    for path, report in plain.items():
+        measures = (report[name] for name in Distances._fields)
+        cells = ("-" if m is None else f"{m['mean']:.2g}" for m in measures)
+        table.add_row(path, report["block"], "x".join(map(str, report["size"])), *cells)
+    return table

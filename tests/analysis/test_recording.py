@@ -1,0 +1,73 @@
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gcnet_jax.analysis import VARIANTS, block_inputs, context_blocks, select_variant
+from gcnet_jax.config import load_config
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import build_model
+
+
+def narrow(root, variant):
+    config = load_config(root / "configs" / "ablation" / "context_shapes.py", variant)
+    config.model.backbone.base_channels = 8
+    config.model.decode_head.channels = 16
+    return config
+
+
+def built(root, variant):
+    model = build_model(narrow(root, variant).model, num_classes=3)
+    model.eval()
+    return model
+
+
+def test_what_a_block_got_explains_what_the_network_says(root):
+    images = jax.random.normal(jax.random.key(0), (2, 32, 48, 3))
+    model = built(root, "gc")
+    expected = jax.jit(lambda x: model.decode_head.convs[0](model.backbone(x)[0]))(images)
+    record = jax.jit(lambda x: block_inputs(nnx.clone(model), x))
+    (path, features), *others = record(images).items()
+    assert path == "decode_head.context"
+    assert not others
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_recording_leaves_what_the_network_says(root):
+    images = jax.random.normal(jax.random.key(0), (1, 32, 48, 3))
+    model = built(root, "gc-conv3")
+
+    def record(images):
+        recorded = nnx.clone(model)
+        return block_inputs(recorded, images), recorded(images)
+
+    inputs, logits = jax.jit(record)(images)
+    assert inputs.keys() == context_blocks(model).keys()
+    assert [x.shape for x in inputs.values()] == [(1, 8, 12, 32)] * 3
+    np.testing.assert_allclose(logits, jax.jit(lambda x: model(x))(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_builds_and_has_its_block_where_it_says(root, name):
+    model = nnx.eval_shape(lambda: build_model(narrow(root, name).model, num_classes=3))
+    paths = list(context_blocks(model))
+    if name == "none":
+        assert paths == []
+    elif VARIANTS[name].position is None:
+        assert paths == ["decode_head.context"]
+    else:
+        assert paths == [f"backbone.stages.0.{i}.context" for i in range(3)]
+
+
+def test_variants_differ_from_gc_in_one_property(root):
+    of_gc = narrow(root, "gc").model.decode_head.context.global_context
+    for name, variant in VARIANTS.items():
+        section = narrow(root, name).model.decode_head.context.global_context
+        if name.startswith("gc-") and variant.position is None:
+            changed = {key for key in of_gc if of_gc[key] != section[key]}
+            assert changed == set(variant.options), name
+
+
+def test_an_unknown_variant_is_refused_with_those_there_are(root):
+    with pytest.raises(InputError, match=r"no variant 'gcc'.*none, se, nl, snl, gc"):
+        select_variant(narrow(root, "gc"), "gcc")

@@ -1,0 +1,146 @@
+import json
+
+import pytest
+
+from tests.cli.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def ablation(root, command, shapes_dir, tmp_path_factory):
+    """Arguments of an ablation of two networks, and the folder that it was written to."""
+    folder = tmp_path_factory.mktemp("ablation") / "results"
+    arguments = (
+        f"--config={root / 'configs' / 'ablation' / 'context_shapes.py'}",
+        *TINY,
+        "--config.training.total_steps=2",
+        f"--config.data.data_dir={shapes_dir}",
+        f"--output_dir={folder}",
+        "--variants=none,nl",
+        "--seeds=2",
+        "--timing_steps=2",
+        "--split=val",
+    )
+    process = command("ablate", *arguments)
+    assert process.returncode == 0, process.stderr
+    return arguments, folder
+
+
+def test_an_ablation_has_every_variant_with_every_seed(ablation):
+    _, folder = ablation
+    result = json.loads((folder / "ablation.json").read_text())
+    assert [row["name"] for row in result["rows"]] == ["none", "nl"]
+    none, nl = result["rows"]
+    for row in result["rows"]:
+        assert len(row["miou"]) == 2
+        assert row["miou"][0] != row["miou"][1]
+        assert all(0 <= score <= 1 for score in row["miou"])
+        assert row["step_seconds"][0] > 0
+    assert none["parameters"] < nl["parameters"]
+    assert none["multiply_adds"] < nl["multiply_adds"]
+    table = (folder / "ablation.md").read_text().splitlines()
+    assert len(table) == 2 + 2
+    assert table[2].startswith("| none |")
+    assert (folder / "ablation.png").stat().st_size > 1000
+
+
+def test_what_is_done_of_an_ablation_is_not_repeated(ablation, command):
+    arguments, folder = ablation
+    before = json.loads((folder / "ablation.json").read_text())["rows"]
+    process = command("ablate", *arguments)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("done before") == 4
+    after = json.loads((folder / "ablation.json").read_text())["rows"]
+    assert [row["miou"] for row in before] == [row["miou"] for row in after]
+
+
+def test_results_of_another_config_are_not_taken_for_this_one(ablation, fails):
+    arguments, _ = ablation
+    fails("ablate", *arguments, "--config.optimizer.power=1.0", says="another config")
+
+
+def test_the_study_of_a_non_local_block(ablation, command, tmp_path):
+    arguments, folder = ablation
+    config, *overrides = (a for a in arguments if a.startswith("--config"))
+    model = (f"{config}:nl", *overrides, f"--workdir={folder / 'runs' / 'nl_0'}")
+    process = command(
+        "analyze_context",
+        "attention",
+        *model,
+        f"--output_dir={tmp_path / 'study'}",
+        "--images=3",
+        "--positions=20",
+        "--pictures=2",
+        "--point=0,0",
+        "--point=1,1",
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads((tmp_path / "study" / "attention.json").read_text())
+    assert result["images"] == 3
+    report = result["blocks"]["decode_head.context"]
+    assert report["block"] == "NonLocal"
+    assert report["size"] == [16, 32]
+    for measure in ("input", "output", "attention", "attention_divergence"):
+        assert 0 <= report[measure]["mean"] <= 1
+    assert report["input"]["mean"] > 0.01
+    assert (tmp_path / "study" / "decode_head.context.png").stat().st_size > 1000
+    assert "NonLocal" in process.stdout
+
+
+def test_the_study_of_a_global_context_block_has_its_one_map(trained, tiny, command, tmp_path):
+    process = command(
+        "analyze_context", "attention", *tiny, f"--workdir={trained}", f"--output_dir={tmp_path}",
+        "--images=2", "--pictures=1",
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    report = json.loads((tmp_path / "attention.json").read_text())["blocks"]["decode_head.context"]
+    assert report["attention"]["mean"] == report["attention_divergence"]["mean"] == 0
+    assert report["input"]["mean"] > 0.01
+
+
+def test_costs_of_a_configs_network(command, root, tmp_path):
+    config = root / "configs" / "ablation" / "context_shapes.py"
+    process = command(
+        "analyze_context", "cost", f"--config={config}", "--size=64,64", f"--output_dir={tmp_path}"
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads((tmp_path / "cost.json").read_text())
+    assert result["size"] == [64, 64]
+    rows = {row["variant"]: row for row in result["rows"]}
+    channels, width = 32, 16
+    added = rows["gc"]["parameters"] - rows["none"]["parameters"]
+    assert added == channels + 1 + 2 * channels * width + width + channels + 2 * width
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "expected 'attention' or 'cost'"),
+        (("costs",), "costs given; expected 'attention' or 'cost'"),
+        (("attention",), "--output_dir is required"),
+        (("attention", "--output_dir=x"), "--config=FILE is required"),
+        (("cost", "--size=64"), "expected HEIGHT,WIDTH"),
+        (("cost", "--size=64,-1"), "expected HEIGHT,WIDTH"),
+        (("attention", "--output_dir=x", "--point=2,0"), "--point is '2,0'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fails, arguments, says, tiny):
+    needs_config = any("--point" in argument for argument in arguments)
+    fails("analyze_context", *arguments, *(tiny if needs_config else ()), says=says)
+
+
+def test_a_network_without_context_blocks_has_nothing_to_study(ablation, fails, tmp_path):
+    arguments, folder = ablation
+    config, *overrides = (a for a in arguments if a.startswith("--config"))
+    model = (f"{config}:none", *overrides, f"--workdir={folder / 'runs' / 'none_0'}")
+    output = tmp_path / "study"
+    fails(
+        "analyze_context", "attention", *model, f"--output_dir={output}", says="no context blocks"
+    )
+    assert not output.exists()
+
+
+def test_an_unknown_variant_is_refused(fails, ablation, root):
+    arguments, _ = ablation
+    fails("ablate", *arguments, "--variants=none,gcc", says="no variant 'gcc'")
+    config = root / "configs" / "ablation" / "context_shapes.py"
+    fails("train", f"--config={config}:gcc", "--workdir=x", says="no variant 'gcc'", code=2)
