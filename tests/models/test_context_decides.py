@@ -30,16 +30,15 @@ def perturbed_apply(file, *variant):
 @pytest.mark.parametrize(
     ("config", "sees_the_sky"),
     [
-        (("context_shapes/fcn.py",), False),
-        (("context_shapes/gcnet.py",), True),
-        (("ablation/context_shapes.py", "none"), False),
-        (("ablation/context_shapes.py", "gc"), True),
-        (("ablation/context_shapes.py", "gc-conv3"), True),
+        ("context_shapes/fcn.py", False),
+        ("context_shapes/gcnet.py", True),
+        ("ablation/context_shapes.py:none", False),
+        ("ablation/context_shapes.py:gc", True),
+        ("ablation/context_shapes.py:gc-conv3", True),
     ],
-    ids=" ".join,
 )
 def test_only_with_a_block_do_logits_of_shapes_depend_on_the_sky(root, config, sees_the_sky):
-    file, *variant = config
+    file, *variant = config.split(":")
     apply, variables = perturbed_apply(root / "configs" / file, *variant)
     for index in range(8):
         (day, label), (night, _) = (generate(7, index, scene) for scene in ("day", "night"))
