@@ -22,7 +22,7 @@ from etils import epath
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.attention_study import parse_point, study_attention
-from gcnet_jax.cli.cost_tables import paper_costs, variant_costs
+from gcnet_jax.cli.cost_tables import paper_costs, parse_size, variant_costs
 from gcnet_jax.errors import InputError
 
 _CONFIG = command.define_config_flag()
@@ -47,7 +47,7 @@ _POINTS = flags.DEFINE_multi_string(
     ["0.25,0.25", "0.75,0.25", "0.25,0.75", "0.75,0.75"],
     "attention: a query to draw the map of, as X,Y from 0,0 (top left) to 1,1; may be repeated",
 )
-_SIZE = flags.DEFINE_list(
+_SIZE = flags.DEFINE_string(
     "size", None, "cost: HEIGHT,WIDTH of the image (default: the config's crop, or the paper's)"
 )
 
@@ -83,7 +83,7 @@ def _attention() -> None:
 
 
 def _cost() -> None:
-    size = _parse_size(_SIZE.value) if _SIZE.value is not None else None
+    size = parse_size(_SIZE.value) if _SIZE.value is not None else None
     if _CONFIG.value is None:
         result = paper_costs(size)
     else:
@@ -93,13 +93,3 @@ def _cost() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(result, indent=2) + "\n")
         print(f"written to {file}")
-
-
-def _parse_size(texts: list[str]) -> tuple[int, int]:
-    try:
-        height, width = (int(text) for text in texts)
-    except ValueError:
-        height = width = 0
-    if height < 1 or width < 1:
-        raise InputError(f"--size is {','.join(texts)!r}; expected HEIGHT,WIDTH, as 1024,2048")
-    return height, width

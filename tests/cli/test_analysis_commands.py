@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from gcnet_jax.cli.attention_study import parse_point
+from gcnet_jax.cli.cost_tables import parse_size
+from gcnet_jax.errors import InputError
 from tests.cli.conftest import TINY
 
 
@@ -115,17 +118,31 @@ def test_costs_of_a_configs_network(command, root, tmp_path):
     ("arguments", "says"),
     [
         ((), "expected 'attention' or 'cost'"),
-        (("costs",), "costs given; expected 'attention' or 'cost'"),
-        (("attention",), "--output_dir is required"),
         (("attention", "--output_dir=x"), "--config=FILE is required"),
-        (("cost", "--size=64"), "expected HEIGHT,WIDTH"),
-        (("cost", "--size=64,-1"), "expected HEIGHT,WIDTH"),
-        (("attention", "--output_dir=x", "--point=2,0"), "--point is '2,0'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(fails, arguments, says, tiny):
-    needs_config = any("--point" in argument for argument in arguments)
-    fails("analyze_context", *arguments, *(tiny if needs_config else ()), says=says)
+def test_what_makes_no_sense_is_refused(fails, arguments, says):
+    fails("analyze_context", *arguments, says=says)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "expected"),
+    [(parse_size, "1024,2048", (1024, 2048)), (parse_point, "0.25,1", (0.25, 1.0))],
+)
+def test_sizes_and_points_are_two_numbers(parse, text, expected):
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        *((parse_size, text) for text in ("64", "64,-1", "64,6.5", "64,64,3", "")),
+        *((parse_point, text) for text in ("2,0", "0.5", "a,b", "nan,0", "0,-0.1")),
+    ],
+)
+def test_sizes_and_points_that_are_none_are_refused(parse, text):
+    with pytest.raises(InputError, match=r"expected .*such as"):
+        parse(text)
 
 
 def test_a_network_without_context_blocks_has_nothing_to_study(ablation, fails, tmp_path):
