@@ -1,6 +1,6 @@
 """What context blocks attend to, what they cost, and what each of their parts is worth."""
 
-from gcnet_jax.analysis.cost import multiply_adds, parameter_count
+from gcnet_jax.analysis.cost import image_cost, multiply_adds, parameter_count
 from gcnet_jax.analysis.paper import PAPER_ROWS, PAPER_SIZE, PaperRow
 from gcnet_jax.analysis.query_independence import Distances, query_distances
 from gcnet_jax.analysis.recording import block_inputs, context_blocks
@@ -15,6 +15,7 @@ __all__ = [
     "Variant",
     "block_inputs",
     "context_blocks",
+    "image_cost",
     "multiply_adds",
     "parameter_count",
     "query_distances",

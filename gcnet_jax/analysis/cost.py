@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from gcnet_jax.models import functional
 
 
 def multiply_adds(function: Callable, *arguments: Any) -> int:
@@ -24,6 +27,15 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
         ValueError: the function has a loop whose length is not known from its trace.
     """
     return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def image_cost(network: nnx.Module, size: tuple[int, int]) -> int:
+    """Multiply-adds of a segmentor or backbone for one RGB image of `size` (height, width).
+
+    The network is taken in evaluation mode; it may hold shapes alone (`nnx.eval_shape`).
+    """
+    apply, variables = functional(network)
+    return multiply_adds(apply, variables, jax.ShapeDtypeStruct((1, *size, 3), jnp.float32))
 
 
 def parameter_count(module: nnx.Module) -> int:

@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.table
 from absl import flags
+from flax import nnx
 from ml_collections import ConfigDict
 
-from gcnet_jax.analysis import VARIANTS, multiply_adds, parameter_count, select_variant
+from gcnet_jax.analysis import VARIANTS, image_cost, parameter_count, select_variant
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import save_scores
 from gcnet_jax.cli.inference import load_trained_model
 from gcnet_jax.cli.step_time import median_and_spread, step_seconds
 from gcnet_jax.cli.training_run import train_from_config
 from gcnet_jax.config import to_plain
-from gcnet_jax.data import dataset_classes, evaluation_batches, prepare, split_size
+from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
-from gcnet_jax.models import build_model, functional
+from gcnet_jax.models import build_model
 from gcnet_jax.parallel import create_mesh
 
 _CONFIG = command.define_config_flag()
@@ -87,10 +87,10 @@ _HEADINGS = (
     "mIoU",
     "std",
     "by seed",
-    "parameters, M",
-    "multiply-adds, G",
-    "step, ms",
-    "step, ratio",
+    "parameters (M)",
+    "multiply-adds (G)",
+    "step (ms)",
+    "step (ratio)",
 )
 
 
@@ -103,10 +103,10 @@ def _ablate(arguments: list[str]) -> None:
     command.refuse(arguments)
     config = command.checked_config(_CONFIG)
     output_dir = Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    if not _VARIANTS.value:
+        raise InputError("--variants names none; see --help")
     configs = {name: _variant(config, name) for name in _VARIANTS.value}
     num_classes = dataset_classes(config.data.name).num_classes
-    if config.data.name == "context_shapes":  # it is made, not given
-        prepare("context_shapes", config.data.data_dir)
     split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
     costs = {name: _cost(variant, num_classes) for name, variant in configs.items()}
 
@@ -131,10 +131,8 @@ def _variant(config: ConfigDict, name: str) -> ConfigDict:
 
 def _cost(config: ConfigDict, num_classes: int) -> tuple[int, int]:
     """Parameters, and multiply-adds of one image."""
-    model = build_model(config.model, num_classes=num_classes)
-    apply, variables = functional(model)
-    image = jax.ShapeDtypeStruct((1, *config.data.crop_size, 3), jnp.float32)
-    return parameter_count(model), multiply_adds(apply, variables, image)
+    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=num_classes))
+    return parameter_count(model), image_cost(model, config.data.crop_size)
 
 
 def _score(config: ConfigDict, seed: int, workdir: Path) -> float:

@@ -1,9 +1,10 @@
 """How much the context blocks of a trained network depend on the query: numbers and pictures."""
 
+import collections
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -104,51 +105,35 @@ def study_attention(
     split = split if split is not None else str(config.evaluation.split)
     records = open_split(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(config, create_mesh(jax.local_devices()[:1]), **model)
-    blocks = context_blocks(merge(trained.graphdef, trained.variables))
-    if not blocks:
+    if not context_blocks(merge(trained.graphdef, trained.variables)):
         raise InputError("this network has no context blocks")
     output_dir.mkdir(parents=True, exist_ok=True)
 
-    def load(index: int) -> Image:
-        return resize_image(decode(records[index])["image"], config.data.base_scale)
+    def load(count: int) -> Iterator[Image]:
+        for index in _spread(len(records), count):
+            yield resize_image(decode(records[index])["image"], config.data.base_scale)
 
-    chosen = _spread(len(records), images)
-    measure = _distances_of_image(trained, positions)
-    found: dict[str, list[Distances]] = {path: [] for path in blocks}
+    images = min(images, len(records))
     console = rich.console.Console(stderr=True)
-    for index in rich.progress.track(chosen, "measuring", console=console):
-        distances = measure(trained.variables, load(index), jax.random.key(index))
-        for path, of_block in distances.items():
-            found[path].append(of_block)
+    counted = rich.progress.track(load(images), "measuring", total=images, console=console)
+    reports = _measure(trained, counted, positions)
+    plain = {path: report.to_plain() for path, report in reports.items()}
+    for path, examples in _examples(trained, load(pictures), points).items():
+        save_examples(output_dir / f"{path}.png", examples)
 
-    shown = [load(index) for index in _spread(len(records), pictures)]
-    maps_of = _maps_of_image(trained, points)
-    examples: dict[str, list[dict[str, Picture]]] = {path: [] for path in blocks}
-    for image in shown:
-        for path, maps in maps_of(trained.variables, image).items():
-            shared = blocks[path].pool.query_independent
-            example = _example(image, np.asarray(maps), points, query_independent=shared)
-            examples[path].append(example)
-    for path in blocks:
-        save_examples(output_dir / f"{path}.png", examples[path])
-
-    sizes = _feature_sizes(trained, shown[0])
-    plain = {
-        path: BlockReport(type(block).__name__, sizes[path], found[path]).to_plain()
-        for path, block in blocks.items()
-    }
     queries = f"{positions} random positions" if positions else "all positions"
-    rich.console.Console().print(_table(plain, f"{config.data.name} {split}, {len(chosen)} images"))
+    rich.console.Console().print(_table(plain, f"{config.data.name} {split}, {images} images"))
     result = {
         "dataset": config.data.name,
         "split": split,
-        "images": len(chosen),
+        "images": images,
         "queries": queries,
         "checkpoint": str(trained.checkpoint),
         "blocks": plain,
     }
     (output_dir / "attention.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written to {output_dir}: attention.json and {', '.join(f'{p}.png' for p in blocks)}")
+    pages = ", ".join(f"{path}.png" for path in reports)
+    print(f"written to {output_dir}: attention.json and {pages}")
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -157,42 +142,48 @@ def _spread(count: int, wanted: int) -> list[int]:
     return [i * count // wanted for i in range(wanted)]
 
 
-def _distances_of_image(trained: TrainedModel, positions: int):
-    """A function of variables, an image and a key to the distances of each block, by its path."""
+def _measure(
+    trained: TrainedModel, images: Iterable[Image], positions: int
+) -> dict[str, BlockReport]:
+    """The report on each block, by its path."""
+
+    def inputs_of(variables: PyTree, image: Array) -> dict[str, Array]:
+        return block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
 
     @jax.jit
-    def distances(variables: PyTree, image: Array, key: Array) -> dict[str, Distances]:
-        inputs = block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
+    def distances_of(variables: PyTree, image: Array, key: Array) -> dict[str, Distances]:
         blocks = context_blocks(merge(trained.graphdef, variables))
         found = {}
-        for path, (x,) in inputs.items():
+        for path, (x,) in inputs_of(variables, image).items():
             count, queries = math.prod(x.shape[:-1]), None
             if 0 < positions < count:
                 queries = jax.random.choice(key, count, (positions,), replace=False)
             found[path] = query_distances(blocks[path], x, queries)
         return found
 
-    return distances
+    sizes: dict[str, tuple[int, ...]] = {}
+    found: dict[str, list[Distances]] = collections.defaultdict(list)
+    for index, image in enumerate(images):
+        if not sizes:
+            shapes = jax.eval_shape(inputs_of, trained.variables, image)
+            sizes = {path: x.shape[1:-1] for path, x in shapes.items()}
+        distances = distances_of(trained.variables, image, jax.random.key(index))
+        for path, of_block in distances.items():
+            found[path].append(of_block)
+    blocks = context_blocks(merge(trained.graphdef, trained.variables))
+    return {
+        path: BlockReport(type(block).__name__, sizes[path], found[path])
+        for path, block in blocks.items()
+    }
 
 
-def _feature_sizes(trained: TrainedModel, image: Image) -> dict[str, tuple[int, ...]]:
-    """The spatial axes of what each block gets for an image, by its path."""
-
-    def inputs(variables: PyTree, image: Array) -> dict[str, Array]:
-        return block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
-
-    shapes = jax.eval_shape(inputs, trained.variables, image)
-    return {path: x.shape[1:-1] for path, x in shapes.items()}
-
-
-def _maps_of_image(trained: TrainedModel, points: Sequence[Point]):
-    """A function of variables and an image to attention maps of each block, by its path.
-
-    A map for each of the points, or a single one where all queries share it.
-    """
+def _examples(
+    trained: TrainedModel, images: Iterable[Image], points: Sequence[Point]
+) -> dict[str, list[dict[str, Picture]]]:
+    """For each block, by its path, the pictures of each image."""
 
     @jax.jit
-    def maps(variables: PyTree, image: Array) -> dict[str, Float[Array, "maps h w"]]:
+    def maps_of(variables: PyTree, image: Array) -> dict[str, Float[Array, "maps h w"]]:
         inputs = block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
         blocks = context_blocks(merge(trained.graphdef, variables))
         found = {}
@@ -206,7 +197,14 @@ def _maps_of_image(trained: TrainedModel, points: Sequence[Point]):
             found[path] = attention if blocks[path].pool.query_independent else attention[0]
         return found
 
-    return maps
+    blocks = context_blocks(merge(trained.graphdef, trained.variables))
+    examples: dict[str, list[dict[str, Picture]]] = {path: [] for path in blocks}
+    for image in images:
+        for path, maps in maps_of(trained.variables, image).items():
+            shared = blocks[path].pool.query_independent
+            example = _example(image, np.asarray(maps), points, query_independent=shared)
+            examples[path].append(example)
+    return examples
 
 
 def _example(

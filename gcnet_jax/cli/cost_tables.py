@@ -3,8 +3,6 @@
 import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import rich.console
 import rich.table
 from flax import nnx
@@ -15,13 +13,13 @@ from gcnet_jax.analysis import (
     PAPER_SIZE,
     VARIANTS,
     PaperRow,
-    multiply_adds,
+    image_cost,
     parameter_count,
     select_variant,
 )
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet, build_model, functional
+from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet, build_model
 
 Size = tuple[int, int]
 
@@ -125,9 +123,4 @@ def _backbone(row: PaperRow | None) -> ResNet:
 
 
 def _cost(model: nnx.Module, size: Size) -> dict[str, int]:
-    apply, variables = functional(model)
-    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
-    return {
-        "parameters": parameter_count(model),
-        "multiply_adds": multiply_adds(apply, variables, image),
-    }
+    return {"parameters": parameter_count(model), "multiply_adds": image_cost(model, size)}
