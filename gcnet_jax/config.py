@@ -41,6 +41,7 @@ def default_config() -> ConfigDict:
     """A config with every key set."""
     config = ConfigDict()
     config.published_run = ""  # the run whose weights `published` means, if there is one
+    config.variant = ""  # of an ablation, as `gcnet_jax.analysis.VARIANTS` calls it
     config.seed = 0  # of the initial weights, the data order, augmentation and dropout
 
     config.model = ConfigDict()

@@ -24,6 +24,7 @@ from gcnet_jax.interop import (
     CLASSIFIERS,
     Mismatch,
     StateDict,
+    context_block_entries,
     export_state_dict,
     fetch_published,
     import_state_dict,
@@ -104,7 +105,8 @@ def initialize(model: Segmentor, config: ConfigDict, classes: DatasetClasses) ->
     Args:
         model: of `config`, with fresh weights.
         config: of the run. `training.init_part` is `backbone`: the backbone alone, from a file that
-            holds just that (OpenMMLab's or torchvision's) or a whole segmentor; or `model`:
+            holds just that (OpenMMLab's or torchvision's) or a whole segmentor, which need not
+            have the context blocks that are in the backbone here; or `model`:
             everything, but the classifiers only if the checkpoint has the same classes.
         classes: of the run.
 
@@ -121,8 +123,10 @@ def initialize(model: Segmentor, config: ConfigDict, classes: DatasetClasses) ->
     state_dict, their_classes = _state_dict(path)
     try:
         if part == "backbone":
-            import_state_dict(model.backbone, _backbone_entries(state_dict))
-            return f"backbone from {path}"
+            given, added = _backbone_entries(state_dict), context_block_entries(model.backbone)
+            import_state_dict(model.backbone, given, may_lack=added)
+            fresh = added - given.keys()
+            return f"backbone from {path}{', its context blocks from scratch' if fresh else ''}"
         if their_classes is not None and their_classes.names == classes.names:
             import_state_dict(model, state_dict)
             return f"all weights from {path}"
@@ -169,9 +173,8 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
 
 def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
     saved, classes = _metadata(folder)
-    if found := differences(
-        architecture(saved["config"]["model"]), architecture(to_plain(config.model))
-    ):
+    theirs = to_plain(_saved_config(folder, {"model": saved["config"]["model"]}).model)
+    if found := differences(architecture(theirs), architecture(to_plain(config.model))):
         raise InputError(f"{folder} holds another model than the config: {'; '.join(found)}")
     model = _abstract_model(config, classes.num_classes)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -190,14 +193,20 @@ def _state_dict(path: epath.Path) -> tuple[StateDict, DatasetClasses | None]:
         foreign = read_torch_checkpoint(path)
         return foreign.state_dict, foreign.classes
     saved, classes = _metadata(path)
+    config = _saved_config(path, saved["config"])
+    return export_state_dict(_load_own(config, path).model), classes
+
+
+def _saved_config(folder: epath.Path, plain: dict) -> ConfigDict:
+    """The config, or the sections of one, that a checkpoint's metadata holds."""
     try:
-        config = from_plain(saved["config"])
-    except (KeyError, AttributeError, TypeError) as error:
+        return from_plain(plain)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         reason = brief_reason(error)
         raise InputError(
-            f"{path} was written under keys that are unknown here: {reason}"
+            f"{folder} was written by another version, under config keys that are unknown here: "
+            f"{reason}"
         ) from error
-    return export_state_dict(_load_own(config, path).model), classes
 
 
 def _backbone_entries(state_dict: StateDict) -> StateDict:

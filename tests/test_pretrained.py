@@ -163,6 +163,66 @@ def test_a_bare_backbone_file_starts_a_training(config, model, classes, tmp_path
     assert_same(started.backbone, model.backbone)
 
 
+@pytest.mark.parametrize("source", ["folder", "pth"])
+def test_a_backbone_without_context_blocks_starts_one_with(source, config, model, classes, request):
+    config = config.copy_and_resolve_references()
+    config.model.backbone.context.block = "simplified_non_local"
+    config.model.backbone.context.position = "after_add"
+    config.model.backbone.context.stages = (1,)
+    config.training.init_from = str(request.getfixturevalue(source))
+    initial, started = fresh(config), fresh(config)
+    assert "its context blocks from scratch" in initialize(started, config, classes)
+    given, before = export_state_dict(model.backbone), export_state_dict(initial.backbone)
+    blocks = {name for name in before if "simplified_nonlocal_block" in name}
+    assert before.keys() - given.keys() == blocks
+    assert blocks
+    for name, array in export_state_dict(started.backbone).items():
+        source_of = before if name in blocks else given
+        np.testing.assert_array_equal(array, source_of[name], err_msg=name)
+
+
+def test_a_backbone_with_context_blocks_comes_back_and_starts_another(config, classes, tmp_path):
+    config = config.copy_and_resolve_references()
+    config.model.backbone.context.block = "non_local"
+    config.model.backbone.context.position = "after_add"
+    config.model.backbone.context.stages = (1,)
+    model = build_model(config.model, num_classes=classes.num_classes, seed=5)
+    save_model(tmp_path / "checkpoint", model, config, classes)
+    assert_same(gcnet_jax.load_model(config, tmp_path / "checkpoint"), model)
+    config.training.init_from = str(tmp_path / "checkpoint")
+    started = fresh(config)
+    assert "scratch" not in initialize(started, config, classes)
+    assert_same(started.backbone, model.backbone)
+
+
+def test_a_backbone_that_lacks_more_than_context_blocks_is_refused(
+    config, model, classes, tmp_path
+):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    backbone = export_state_dict(model.backbone)
+    del backbone["layer1.0.conv1.weight"]
+    content = {name: torch.tensor(array) for name, array in backbone.items()}
+    torch.save({"state_dict": content}, tmp_path / "resnet.pth")
+    config = config.copy_and_resolve_references()
+    config.model.backbone.context.block = "simplified_non_local"
+    config.model.backbone.context.position = "after_add"
+    config.model.backbone.context.stages = (1,)
+    config.training.init_from = str(tmp_path / "resnet.pth")
+    with pytest.raises(InputError, match=r"1 missing: layer1\.0\.conv1\.weight$"):
+        initialize(fresh(config), config, classes)
+
+
+def test_a_checkpoint_of_an_older_versions_keys_is_named_as_such(config, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "metadata" / "metadata"
+    saved = json.loads(path.read_text())
+    saved["config"]["model"]["decode_head"]["context"] = "global_context"
+    path.write_text(json.dumps(saved))
+    with pytest.raises(InputError, match=r"copy was written by another version"):
+        load_pretrained(config, copy)
+
+
 def test_an_unknown_part_is_refused(config, classes, folder):
     config = config.copy_and_resolve_references()
     config.training.init_from, config.training.init_part = str(folder), "head"
@@ -200,7 +260,7 @@ def test_a_checkpoint_with_keys_from_elsewhere_cannot_start_a_training(
     path.write_text(json.dumps(saved))
     config = config.copy_and_resolve_references()
     config.training.init_from = str(copy)
-    with pytest.raises(InputError, match=r"copy was written under keys that are unknown here"):
+    with pytest.raises(InputError, match=r"copy was written by another version.*unknown here"):
         initialize(fresh(config), config, classes)
 
 

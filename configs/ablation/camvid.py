@@ -1,4 +1,4 @@
-"""One row of the ablation on CamVid with R50-D8 from scratch, for one GPU of 24 GB or more.
+"""One row of the ablation on CamVid with R50-D8 from scratch, for one GPU. Not tried yet.
 
     python scripts/prepare_dataset.py camvid --source=CAMVID
     python scripts/ablate.py --config=configs/ablation/camvid.py --output_dir=runs/ablation_camvid
@@ -12,9 +12,10 @@ from configs.common import camvid
 from gcnet_jax.analysis import select_variant
 
 
-def get_config(variant="gc"):
+def get_config(variant=""):
     config = camvid.get_config()
     config.model.dtype = "bfloat16"
+    config.model.backbone.context.global_context.ratio = 1 / 4  # as in the head
     config.data.num_workers = 8
 
     config.training.total_steps = 8000
@@ -23,4 +24,4 @@ def get_config(variant="gc"):
     config.training.checkpoint_every = 1000
 
     config.evaluation.batch_size = 16
-    return select_variant(config, variant)
+    return select_variant(config, variant) if variant else config

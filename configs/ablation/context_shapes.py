@@ -12,7 +12,7 @@ from configs.common import context_shapes
 from gcnet_jax.analysis import select_variant
 
 
-def get_config(variant="gc"):
+def get_config(variant=""):
     config = context_shapes.get_config()
     # Bottlenecks, which have all positions for context blocks. Their receptive field is smaller.
     config.model.backbone.depth = 50
@@ -22,4 +22,4 @@ def get_config(variant="gc"):
     config.model.decode_head.context.squeeze_excite.ratio = 1 / 2
     config.training.evaluate_every = 250
     config.training.checkpoint_every = 250
-    return select_variant(config, variant)
+    return select_variant(config, variant) if variant else config

@@ -17,7 +17,8 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
 
     The function is traced, not run, so that arguments may be `jax.ShapeDtypeStruct`s. A product
     inside a loop counts as often as the loop runs; of branches the most expensive counts. What is
-    done element by element (normalisation, activation, the sum with a shortcut) does not count.
+    done element by element (normalisation, activation, the sum with a shortcut) does not count;
+    bilinear resizing, which is a product with a matrix, does.
 
     Args:
         function: of arrays.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock
 
 _ROWS_AT_ONCE = 64
@@ -51,8 +52,13 @@ def query_distances(
             distances of attention maps from; all positions by default. Inputs and outputs are
             always compared at all positions. A vector of zeros has no direction: it is left out
             as if it were not in the sample.
+
+    Raises:
+        InputError: the sample has fewer than two positions.
     """
     batch, positions = x[None], math.prod(x.shape[:-1])
+    if queries is not None and queries.shape[0] < min(2, positions):
+        raise InputError(f"{queries.shape[0]} positions are no sample; expected 2 or more")
     inputs = batch.reshape(positions, -1)
     changes = _change(block, batch).reshape(positions, -1)
     if block.pool.query_independent:
@@ -95,7 +101,8 @@ def _cosine_distance(
     """The average over all pairs of `positions`, from the `count` vectors of a sample of them."""
     others = (jnp.sum(unit_sum**2) - count) / jnp.maximum(count * (count - 1), 1)
     average = jnp.where(positions > 1, ((positions - 1) * others + 1) / positions, 1.0)
-    return jnp.where(count > 0, jnp.maximum((1 - average) / 2, 0), jnp.nan)
+    defined = count >= min(2, positions)
+    return jnp.where(defined, jnp.maximum((1 - average) / 2, 0), jnp.nan)
 
 
 def _attention_cosine_distance(

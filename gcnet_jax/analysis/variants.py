@@ -54,18 +54,23 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "gc-add": Variant("global_context", position="after_add"),
     }
 )
-"""Variants by name: the blocks, then one property of the GC block at a time."""
+"""Variants by name: the blocks, then GC blocks that differ in some property or place from `gc`."""
 
 
 def select_variant(config: ConfigDict, name: str) -> ConfigDict:
     """Changes a run's config to a variant's and returns it.
 
     Raises:
-        InputError: there is no variant of that name.
+        InputError: there is no variant of that name, or the config is one already.
     """
+    if config.variant:
+        raise InputError(
+            f"this config is already that of variant {config.variant!r}; give the one that "
+            "variants differ from, without an argument"
+        )
     if name not in VARIANTS:
         raise InputError(f"there is no variant {name!r}; expected one of {', '.join(VARIANTS)}")
-    variant = VARIANTS[name]
+    config.variant, variant = name, VARIANTS[name]
     in_head, in_backbone = config.model.decode_head.context, config.model.backbone.context
     in_head.block = in_backbone.block = ""
     place = in_head

@@ -26,9 +26,9 @@ from gcnet_jax.analysis import VARIANTS, image_cost, parameter_count, select_var
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import save_scores
 from gcnet_jax.cli.inference import load_trained_model
-from gcnet_jax.cli.step_time import median_and_spread, step_seconds
+from gcnet_jax.cli.step_time import MedianAndSpread, median_and_spread, step_seconds
 from gcnet_jax.cli.training_run import train_from_config
-from gcnet_jax.config import to_plain
+from gcnet_jax.config import differences, to_plain
 from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
@@ -37,12 +37,14 @@ from gcnet_jax.parallel import create_mesh
 
 _CONFIG = command.define_config_flag()
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "folder for runs and results")
-_VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "which variants")
+_VARIANTS = flags.DEFINE_list(
+    "variants", list(VARIANTS), "which of those in gcnet_jax/analysis/variants.py"
+)
 _SEEDS = flags.DEFINE_integer(
     "seeds", 3, "how often to train each, from seeds 0, 1, ...", lower_bound=1
 )
 _SPLIT = flags.DEFINE_string("split", "test", "split to compare on")
-_ROUNDS = flags.DEFINE_integer(
+_TIMING_STEPS = flags.DEFINE_integer(
     "timing_steps", 20, "training steps of each variant to time", lower_bound=1
 )
 
@@ -56,18 +58,18 @@ class Row:
         miou: on held-out images, 0 to 1, one a seed.
         parameters: of the network.
         multiply_adds: for one image of the crop's size.
-        step_seconds: median time of a training step, and half the distance of its quartiles.
+        step_seconds: time of a training step, median and half the distance of the quartiles.
     """
 
     name: str
     miou: tuple[float, ...]
     parameters: int
     multiply_adds: int
-    step_seconds: tuple[float, float]
+    step_seconds: MedianAndSpread
 
     def cells(self, first: "Row") -> list[str]:
         """The row of the table, with the ratio of its step time to the first row's."""
-        milliseconds, spread = (1000 * s for s in self.step_seconds)
+        milliseconds, spread = 1000 * self.step_seconds.median, 1000 * self.step_seconds.spread
         scores = 100 * np.array(self.miou)
         deviation = f"{scores.std(ddof=1):.1f}" if len(scores) > 1 else "-"
         return [
@@ -78,7 +80,7 @@ class Row:
             f"{self.parameters / 1e6:.4f}",
             f"{self.multiply_adds / 1e9:.4f}",
             f"{milliseconds:.1f} ± {spread:.1f}",
-            f"{self.step_seconds[0] / first.step_seconds[0]:.2f}",
+            f"{self.step_seconds.median / first.step_seconds.median:.2f}",
         ]
 
 
@@ -105,10 +107,13 @@ def _ablate(arguments: list[str]) -> None:
     output_dir = Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
     if not _VARIANTS.value:
         raise InputError("--variants names none; see --help")
-    configs = {name: _variant(config, name) for name in _VARIANTS.value}
+    configs = _distinct({name: _variant(config, name) for name in _VARIANTS.value})
     num_classes = dataset_classes(config.data.name).num_classes
     split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
     costs = {name: _cost(variant, num_classes) for name, variant in configs.items()}
+
+    print("timing training steps, all variants in turn", flush=True)
+    seconds = step_seconds(configs, num_classes=num_classes, rounds=_TIMING_STEPS.value)
 
     scores: dict[str, list[float]] = {name: [] for name in configs}
     runs = [(name, seed) for seed in range(_SEEDS.value) for name in configs]
@@ -116,13 +121,23 @@ def _ablate(arguments: list[str]) -> None:
         print(f"\nrun {done + 1} of {len(runs)}: {name}, seed {seed}", flush=True)
         scores[name].append(_score(configs[name], seed, output_dir / "runs" / f"{name}_{seed}"))
 
-    print("\ntiming training steps, all variants in turn", flush=True)
-    seconds = step_seconds(configs, num_classes=num_classes, rounds=_ROUNDS.value)
     rows = [
         Row(name, tuple(scores[name]), *costs[name], median_and_spread(seconds[name]))
         for name in configs
     ]
     _write(rows, config, output_dir)
+
+
+def _distinct(configs: dict[str, ConfigDict]) -> dict[str, ConfigDict]:
+    """The configs without those whose network an earlier one has."""
+    distinct: dict[str, ConfigDict] = {}
+    for name, config in configs.items():
+        same = [n for n, other in distinct.items() if other.model.eq_as_configdict(config.model)]
+        if same:
+            print(f"{name} is left out: it is {same[0]} with this config")
+        else:
+            distinct[name] = config
+    return distinct
 
 
 def _variant(config: ConfigDict, name: str) -> ConfigDict:
@@ -139,13 +154,13 @@ def _score(config: ConfigDict, seed: int, workdir: Path) -> float:
     """Trains a variant, unless that has been done, and returns its mIoU."""
     config = config.copy_and_resolve_references()
     config.seed = seed
-    plain, file = to_plain(config), workdir / f"{_SPLIT.value}.json"
+    file = workdir / f"{_SPLIT.value}.json"
+    if (workdir / "config.json").exists():
+        _check_config(config, workdir / "config.json")
     if file.exists():
-        result = json.loads(file.read_text())
-        if result["config"] == plain:
-            print(f"done before: mIoU {100 * result['mIoU']:.1f}")
-            return result["mIoU"]
-        raise InputError(f"{file} is of another config; choose another --output_dir")
+        miou = json.loads(file.read_text())["mIoU"]
+        print(f"done before: mIoU {100 * miou:.1f}")
+        return miou
     train_from_config(config, workdir)
     mesh = create_mesh()
     trained = load_trained_model(config, mesh, workdir=str(workdir))
@@ -154,8 +169,21 @@ def _score(config: ConfigDict, seed: int, workdir: Path) -> float:
     )
     batches = evaluation_batches(config.data, _SPLIT.value, batch_size=config.evaluation.batch_size)
     miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
-    file.write_text(json.dumps({"mIoU": miou, "config": plain}, indent=2) + "\n")
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps({"mIoU": miou}) + "\n")
+    partial.replace(file)  # so that a file of that name is a whole one
     return miou
+
+
+def _check_config(config: ConfigDict, file: Path) -> None:
+    """Raises InputError unless the run that wrote `file` has this config, wherever its data are."""
+    theirs, ours = json.loads(file.read_text())["config"], to_plain(config)
+    for plain in (theirs, ours):
+        del plain["data"]["data_dir"], plain["data"]["num_workers"]
+    if found := differences(theirs, ours):
+        raise InputError(
+            f"{file} is of another config ({'; '.join(found)}); choose another --output_dir"
+        )
 
 
 def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
@@ -174,9 +202,11 @@ def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
         "split": _SPLIT.value,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "jax": jax.__version__,
-        "batch_size": config.training.batch_size,
-        "steps": config.training.total_steps,
-        "rows": [dataclasses.asdict(row) for row in rows],
+        "seeds": list(range(_SEEDS.value)),
+        "config": to_plain(config),
+        "rows": [
+            dataclasses.asdict(row) | {"step_seconds": row.step_seconds._asdict()} for row in rows
+        ],
     }
     (output_dir / "ablation.json").write_text(json.dumps(result, indent=2) + "\n")
     (output_dir / "ablation.md").write_text("\n".join(lines) + "\n")

@@ -70,6 +70,8 @@ def _analyze(arguments: list[str]) -> None:
 
 def _attention() -> None:
     output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    if _POSITIONS.value == 1:
+        raise InputError("--positions is 1; expected 0 for all, or 2 or more: pairs are compared")
     study_attention(
         command.checked_config(_CONFIG),
         _MODEL.values(),

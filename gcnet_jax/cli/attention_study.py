@@ -42,11 +42,13 @@ class BlockReport:
     Attributes:
         kind: its class.
         size: the spatial axes of the features that it gets, of the first image.
+        queries: how many positions of these the distances of attention maps come from.
         distances: of each image.
     """
 
     kind: str
     size: tuple[int, ...]
+    queries: int
     distances: Sequence[Distances]
 
     def to_plain(self) -> dict[str, Any]:
@@ -58,7 +60,8 @@ class BlockReport:
             measures[name] = None
             if len(defined):
                 measures[name] = {"mean": float(defined.mean()), "std": float(defined.std())}
-        return {"block": self.kind, "size": list(self.size), **measures}
+        where = {"block": self.kind, "size": list(self.size), "queries": self.queries}
+        return where | measures
 
 
 def parse_point(text: str) -> Point:
@@ -121,13 +124,11 @@ def study_attention(
     for path, examples in _examples(trained, load(pictures), points).items():
         save_examples(output_dir / f"{path}.png", examples)
 
-    queries = f"{positions} random positions" if positions else "all positions"
     rich.console.Console().print(_table(plain, f"{config.data.name} {split}, {images} images"))
     result = {
         "dataset": config.data.name,
         "split": split,
         "images": images,
-        "queries": queries,
         "checkpoint": str(trained.checkpoint),
         "blocks": plain,
     }
@@ -171,8 +172,11 @@ def _measure(
         for path, of_block in distances.items():
             found[path].append(of_block)
     blocks = context_blocks(merge(trained.graphdef, trained.variables))
+    queries = {path: math.prod(size) for path, size in sizes.items()}
+    if positions:
+        queries = {path: min(count, positions) for path, count in queries.items()}
     return {
-        path: BlockReport(type(block).__name__, sizes[path], found[path])
+        path: BlockReport(type(block).__name__, sizes[path], queries[path], found[path])
         for path, block in blocks.items()
     }
 

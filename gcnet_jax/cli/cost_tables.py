@@ -48,13 +48,14 @@ def variant_costs(config: ConfigDict, size: Size | None) -> dict[str, Any]:
     """
     size = size if size is not None else tuple(config.data.crop_size)
     num_classes = dataset_classes(config.data.name).num_classes
-    rows = []
+    rows, left_out = [], []
     for name in VARIANTS:
         variant = select_variant(config.copy_and_resolve_references(), name)
-        model = nnx.eval_shape(
-            functools.partial(build_model, variant.model, num_classes=num_classes)
-        )
-        rows.append({"variant": name, **_cost(model, size)})
+        build = functools.partial(build_model, variant.model, num_classes=num_classes)
+        try:
+            rows.append({"variant": name, **_cost(nnx.eval_shape(build), size)})
+        except InputError as error:  # a place or a ratio that this network has not
+            left_out.append(f"{name}: {error}")
 
     table = rich.table.Table(
         title=f"one image of {size[0]}x{size[1]}; parameters in millions, multiply-adds in billions"
@@ -69,6 +70,8 @@ def variant_costs(config: ConfigDict, size: Size | None) -> dict[str, Any]:
             cells += [f"{row[key] / unit:.3f}", f"{more / unit:+.4f}"]
         table.add_row(row["variant"], *cells)
     rich.console.Console().print(table)
+    if left_out:
+        print("\n".join(["variants that this network cannot have:", *left_out]))
     return {"size": list(size), "rows": rows}
 
 
@@ -108,6 +111,7 @@ def paper_costs(size: Size | None) -> dict[str, Any]:
             f"{row['paper_multiply_adds'] / 1e9:.1f}" if size == PAPER_SIZE else "-",
         )
     rich.console.Console().print(table)
+    print("Why the non-local block's multiply-adds differ: docs/analysis.md")
     return {"size": list(size), "rows": rows}
 
 

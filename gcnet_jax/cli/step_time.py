@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -41,10 +42,17 @@ def step_seconds(
     return seconds
 
 
-def median_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """The median, and half the distance between the quartiles."""
+class MedianAndSpread(NamedTuple):
+    """The median of some values, and half the distance between their quartiles."""
+
+    median: float
+    spread: float
+
+
+def median_and_spread(values: Sequence[float]) -> MedianAndSpread:
+    """The two of some values."""
     first, median, third = np.percentile(values, [25, 50, 75])
-    return float(median), float(third - first) / 2
+    return MedianAndSpread(float(median), float(third - first) / 2)
 
 
 class _Step:

@@ -4,6 +4,7 @@ from gcnet_jax.interop.openmmlab import (
     CLASSIFIERS,
     Mismatch,
     StateDict,
+    context_block_entries,
     export_state_dict,
     import_state_dict,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "PublishedFile",
     "StateDict",
     "TorchCheckpoint",
+    "context_block_entries",
     "export_state_dict",
     "fetch_published",
     "import_state_dict",

@@ -7,7 +7,7 @@ there; import looks the names up, export writes under them.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -146,6 +146,7 @@ def import_state_dict(
     *,
     allow_partial: bool = False,
     leave_out: re.Pattern[str] | None = None,
+    may_lack: Collection[str] = (),
 ) -> Mismatch:
     """Writes the arrays of a state dict into a model, after checking all of them.
 
@@ -154,6 +155,7 @@ def import_state_dict(
         state_dict: arrays by OpenMMLab's or torchvision's names, in their layout.
         allow_partial: whether to take what fits where the two differ.
         leave_out: names to pass over on both sides; the model keeps what it has there.
+        may_lack: names that the state dict need not have; the model keeps what it has there.
 
     Returns:
         What was left, empty unless `allow_partial`.
@@ -177,7 +179,7 @@ def import_state_dict(
         if name in expected and _essential(given[name].shape) == _essential(expected[name])
     }
     mismatch = Mismatch(
-        missing=tuple(name for name in expected if name not in given),
+        missing=tuple(name for name in expected if name not in given and name not in may_lack),
         unexpected=tuple(name for name in given if name not in expected),
         misshaped=tuple(
             f"{name} ({given[name].shape} instead of {expected[name]})"
@@ -209,15 +211,29 @@ def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, 
     variables = _variables(model)
     for key, name in _names(model).items():
         array = np.asarray(variables[key][...])
-        axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
         shape = _to_torch(key, array.shape, spatial_axes)
-        state_dict[name] = np.ascontiguousarray(
-            (array if axes is None else array.transpose(axes)).reshape(shape)
-        )
+        if array.ndim > 1:
+            *spatial, channels_in, channels_out = range(array.ndim)
+            array = array.transpose(channels_out, channels_in, *spatial)
+        state_dict[name] = np.ascontiguousarray(array.reshape(shape))
         if name.endswith("running_var"):
             counter = f"{name.removesuffix('running_var')}{_COUNTER}"
             state_dict[counter] = np.zeros((), np.int64)
     return state_dict
+
+
+def context_block_entries(model: nnx.Module) -> frozenset[str]:
+    """The names of all entries that belong to the context blocks of a model."""
+    paths = [
+        ".".join(map(str, path))
+        for path, module in nnx.iter_graph(model)
+        if isinstance(module, ContextBlock)
+    ]
+    return frozenset(
+        name
+        for key, name in _names(model).items()
+        if any(key.startswith(f"{path}.") for path in paths)
+    )
 
 
 def _variables(model: nnx.Module) -> dict[str, Any]:
@@ -268,12 +284,9 @@ def _to_torch(key: str, shape: tuple[int, ...], spatial_axes: int = 2) -> tuple[
     What is a linear layer on the channels here is a 1x1 convolution there, and the LayerNorm of a
     context block is one over (channels, 1, 1).
     """
-    if len(shape) == 4:
-        height, width, channels_in, channels_out = shape
-        return (channels_out, channels_in, height, width)
-    if len(shape) == 2:
-        channels_in, channels_out = shape
-        return (channels_out, channels_in, *(1,) * spatial_axes)
+    if len(shape) > 1:
+        *spatial, channels_in, channels_out = shape
+        return (channels_out, channels_in, *(spatial or (1,) * spatial_axes))
     if re.search(r"(add|multiply)\.norm\.", key):
         return (*shape, *(1,) * spatial_axes)
     return shape

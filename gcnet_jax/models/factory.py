@@ -1,6 +1,5 @@
 """From a name or a config to a model, and from a model to a pure function."""
 
-import functools
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -94,10 +93,12 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
         InputError: a value is not among those allowed, or a head reads a stage that is not built.
     """
     rngs = nnx.Rngs(seed)
+    # A stream of their own, so that with and without blocks all other weights start the same.
+    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
     dtype = _dtype(config.dtype)
-    backbone = _backbone(config.backbone, dtype, seed, rngs)
+    backbone = _backbone(config.backbone, dtype, rngs, context_rngs)
     decode = config.decode_head
-    head_context = _context_block(decode.context, "model.decode_head.context", dtype, seed)
+    head_context = _context_block(decode.context, "model.decode_head.context", dtype, context_rngs)
     head = FCNHead(
         _stage_channels(backbone, decode.stage, "decode_head"),
         decode.channels,
@@ -167,10 +168,10 @@ def merge(graphdef: nnx.GraphDef, variables: PyTree) -> Any:
     return nnx.merge(graphdef, variables["params"], variables["statistics"])
 
 
-def _backbone(config: ConfigDict, dtype: Any, seed: int, rngs: nnx.Rngs) -> ResNet:
+def _backbone(config: ConfigDict, dtype: Any, rngs: nnx.Rngs, context_rngs: nnx.Rngs) -> ResNet:
     options = dict(config)
     context, placement = options.pop("context"), None
-    if block := _context_block(context, "model.backbone.context", dtype, seed):
+    if block := _context_block(context, "model.backbone.context", dtype, context_rngs):
         placement = ContextPlacement(
             block, context.position, context.stages, context.residual_blocks
         )
@@ -178,15 +179,20 @@ def _backbone(config: ConfigDict, dtype: Any, seed: int, rngs: nnx.Rngs) -> ResN
 
 
 def _context_block(
-    config: ConfigDict, key: str, dtype: Any, seed: int
+    config: ConfigDict, key: str, dtype: Any, rngs: nnx.Rngs
 ) -> Callable[[int], ContextBlock] | None:
     """What makes a context block for a number of channels as a config's section says, if any."""
     if not config.block:
         return None
-    # A stream of its own, so that with and without the block all other weights start the same.
-    rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
-    options = config.get(config.block) or {}
-    return functools.partial(_block_class(config.block, key), **options, dtype=dtype, rngs=rngs)
+    block_class, options = _block_class(config.block, key), config.get(config.block) or {}
+
+    def make(channels: int) -> ContextBlock:
+        try:
+            return block_class(channels, **options, dtype=dtype, rngs=rngs)
+        except InputError as error:
+            raise InputError(f"{key}.{config.block}: {error}") from error
+
+    return make
 
 
 def _block_class(name: str, key: str) -> Callable[..., ContextBlock]:
@@ -201,7 +207,7 @@ def _block_class(name: str, key: str) -> Callable[..., ContextBlock]:
         )
     try:
         found = getattr(importlib.import_module(module), class_name)
-    except (ImportError, ValueError, AttributeError) as error:
+    except Exception as error:  # a module is code: anything can go wrong in it
         raise InputError(f"{key}.block is {name!r}, which cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, ContextBlock)):
         raise InputError(f"{key}.block is {name!r}, which is no gcnet_jax.nn.ContextBlock")

@@ -337,11 +337,11 @@ def _check_placement(
     context: ContextPlacement, block_class: type[ResidualBlock], stage_depths: Sequence[int]
 ) -> None:
     positions = (*(f"after_conv{i + 1}" for i in range(block_class.convolutions)), "after_add")
-    _check("position of context blocks", context.position, positions)
+    _check("context.position", context.position, positions)
     if not context.stages:
         raise InputError("context blocks are asked for in no stage; expected at least one")
     for stage in context.stages:
-        _check("stage of context blocks", stage, range(len(stage_depths)))
+        _check("context.stages has a stage that", stage, range(len(stage_depths)))
         depth = stage_depths[stage]
         for index in context.residual_blocks:
             if not -depth <= index < depth:

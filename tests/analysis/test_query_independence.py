@@ -6,6 +6,7 @@ from flax import nnx
 
 from gcnet_jax.analysis import query_distances
 from gcnet_jax.analysis import query_independence as module
+from gcnet_jax.errors import InputError
 from gcnet_jax.nn import GlobalContext, NonLocal, SqueezeExcite
 
 SIZE, CHANNELS = (5, 7), 6
@@ -99,6 +100,22 @@ def test_the_output_of_a_block_that_does_nothing_has_no_distance():
     found = query_distances(NonLocal(CHANNELS, rngs=nnx.Rngs(0)), features())
     assert np.isnan(found.output)
     assert np.isfinite(found.input)
+
+
+def test_a_sample_of_one_position_is_refused():
+    with pytest.raises(InputError, match="1 positions are no sample"):
+        query_distances(non_local(), features(), jnp.array([3]))
+
+
+def test_one_direction_alone_has_no_distances():
+    x = jnp.zeros((*SIZE, CHANNELS)).at[2, 3].set(1.0)
+    assert np.isnan(query_distances(non_local(), x).input)
+
+
+def test_in_bfloat16_distances_are_near_those_in_float32():
+    block, x = non_local(dtype=jnp.bfloat16), features().astype(jnp.bfloat16)
+    exact = query_distances(non_local(), x.astype(jnp.float32))
+    np.testing.assert_allclose(query_distances(block, x), exact, rtol=0.05)
 
 
 def test_one_position_is_at_no_distance_from_itself():

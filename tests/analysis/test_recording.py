@@ -70,4 +70,15 @@ def test_variants_differ_from_gc_in_one_property(root):
 
 def test_an_unknown_variant_is_refused_with_those_there_are(root):
     with pytest.raises(InputError, match=r"no variant 'gcc'.*none, se, nl, snl, gc"):
-        select_variant(narrow(root, "gc"), "gcc")
+        select_variant(narrow(root, ""), "gcc")
+
+
+def test_a_variant_of_a_variant_is_refused(root):
+    with pytest.raises(InputError, match="already that of variant 'gc-average'"):
+        select_variant(narrow(root, "gc-average"), "gc")
+
+
+@pytest.mark.parametrize("name", ["context_shapes", "camvid"])
+def test_without_an_argument_an_ablations_config_is_the_network_with_a_gc_block(root, name):
+    file = root / "configs" / "ablation" / f"{name}.py"
+    assert load_config(file).model.eq_as_configdict(load_config(file, "gc").model)

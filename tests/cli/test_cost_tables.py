@@ -25,7 +25,7 @@ def test_query_independent_blocks_cost_next_to_nothing_as_in_the_paper(rows, nam
     assert row["paper_multiply_adds"] - 1.5 * row["multiply_adds"] <= ROUNDING * 1e9
 
 
-def test_the_non_local_block_pools_its_input_in_the_paper_and_not_here(rows):
+def test_the_papers_non_local_block_agrees_with_one_that_pools_its_input_first(rows):
     positions = PAPER_SIZE[0] // 16 * (PAPER_SIZE[1] // 16)
     keys, channels, inner = positions // 4, 1024, 512
     embeddings = (2 * positions + 2 * keys) * channels * inner

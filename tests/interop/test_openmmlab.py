@@ -6,7 +6,7 @@ from flax import nnx
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import CLASSIFIERS, export_state_dict, import_state_dict
 from gcnet_jax.models import ResNet, build_model, model_config
-from gcnet_jax.nn import SimplifiedNonLocal
+from gcnet_jax.nn import AveragePooling, ContextBlock
 
 
 def narrow_model(num_classes=5, seed=0, block="global_context", block_in_backbone=""):
@@ -154,16 +154,26 @@ def test_two_kinds_of_context_blocks_in_one_network_keep_their_own_names():
     assert not any("layer2" in name and "channel_add" in name for name in names)
 
 
-class OwnBlock(SimplifiedNonLocal):
-    """A context block that the table does not know."""
+class OwnBlock(ContextBlock):
+    """A context block that the table does not know, with kernels of all ranks."""
+
+    def __init__(self, channels, *, rngs):
+        super().__init__(channels, pool=AveragePooling(), add=nnx.Linear(channels, 3, rngs=rngs))
+        self.line = nnx.Conv(2, 5, (3,), rngs=rngs)
+        self.volume = nnx.Conv(2, 5, (3, 4, 6), rngs=rngs)
 
 
-def test_a_context_block_of_ones_own_keeps_its_names():
-    network = narrow_model()
-    network.decode_head.context = OwnBlock(16, rngs=nnx.Rngs(0))
-    names = export_state_dict(network)
-    assert "decode_head.context.pool.score.weight" in names
-    import_state_dict(network, names)
+def test_a_context_block_of_ones_own_keeps_its_names_and_comes_back():
+    source, target = narrow_model(seed=1), narrow_model()
+    for seed, network in enumerate((source, target)):
+        network.decode_head.context = OwnBlock(16, rngs=nnx.Rngs(seed))
+    given = export_state_dict(source)
+    assert given["decode_head.context.add.weight"].shape == (3, 16, 1, 1)
+    assert given["decode_head.context.line.weight"].shape == (5, 2, 3)
+    assert given["decode_head.context.volume.weight"].shape == (5, 2, 3, 4, 6)
+    import_state_dict(target, given)
+    for ours, theirs in zip(values(target), values(source), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def torchvision_layout(state_dict):

@@ -18,7 +18,12 @@ from flax import nnx
 from jaxtyping import DTypeLike
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.nn.context.framework import ContextBlock
+from gcnet_jax.nn.context.framework import (
+    ContextBlock,
+    check_channels,
+    hard_sigmoid,
+    sigmoid,
+)
 from gcnet_jax.nn.context.modelling import (
     AttentionPooling,
     AveragePooling,
@@ -32,7 +37,7 @@ Pooling = Literal["attention", "average"]
 Fusion = Literal["add", "multiply", "both"]
 Gate = Literal["sigmoid", "hard_sigmoid"]
 
-_GATES = {"sigmoid": jax.nn.sigmoid, "hard_sigmoid": jax.nn.hard_sigmoid}
+_GATES = {"sigmoid": sigmoid, "hard_sigmoid": hard_sigmoid}
 _ZEROS = nnx.initializers.zeros
 _POOLINGS = {
     "attention": AttentionPooling,
@@ -130,8 +135,9 @@ class NonLocal(ContextBlock):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if reduction < 1:
-            raise InputError(f"reduction is {reduction}; expected 1 or more")
+        if not isinstance(reduction, int) or reduction < 1:
+            raise InputError(f"reduction is {reduction}; expected a whole number from 1")
+        check_channels(channels)
         inner = max(channels // reduction, 1)
         pool = PairwiseAttention(
             channels,
@@ -159,6 +165,7 @@ class SimplifiedNonLocal(ContextBlock):
     """
 
     def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+        check_channels(channels)
         super().__init__(
             channels,
             pool=AttentionPooling(channels, dtype=dtype, rngs=rngs),
@@ -182,7 +189,7 @@ class SqueezeExcite(ContextBlock):
         dtype: dtype of the computation.
 
     Raises:
-        InputError: an unknown gate, or a ratio that is not positive.
+        InputError: an unknown gate, or a ratio that is not in 0..1.
     """
 
     def __init__(
@@ -195,8 +202,9 @@ class SqueezeExcite(ContextBlock):
         rngs: nnx.Rngs,
     ):
         _expect("gate", gate, get_args(Gate))
-        if ratio <= 0:
-            raise InputError(f"ratio is {ratio}; expected a positive number")
+        if not 0 < ratio <= 1:
+            raise InputError(f"ratio is {ratio}; expected more than 0 and at most 1")
+        check_channels(channels)
         transform = BottleneckTransform(
             channels,
             _multiple_of_divisor(int(channels * ratio)),

@@ -39,6 +39,19 @@ class ContextModelling(Protocol):
 Transform = Callable[[Float[Array, "b *context c_context"]], Float[Array, "b *context c"]]
 
 
+# Plain functions: those of jax.nn are compiled ones, and a structure with such cannot be pickled.
+
+
+def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """1 / (1 + exp(-x))."""
+    return jax.nn.sigmoid(x)
+
+
+def hard_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """clip((x + 3) / 6, 0, 1)."""
+    return jax.nn.hard_sigmoid(x)
+
+
 class ContextBlock(nnx.Module):
     """Context modelling, transform and fusion on features with one, two or three spatial axes.
 
@@ -58,7 +71,7 @@ class ContextBlock(nnx.Module):
         pool: ContextModelling,
         multiply: Transform | None = None,
         add: Transform | None = None,
-        gate: Callable[[Array], Array] = jax.nn.sigmoid,
+        gate: Callable[[Array], Array] = sigmoid,
     ):
         self.channels = channels
         self.pool = pool
@@ -88,13 +101,20 @@ class ContextBlock(nnx.Module):
         Args:
             x: the block's input.
             queries: for blocks whose weights depend on the query: positions to give the weights
-                of, counted in row-major order (all of them by default). The others ignore it.
+                of, below the number of positions, counted in row-major order (all of them by
+                default). The others ignore it.
 
         Returns:
             `(b, *spatial)` if all queries share one map, `(b, q, *keys)` if each has its own.
         """
         check_features(x, self.channels)
         return self.pool.weights(x, queries)
+
+
+def check_channels(channels: int) -> None:
+    """Raises InputError unless a block can have that many channels."""
+    if channels < 1:
+        raise InputError(f"channels is {channels}; expected 1 or more")
 
 
 def check_features(x: Array, channels: int) -> None:

@@ -77,11 +77,9 @@ def bottleneck_width(channels: int, ratio: float) -> int:
     Raises:
         InputError: none are left, or more than there were.
     """
-    width = int(channels * ratio)
-    if not 1 <= width <= channels:
-        least = 1 / channels
+    if channels < 1 or not 1 / channels <= ratio <= 1:
         raise InputError(
-            f"ratio {ratio} of {channels} channels leaves {width}; expected a ratio from "
-            f"1/{channels} ({least:.2g}) to 1"
+            f"ratio {ratio} of {channels} channels; expected one that leaves some, from "
+            f"1/{max(channels, 1)} to 1"
         )
-    return width
+    return max(int(channels * ratio), 1)  # 49 * (1 / 49) is a little less than 1

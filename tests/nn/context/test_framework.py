@@ -1,5 +1,7 @@
 """What holds for every context block."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.models import CONTEXT_BLOCKS
 from gcnet_jax.nn import (
     BottleneckTransform,
     ContextBlock,
@@ -30,6 +33,18 @@ BLOCKS = {
     "simplified_non_local": (SimplifiedNonLocal, {}),
     "squeeze_excite": (SqueezeExcite, {"gate": "sigmoid"}),
 }
+
+
+def test_every_block_of_the_library_is_held_to_this():
+    assert {block_class for block_class, _ in BLOCKS.values()} == set(CONTEXT_BLOCKS.values())
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_blocks_structure_can_be_pickled(name):
+    graphdef, params = nnx.split(build(name))
+    block = nnx.merge(pickle.loads(pickle.dumps(graphdef)), params)
+    x = features(1, 3, CHANNELS)
+    np.testing.assert_array_equal(block(x), build(name)(x))
 
 
 def build(name: str) -> ContextBlock:
@@ -135,15 +150,21 @@ def _identity(key, shape, dtype=jnp.float32, out_sharding=None):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda **kw: GlobalContext(8, ratio=1 / 9, **kw), "ratio 0.11.* leaves 0.*1/8"),
-        (lambda **kw: GlobalContext(8, ratio=-1.0, **kw), "ratio -1.0.*1/8"),
-        (lambda **kw: GlobalContext(8, ratio=2.0, **kw), "ratio 2.0.*to 1"),
+        (lambda **kw: GlobalContext(8, ratio=1 / 9, **kw), "ratio 0.11.*1/8 to 1"),
+        (lambda **kw: GlobalContext(8, ratio=-1.0, **kw), "ratio -1.0.*1/8 to 1"),
+        (lambda **kw: GlobalContext(8, ratio=2.0, **kw), "ratio 2.0.*1/8 to 1"),
         (lambda **kw: GlobalContext(8, ratio=1, activation="gelu", **kw), "gelu.*layer_norm_relu"),
         (lambda **kw: GlobalContext(8, pooling="max", **kw), "max.*attention.*average"),
         (lambda **kw: GlobalContext(8, fusion="concat", **kw), "concat.*add.*multiply.*both"),
-        (lambda **kw: SqueezeExcite(8, ratio=0, **kw), "ratio is 0.*positive"),
+        (lambda **kw: GlobalContext(8, ratio=float("nan"), **kw), "ratio nan"),
+        (lambda **kw: GlobalContext(0, **kw), "of 0 channels"),
+        (lambda **kw: SqueezeExcite(8, ratio=0, **kw), "ratio is 0.*at most 1"),
+        (lambda **kw: SqueezeExcite(8, ratio=float("nan"), **kw), "ratio is nan"),
+        (lambda **kw: SqueezeExcite(0, **kw), "channels is 0"),
+        (lambda **kw: SimplifiedNonLocal(0, **kw), "channels is 0"),
         (lambda **kw: SqueezeExcite(8, gate="relu", **kw), "gate is 'relu'.*hard_sigmoid"),
-        (lambda **kw: NonLocal(8, reduction=0, **kw), "reduction is 0.*1 or more"),
+        (lambda **kw: NonLocal(8, reduction=0, **kw), "reduction is 0.*whole number from 1"),
+        (lambda **kw: NonLocal(8, reduction=2.5, **kw), "reduction is 2.5"),
         (lambda **kw: NonLocal(8, mode="softmax", **kw), "mode is 'softmax'.*dot_product"),
     ],
 )
