@@ -71,29 +71,28 @@ class Row:
         """The row of the table, with the ratio of its step time to the first row's."""
         milliseconds, spread = 1000 * self.step_seconds.median, 1000 * self.step_seconds.spread
         scores = 100 * np.array(self.miou)
-        deviation = f"{scores.std(ddof=1):.1f}" if len(scores) > 1 else "-"
+        deviation = f" ± {scores.std(ddof=1):.1f}" if len(scores) > 1 else ""
         return [
             self.name,
-            f"{scores.mean():.1f}",
-            deviation,
-            " ".join(f"{score:.1f}" for score in scores),
+            f"{scores.mean():.1f}{deviation}",
             f"{self.parameters / 1e6:.4f}",
             f"{self.multiply_adds / 1e9:.4f}",
-            f"{milliseconds:.1f} ± {spread:.1f}",
             f"{self.step_seconds.median / first.step_seconds.median:.2f}",
+            f"{milliseconds:.1f} ± {spread:.1f}",
+            " ".join(f"{score:.1f}" for score in scores),
         ]
 
 
 _HEADINGS = (
     "variant",
     "mIoU",
-    "std",
-    "by seed",
     "parameters (M)",
     "multiply-adds (G)",
-    "step (ms)",
     "step (ratio)",
+    "step (ms)",
+    "mIoU by seed",
 )
+_ON_SCREEN = 5  # of these; the file has all
 
 
 def main() -> None:
@@ -188,12 +187,14 @@ def _check_config(config: ConfigDict, file: Path) -> None:
 
 def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
     table = rich.table.Table(title=f"{config.data.name} {_SPLIT.value}, {_SEEDS.value} seeds")
-    for position, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="left" if position == 0 else "right")
+    for position, heading in enumerate(_HEADINGS[:_ON_SCREEN]):
+        table.add_column(
+            heading, justify="left" if position == 0 else "right", no_wrap=not position
+        )
     lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- |" + " ---: |" * (len(_HEADINGS) - 1)]
     for row in rows:
         cells = row.cells(rows[0])
-        table.add_row(*cells)
+        table.add_row(*cells[:_ON_SCREEN])
         lines.append("| " + " | ".join(cells) + " |")
     rich.console.Console().print(table)
 

@@ -88,7 +88,7 @@ def save_scores(path: epath.PathLike, scores: Mapping[str, Sequence[float]]) -> 
         axis.plot(values, [position] * len(values), "o", color=_COLORS[0], alpha=0.6)
         axis.plot([sum(values) / len(values)], [position], "|", color=_COLORS[1], markersize=16)
     axis.set_yticks(range(len(scores)), list(scores))
-    axis.invert_yaxis()
+    axis.set_ylim(len(scores) - 0.4, -0.6)
     axis.set(xlabel="mIoU, percent; each dot one seed, the bar their mean")
     axis.grid(axis="x", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
