@@ -252,11 +252,17 @@ def _table(plain: dict[str, dict[str, Any]], title: str) -> rich.table.Table:
         caption="average distances between queries: cosine, and Jensen-Shannon divergence",
     )
     for heading in ("where", "block", "positions"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold")
     for heading in ("input", "output", "attention", "JSD"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for path, report in plain.items():
-        measures = (report[name] for name in Distances._fields)
-        cells = ("-" if m is None else f"{m['mean']:.2g}" for m in measures)
+        cells = (_cell(report[name]) for name in Distances._fields)
         table.add_row(path, report["block"], "x".join(map(str, report["size"])), *cells)
     return table
+
+
+def _cell(measure: dict[str, float] | None) -> str:
+    if measure is None:
+        return "-"
+    mean = measure["mean"]
+    return f"{mean:.4f}" if mean == 0 or mean >= 5e-5 else f"{max(mean, 1e-9):.0e}"
