@@ -1,6 +1,8 @@
 """What holds for every context block."""
 
+import functools
 import pickle
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +59,12 @@ def build(name: str) -> ContextBlock:
     return nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))
 
 
+@functools.cache
+def compiled(name: str) -> Callable:
+    block = build(name)
+    return jax.jit(lambda x: block(x))
+
+
 def features(*shape: int) -> jax.Array:
     return jax.random.normal(jax.random.key(1), shape)
 
@@ -67,7 +75,7 @@ def features(*shape: int) -> jax.Array:
 def test_positions_have_no_order(name, spatial, seed):
     """Moved positions give the same result, moved: a block knows what there is and not where."""
     batch = 2
-    block, x = build(name), features(batch, *spatial, CHANNELS)
+    block, x = compiled(name), features(batch, *spatial, CHANNELS)
     order = np.random.default_rng(seed).permutation(int(np.prod(spatial)))
     moved = x.reshape(batch, -1, CHANNELS)[:, order].reshape(x.shape)
     expected = block(x).reshape(batch, -1, CHANNELS)[:, order].reshape(x.shape)
@@ -77,7 +85,7 @@ def test_positions_have_no_order(name, spatial, seed):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_images_of_a_batch_do_not_see_each_other(name):
     block, x = build(name), features(3, 4, 5, CHANNELS)
-    alone = jnp.concatenate([block(image[None]) for image in x])
+    alone = jnp.concatenate([compiled(name)(image[None]) for image in x])
     np.testing.assert_allclose(block(x), alone, rtol=1e-5, atol=1e-6)
 
 
