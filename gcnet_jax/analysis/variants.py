@@ -21,12 +21,14 @@ class Variant:
     Attributes:
         block: what configs call the context block; "" for none.
         options: of the block, in which it differs from the config's.
-        position: in the backbone (in the stages that the config names); None: in the decode head.
+        position: in the backbone; None: in the decode head.
+        stages: of the backbone, counted from 0; None: those that the config names.
     """
 
     block: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     position: str | None = None
+    stages: tuple[int, ...] | None = None
 
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
@@ -52,6 +54,9 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "gc-conv2": Variant("global_context", position="after_conv2"),
         "gc-conv3": Variant("global_context", position="after_conv3"),
         "gc-add": Variant("global_context", position="after_add"),
+        "gc-c3": Variant("global_context", position="after_conv3", stages=(1,)),
+        "gc-c4": Variant("global_context", position="after_conv3", stages=(2,)),
+        "gc-c5": Variant("global_context", position="after_conv3", stages=(3,)),
     }
 )
 """Variants by name: the blocks, then GC blocks that differ in some property or place from `gc`."""
@@ -77,6 +82,7 @@ def select_variant(config: ConfigDict, name: str) -> ConfigDict:
     if variant.position is not None:
         place = in_backbone
         place.position = variant.position
+        place.stages = variant.stages if variant.stages is not None else place.stages
     place.block = variant.block
     for option, value in variant.options.items():
         place[variant.block][option] = value

@@ -9,8 +9,9 @@ themselves. Runs that are done are not repeated; one that was interrupted goes o
 """
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ class Row:
 _HEADINGS = (
     "variant",
     "mIoU",
-    "parameters (M)",
-    "multiply-adds (G)",
+    "params (M)",
+    "MAdds (G)",
     "step (ratio)",
     "step (ms)",
     "mIoU by seed",
@@ -103,22 +104,32 @@ def main() -> None:
 def _ablate(arguments: list[str]) -> None:
     command.refuse(arguments)
     config = command.checked_config(_CONFIG)
-    output_dir = Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    command.required(_OUTPUT_DIR.value, "--output_dir")
     if not _VARIANTS.value:
         raise InputError("--variants names none; see --help")
     configs = _distinct({name: _variant(config, name) for name in _VARIANTS.value})
     num_classes = dataset_classes(config.data.name).num_classes
     split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
-    costs = {name: _cost(variant, num_classes) for name, variant in configs.items()}
+    output_dir = Path(command.output_folder(_OUTPUT_DIR.value, "--output_dir"))
+    runs = {
+        (name, seed): _Run(config, seed, output_dir / "runs" / f"{name}_{seed}")
+        for seed in range(_SEEDS.value)
+        for name, config in configs.items()
+    }
+    for run in runs.values():
+        run.check_config()
+    _check_table(output_dir / "ablation.json", configs)
+    costs = _costs(configs, num_classes)
+    configs = {name: configs[name] for name in costs}
+    runs = {(name, seed): run for (name, seed), run in runs.items() if name in costs}
 
     print("timing training steps, all variants in turn", flush=True)
     seconds = step_seconds(configs, num_classes=num_classes, rounds=_TIMING_STEPS.value)
 
     scores: dict[str, list[float]] = {name: [] for name in configs}
-    runs = [(name, seed) for seed in range(_SEEDS.value) for name in configs]
-    for done, (name, seed) in enumerate(runs):
+    for done, ((name, seed), run) in enumerate(runs.items()):
         print(f"\nrun {done + 1} of {len(runs)}: {name}, seed {seed}", flush=True)
-        scores[name].append(_score(configs[name], seed, output_dir / "runs" / f"{name}_{seed}"))
+        scores[name].append(run.score())
 
     rows = [
         Row(name, tuple(scores[name]), *costs[name], median_and_spread(seconds[name]))
@@ -143,50 +154,87 @@ def _variant(config: ConfigDict, name: str) -> ConfigDict:
     return select_variant(config.copy_and_resolve_references(), name)
 
 
-def _cost(config: ConfigDict, num_classes: int) -> tuple[int, int]:
-    """Parameters, and multiply-adds of one image."""
-    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=num_classes))
-    return parameter_count(model), image_cost(model, config.data.crop_size)
+def _costs(configs: Mapping[str, ConfigDict], num_classes: int) -> dict[str, tuple[int, int]]:
+    """Parameters, and multiply-adds of one image, of each variant that the network can have.
+
+    Raises:
+        InputError: it can have none.
+    """
+    costs, reasons = {}, []
+    for name, config in configs.items():
+        build = functools.partial(build_model, config.model, num_classes=num_classes)
+        try:
+            model = nnx.eval_shape(build)
+        except InputError as error:  # a place or a ratio that this network has not
+            reasons.append(f"{name} is left out: {error}")
+        else:
+            costs[name] = (parameter_count(model), image_cost(model, config.data.crop_size))
+    if not costs:
+        raise InputError(f"this network can have none of the variants: {'; '.join(reasons)}")
+    for reason in reasons:
+        print(reason)
+    return costs
 
 
-def _score(config: ConfigDict, seed: int, workdir: Path) -> float:
-    """Trains a variant, unless that has been done, and returns its mIoU."""
-    config = config.copy_and_resolve_references()
-    config.seed = seed
-    file = workdir / f"{_SPLIT.value}.json"
-    if (workdir / "config.json").exists():
-        _check_config(config, workdir / "config.json")
-    if file.exists():
-        miou = json.loads(file.read_text())["mIoU"]
-        print(f"done before: mIoU {100 * miou:.1f}")
+class _Run:
+    """The training of one variant from one seed, and its score."""
+
+    def __init__(self, config: ConfigDict, seed: int, workdir: Path):
+        self._config = config.copy_and_resolve_references()
+        self._config.seed = seed
+        self._workdir = workdir
+
+    def check_config(self) -> None:
+        """Raises InputError if the workdir is of another config, wherever its data are."""
+        file = self._workdir / "config.json"
+        if not file.exists():
+            return
+        theirs, ours = json.loads(file.read_text())["config"], to_plain(self._config)
+        for plain in (theirs, ours):
+            del plain["data"]["data_dir"], plain["data"]["num_workers"]
+        if found := differences(theirs, ours):
+            raise InputError(
+                f"{file} is of another config ({'; '.join(found)}); choose another --output_dir"
+            )
+
+    def score(self) -> float:
+        """Trains, unless that has been done, and returns the mIoU on the split to compare on."""
+        file = self._workdir / f"{_SPLIT.value}.json"
+        if file.exists():
+            miou = json.loads(file.read_text())["mIoU"]
+            print(f"done before: mIoU {100 * miou:.1f}")
+            return miou
+        config = self._config
+        train_from_config(config, self._workdir)
+        mesh = create_mesh()
+        trained = load_trained_model(config, mesh, workdir=str(self._workdir))
+        evaluate = create_evaluator(
+            trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
+        )
+        batches = evaluation_batches(
+            config.data, _SPLIT.value, batch_size=config.evaluation.batch_size
+        )
+        miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps({"mIoU": miou}) + "\n")
+        partial.replace(file)  # so that a file of that name is a whole one
         return miou
-    train_from_config(config, workdir)
-    mesh = create_mesh()
-    trained = load_trained_model(config, mesh, workdir=str(workdir))
-    evaluate = create_evaluator(
-        trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
-    )
-    batches = evaluation_batches(config.data, _SPLIT.value, batch_size=config.evaluation.batch_size)
-    miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps({"mIoU": miou}) + "\n")
-    partial.replace(file)  # so that a file of that name is a whole one
-    return miou
 
 
-def _check_config(config: ConfigDict, file: Path) -> None:
-    """Raises InputError unless the run that wrote `file` has this config, wherever its data are."""
-    theirs, ours = json.loads(file.read_text())["config"], to_plain(config)
-    for plain in (theirs, ours):
-        del plain["data"]["data_dir"], plain["data"]["num_workers"]
-    if found := differences(theirs, ours):
+def _check_table(file: Path, names: Collection[str]) -> None:
+    """Raises InputError if the table that would be replaced has more rows."""
+    if not file.exists():
+        return
+    rows = [row["name"] for row in json.loads(file.read_text())["rows"]]
+    if lost := [name for name in rows if name not in names]:
         raise InputError(
-            f"{file} is of another config ({'; '.join(found)}); choose another --output_dir"
+            f"{file} has the rows {', '.join(lost)} as well, which would be lost: name them too in "
+            "--variants, or choose another --output_dir"
         )
 
 
 def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
-    table = rich.table.Table(title=f"{config.data.name} {_SPLIT.value}, {_SEEDS.value} seeds")
+    table = rich.table.Table(title=f"{config.data.name} {_SPLIT.value}, seeds: {_SEEDS.value}")
     for position, heading in enumerate(_HEADINGS[:_ON_SCREEN]):
         table.add_column(
             heading, justify="left" if position == 0 else "right", no_wrap=not position
@@ -206,7 +254,13 @@ def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
         "seeds": list(range(_SEEDS.value)),
         "config": to_plain(config),
         "rows": [
-            dataclasses.asdict(row) | {"step_seconds": row.step_seconds._asdict()} for row in rows
+            dataclasses.asdict(row)
+            | {
+                "miou_mean": float(np.mean(row.miou)),
+                "miou_std": float(np.std(row.miou, ddof=1)) if len(row.miou) > 1 else None,
+                "step_seconds": row.step_seconds._asdict(),
+            }
+            for row in rows
         ],
     }
     (output_dir / "ablation.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -1,12 +1,12 @@
 """Looks into context blocks: what they attend to, and what they cost.
 
     python scripts/analyze_context.py attention --config=configs/ablation/context_shapes.py:nl \\
-        --workdir=runs/shapes_nl --output_dir=analysis
+        --workdir=runs/shapes_nl --output_dir=runs/analysis
 
 measures, for each context block of a trained network, how much its input, its attention map and its
 output differ between query positions (averages over all pairs of positions and over images), and
-draws the attention maps of some queries. The output folder receives `attention.json` and one PNG a
-block.
+draws the attention maps of some queries, each scaled to its own maximum: one of a single colour has
+the same weight everywhere. The output folder receives `attention.json` and one PNG a block.
 
     python scripts/analyze_context.py cost --config=configs/ablation/context_shapes.py
 
@@ -18,7 +18,6 @@ block; without --config, those of blocks in a ResNet-50, beside the paper's. --o
 import json
 
 from absl import flags
-from etils import epath
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.attention_study import parse_point, study_attention
@@ -69,13 +68,14 @@ def _analyze(arguments: list[str]) -> None:
 
 
 def _attention() -> None:
-    output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    command.required(_OUTPUT_DIR.value, "--output_dir")
+    config = command.checked_config(_CONFIG)
     if _POSITIONS.value == 1:
         raise InputError("--positions is 1; expected 0 for all, or 2 or more: pairs are compared")
     study_attention(
-        command.checked_config(_CONFIG),
+        config,
         _MODEL.values(),
-        output_dir,
+        command.output_folder(_OUTPUT_DIR.value, "--output_dir"),
         split=_SPLIT.value,
         images=_IMAGES.value,
         positions=_POSITIONS.value,
@@ -86,12 +86,14 @@ def _attention() -> None:
 
 def _cost() -> None:
     size = parse_size(_SIZE.value) if _SIZE.value is not None else None
+    folder = None
+    if _OUTPUT_DIR.value is not None:
+        folder = command.output_folder(_OUTPUT_DIR.value, "--output_dir")
     if _CONFIG.value is None:
         result = paper_costs(size)
     else:
         result = variant_costs(command.checked_config(_CONFIG), size)
-    if _OUTPUT_DIR.value is not None:
-        file = epath.Path(_OUTPUT_DIR.value) / "cost.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        file = folder / "cost.json"
         file.write_text(json.dumps(result, indent=2) + "\n")
         print(f"written to {file}")

@@ -95,7 +95,7 @@ def study_attention(
     Args:
         config: of the run.
         model: which model, as `load_trained_model` takes it.
-        output_dir: for the results.
+        output_dir: a folder for the results.
         split: of the data set; the config's if none.
         images: how many, spread evenly over the split.
         positions: how many queries to draw in each image; 0 for all.
@@ -110,7 +110,6 @@ def study_attention(
     trained = load_trained_model(config, create_mesh(jax.local_devices()[:1]), **model)
     if not context_blocks(merge(trained.graphdef, trained.variables)):
         raise InputError("this network has no context blocks")
-    output_dir.mkdir(parents=True, exist_ok=True)
 
     def load(count: int) -> Iterator[Image]:
         for index in _spread(len(records), count):

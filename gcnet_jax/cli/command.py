@@ -3,6 +3,7 @@
 import gc
 import logging as python_logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 from absl import flags, logging
+from etils import epath
 from ml_collections import ConfigDict, config_flags
 
 from gcnet_jax.config import (
@@ -80,6 +82,19 @@ def required(value: str | None, flag: str) -> str:
     return value
 
 
+def output_folder(value: str | None, flag: str) -> epath.Path:
+    """The folder that a flag names, made if it is not there: it fails before the work, not after.
+
+    Raises:
+        InputError: no folder is given, or it is a file.
+    """
+    folder = epath.Path(required(value, flag))
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{flag}: {folder} is a file; expected a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def refuse(arguments: list[str]) -> None:
     """Raises InputError if there are positional arguments, for commands that take none."""
     if arguments:
@@ -90,7 +105,7 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     """Parses the command line and runs `main` on what is left of it.
 
     What the user can put right ends in one line on stderr: exit status 2 for the command line, 1
-    for everything else. `--help` shows the module's docstring and its flags.
+    for everything else, and 130 after Ctrl-C. `--help` shows the module's docstring and its flags.
     """
     if {"--help", "-h", "-help"} & set(sys.argv[1:]):
         print(_help(module))
@@ -124,6 +139,9 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -175,7 +175,10 @@ def _backbone(config: ConfigDict, dtype: Any, rngs: nnx.Rngs, context_rngs: nnx.
         placement = ContextPlacement(
             block, context.position, context.stages, context.residual_blocks
         )
-    return ResNet(**options, context=placement, dtype=dtype, rngs=rngs)
+    try:
+        return ResNet(**options, context=placement, dtype=dtype, rngs=rngs)
+    except InputError as error:
+        raise InputError(f"model.backbone: {error}") from error
 
 
 def _context_block(

@@ -339,13 +339,13 @@ def _check_placement(
     positions = (*(f"after_conv{i + 1}" for i in range(block_class.convolutions)), "after_add")
     _check("context.position", context.position, positions)
     if not context.stages:
-        raise InputError("context blocks are asked for in no stage; expected at least one")
+        raise InputError("context.stages is empty; expected at least one stage")
     for stage in context.stages:
         _check("context.stages has a stage that", stage, range(len(stage_depths)))
         depth = stage_depths[stage]
         for index in context.residual_blocks:
             if not -depth <= index < depth:
                 raise InputError(
-                    f"context blocks are asked for in residual block {index} of stage {stage}; it "
-                    f"has {depth}, counted from 0"
+                    f"context.residual_blocks has {index}; stage {stage} has those from {-depth} "
+                    f"to {depth - 1}"
                 )

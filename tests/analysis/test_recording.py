@@ -47,7 +47,21 @@ def test_recording_leaves_what_the_network_says(root):
     np.testing.assert_allclose(logits, jax.jit(lambda x: model(x))(images), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+OF_OTHER_STAGES = [name for name, variant in VARIANTS.items() if variant.stages is not None]
+
+
+@pytest.mark.parametrize("name", OF_OTHER_STAGES)
+def test_variants_of_single_stages_have_blocks_in_these(root, name):
+    config = load_config(root / "configs" / "ablation" / "camvid.py", name)
+    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=3))
+    stage = int(name[-1]) - 2  # c2 is the first
+    depth = (3, 4, 6, 3)[stage]
+    assert list(context_blocks(model)) == [
+        f"backbone.stages.{stage}.{index}.context" for index in range(depth)
+    ]
+
+
+@pytest.mark.parametrize("name", VARIANTS.keys() - OF_OTHER_STAGES)
 def test_every_variant_builds_and_has_its_block_where_it_says(root, name):
     model = nnx.eval_shape(lambda: build_model(narrow(root, name).model, num_classes=3))
     paths = list(context_blocks(model))

@@ -122,8 +122,8 @@ def test_costs_of_a_configs_network(command, root, tmp_path):
     assert result["size"] == [64, 64]
     rows = {row["variant"]: row for row in result["rows"]}
     channels, width = 32, 16
-    assert set(VARIANTS) - set(rows) == {"gc-conv3"}
-    assert "gc-conv3: context.position is 'after_conv3'" in process.stdout
+    assert set(VARIANTS) - set(rows) == {"gc-conv3", "gc-c3", "gc-c4", "gc-c5"}
+    assert "gc-conv3: model.backbone: context.position is 'after_conv3'" in process.stdout
     added = rows["gc"]["parameters"] - rows["none"]["parameters"]
     assert added == channels + 1 + 2 * channels * width + width + channels + 2 * width
 
@@ -160,11 +160,21 @@ def test_a_network_without_context_blocks_has_nothing_to_study(ablation, fails, 
     fails(
         "analyze_context", "attention", *model, f"--output_dir={output}", says="no context blocks"
     )
-    assert not output.exists()
+    assert not list(output.iterdir())
 
 
 def test_variants_that_there_are_not_are_refused(fails, ablation, root):
     arguments, _ = ablation
     fails("ablate", *arguments, "--variants=", says="names none")
+
+
+def test_a_table_with_more_rows_is_not_replaced(fails, ablation):
+    arguments, folder = ablation
+    before = (folder / "ablation.json").read_text()
+    fails("ablate", *arguments, "--variants=nl", says="has the rows none as well")
+    assert (folder / "ablation.json").read_text() == before
+
+
+def test_an_unknown_variant_is_refused_by_a_config(fails, root):
     config = root / "configs" / "ablation" / "context_shapes.py"
     fails("train", f"--config={config}:gcc", "--workdir=x", says="no variant 'gcc'", code=2)

@@ -165,8 +165,13 @@ def test_a_context_block_acts_before_the_last_relu(position, value):
         (50, "after_conv4", {"stages": (1,)}, "after_conv4.*after_conv3.*after_add"),
         (18, "after_conv3", {"stages": (1,)}, "after_conv3.*after_conv2.*after_add"),
         (50, "after_add", {"stages": (4,)}, "context.stages has a stage that is 4"),
-        (50, "after_add", {"stages": ()}, "no stage"),
-        (50, "after_add", {"stages": (1,), "residual_blocks": (4,)}, "block 4 of stage 1.* 4"),
+        (50, "after_add", {"stages": ()}, "context.stages is empty"),
+        (
+            50,
+            "after_add",
+            {"stages": (1,), "residual_blocks": (4,)},
+            "residual_blocks has 4; stage 1 has those from -4 to 3",
+        ),
     ],
 )
 def test_a_place_that_is_not_there_is_refused(depth, position, placement, says):

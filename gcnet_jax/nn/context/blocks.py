@@ -136,7 +136,7 @@ class NonLocal(ContextBlock):
         rngs: nnx.Rngs,
     ):
         if not isinstance(reduction, int) or reduction < 1:
-            raise InputError(f"reduction is {reduction}; expected a whole number from 1")
+            raise InputError(f"reduction is {reduction!r}; expected a whole number from 1")
         check_channels(channels)
         inner = max(channels // reduction, 1)
         pool = PairwiseAttention(

@@ -179,8 +179,8 @@ class PairwiseAttention(nnx.Module):
         window = (1, 2, 2) if spatial_axes == 3 else (2,) * spatial_axes  # time stays whole
         if any(size < extent for size, extent in zip(x.shape[1:-1], window, strict=True)):
             raise InputError(
-                f"features have the shape {x.shape}; sub_sample needs 2 or more along height and "
-                "width"
+                f"features have the spatial axes {x.shape[1:-1]}; sub_sample needs 2 or more on "
+                f"each that it pools, by {window}"
             )
         return nnx.max_pool(x, window, strides=window)
 

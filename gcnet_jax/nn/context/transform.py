@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.nn.context.framework import check_channels
 
 Activation = Literal["layer_norm_relu", "relu", "none"]
 
@@ -77,9 +78,10 @@ def bottleneck_width(channels: int, ratio: float) -> int:
     Raises:
         InputError: none are left, or more than there were.
     """
-    if channels < 1 or not 1 / channels <= ratio <= 1:
+    check_channels(channels)
+    if not 1 / channels <= ratio <= 1:
         raise InputError(
             f"ratio {ratio} of {channels} channels; expected one that leaves some, from "
-            f"1/{max(channels, 1)} to 1"
+            f"1/{channels} to 1"
         )
     return max(int(channels * ratio), 1)  # 49 * (1 / 49) is a little less than 1

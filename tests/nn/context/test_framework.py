@@ -165,7 +165,7 @@ def _identity(key, shape, dtype=jnp.float32, out_sharding=None):
         (lambda **kw: GlobalContext(8, pooling="max", **kw), "max.*attention.*average"),
         (lambda **kw: GlobalContext(8, fusion="concat", **kw), "concat.*add.*multiply.*both"),
         (lambda **kw: GlobalContext(8, ratio=float("nan"), **kw), "ratio nan"),
-        (lambda **kw: GlobalContext(0, **kw), "of 0 channels"),
+        (lambda **kw: GlobalContext(0, **kw), "channels is 0"),
         (lambda **kw: SqueezeExcite(8, ratio=0, **kw), "ratio is 0.*at most 1"),
         (lambda **kw: SqueezeExcite(8, ratio=float("nan"), **kw), "ratio is nan"),
         (lambda **kw: SqueezeExcite(0, **kw), "channels is 0"),
@@ -183,5 +183,5 @@ def test_what_cannot_be_built_is_refused_with_what_can(make, says):
 
 def test_sub_sampling_less_than_two_positions_is_refused():
     block = NonLocal(8, sub_sample=True, rngs=nnx.Rngs(0))
-    with pytest.raises(InputError, match="sub_sample needs 2 or more"):
+    with pytest.raises(InputError, match="sub_sample needs 2 or more on"):
         block(jnp.ones((1, 1, 4, 8)))
