@@ -40,6 +40,7 @@ def test_the_python_of_a_page_runs(root, page):
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow
 def test_the_block_of_the_page_on_extending_trains_by_its_config_line(root, tmp_path, shapes_dir):
     page = root / "docs" / "extending.md"
     (tmp_path / "channel_attention.py").write_text(python_of(page))

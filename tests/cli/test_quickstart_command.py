@@ -1,8 +1,10 @@
 import json
 
 import cv2
+import pytest
 
 
+@pytest.mark.slow
 def test_it_trains_both_networks_and_draws_the_page_and_starts_where_it_left_off(command, tmp_path):
     arguments = ("--steps=4", "--seeds=1", f"--output_dir={tmp_path}")
     first = command("quickstart", *arguments)

@@ -92,6 +92,7 @@ def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, t
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_config_of_camvid_trains_from_the_command_line(command, fails, root, tmp_path):
     """The small CamVid configuration, narrowed, on a generated tree in CamVid's layout."""
     rng = np.random.default_rng(0)
