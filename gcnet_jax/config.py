@@ -29,6 +29,7 @@ _COUNTS = (
     "training.checkpoint_every",
     "training.keep_newest",
     "evaluation.batch_size",
+    "evaluation.max_buckets",
 )
 _ANY_LENGTH: dict[str, float] = {  # tuples that may have another length, with an element each
     "evaluation.scales": 1.0,
@@ -108,6 +109,8 @@ def default_config() -> ConfigDict:
     config.evaluation.mode = "whole"  # image at a time, or "slide": windows over it
     config.evaluation.window = (769, 769)  # (height, width) in pixels, of mode "slide"
     config.evaluation.window_stride = (513, 513)  # from one window to the next
+    config.evaluation.windows_at_once = 0  # of each image; 0: all of them
+    config.evaluation.max_buckets = 4  # sizes that images are padded to, each compiled once
     config.evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of multi-scale evaluation
     return config.lock()
 

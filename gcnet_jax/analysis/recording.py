@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gcnet_jax.models import Segmentor
 from gcnet_jax.nn import ContextBlock
@@ -31,9 +31,11 @@ def block_inputs(
     inputs = {}
 
     def recording(path: str, block: ContextBlock) -> Callable:
-        def call(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        def call(
+            x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None = None
+        ) -> Float[Array, "b h w c"]:
             inputs[path] = x
-            return block(x)
+            return block(x, mask)
 
         return call
 

@@ -211,9 +211,7 @@ class _Run:
         evaluate = create_evaluator(
             trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
         )
-        batches = evaluation_batches(
-            config.data, _SPLIT.value, batch_size=config.evaluation.batch_size
-        )
+        batches = evaluation_batches(config, _SPLIT.value)
         miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
         partial = file.with_suffix(".partial")
         partial.write_text(json.dumps({"mIoU": miou}) + "\n")

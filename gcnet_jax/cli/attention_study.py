@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 from gcnet_jax.analysis import Distances, block_inputs, context_blocks, query_distances
 from gcnet_jax.cli.figures import Picture, save_examples
 from gcnet_jax.cli.inference import TrainedModel, load_trained_model
-from gcnet_jax.data import decode, open_split
+from gcnet_jax.data import decode, open_split, resize_image, scaled_sizes
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import heat_overlay, resize_image
+from gcnet_jax.evaluation import heat_overlay
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
@@ -113,7 +113,9 @@ def study_attention(
 
     def load(count: int) -> Iterator[Image]:
         for index in _spread(len(records), count):
-            yield resize_image(decode(records[index])["image"], config.data.base_scale)
+            image = decode(records[index])["image"]
+            height, width, _ = image.shape
+            yield resize_image(image, scaled_sizes((height, width), config, multi_scale=False)[0])
 
     images = min(images, len(records))
     console = rich.console.Console(stderr=True)

@@ -11,9 +11,9 @@ OpenMMLab or the published weights of the run:
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
+import jax
 import numpy as np
 import rich.console
 import rich.progress
@@ -27,7 +27,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Picture, save_examples
 from gcnet_jax.cli.inference import TrainedModel, load_trained_model
 from gcnet_jax.data import (
-    Batch,
+    EvaluationBatch,
     dataset_classes,
     decode,
     evaluation_batches,
@@ -38,8 +38,6 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
     colorize,
     create_evaluator,
-    create_multi_scale_predictor,
-    evaluate_singly,
     label_overlay,
     metrics_from_confusion,
 )
@@ -54,8 +52,6 @@ _OUTPUT = flags.DEFINE_string(
 )
 
 _PICTURES = 5
-
-T = TypeVar("T")
 
 
 def main() -> None:
@@ -116,31 +112,29 @@ def _confusion(
     config: ConfigDict, split: str, images: int, trained: TrainedModel, mesh: Mesh
 ) -> Int[np.ndarray, "classes classes"]:
     """Pixel counts by (label, prediction) over the split, with a progress bar."""
-    num_classes = trained.classes.num_classes
     with rich.progress.Progress(console=rich.console.Console(stderr=True)) as progress:
         task = progress.add_task("evaluating", total=images)
-        if _TTA.value:
-            predict = create_multi_scale_predictor(
-                trained.graphdef, trained.variables, config.evaluation
-            )
-            records = open_split(config.data.name, config.data.data_dir, split)
-            samples = (decode(records[i]) for i in range(images))
-            return evaluate_singly(
-                predict, _counted(samples, lambda _: progress.advance(task)), num_classes
-            )
-        evaluate = create_evaluator(trained.graphdef, num_classes, config.evaluation, mesh)
-        batches = evaluation_batches(config.data, split, batch_size=config.evaluation.batch_size)
 
-        def advance(batch: Batch) -> None:
-            progress.advance(task, int((batch["size"][:, 0] > 0).sum()))
+        def counted(batches: Iterable[EvaluationBatch]) -> Iterator[EvaluationBatch]:
+            for batch in batches:
+                yield batch
+                progress.advance(task, int((batch["label_size"][:, 0] > 0).sum()))
 
-        return evaluate(trained.variables, _counted(batches, advance))
-
-
-def _counted(items: Iterable[T], count: Callable[[T], None]) -> Iterator[T]:
-    for item in items:
-        yield item
-        count(item)
+        evaluate = create_evaluator(
+            trained.graphdef,
+            trained.classes.num_classes,
+            config.evaluation,
+            mesh,
+            mirrored_too=_TTA.value,
+        )
+        batches = evaluation_batches(
+            config,
+            split,
+            multi_scale=_TTA.value,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        return evaluate(trained.variables, counted(batches))
 
 
 def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dict[str, Picture]]:

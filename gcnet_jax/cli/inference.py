@@ -36,9 +36,7 @@ class TrainedModel:
 
     def predictor(self, config: ConfigDict) -> Predictor:
         """A function from an RGB image to logits at its size, in the config's mode."""
-        return create_predictor(
-            self.graphdef, self.variables, config.evaluation, config.data.base_scale
-        )
+        return create_predictor(self.graphdef, self.variables, config)
 
 
 def load_trained_model(

@@ -135,7 +135,7 @@ def _test(config: ConfigDict, workdir: Path) -> float:
     evaluate = create_evaluator(
         trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
     )
-    batches = evaluation_batches(config.data, _TEST_SPLIT, batch_size=config.evaluation.batch_size)
+    batches = evaluation_batches(config, _TEST_SPLIT)
     return metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
 
 

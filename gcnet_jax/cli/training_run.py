@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from etils import epath
@@ -51,7 +52,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
 
     split_size(config.data.name, config.data.data_dir, evaluation.split)  # fail now, not in an hour
 
-    process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    process: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     classes = dataset_classes(config.data.name)
     batches = train_iterator(
         config.data, batch_size=training.batch_size, seed=config.seed, **process
@@ -74,9 +75,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
 
     def evaluate(state: TrainState) -> Mapping[str, float]:
         variables = {"params": state.params, "statistics": state.statistics}
-        held_out = evaluation_batches(
-            config.data, evaluation.split, batch_size=evaluation.batch_size, **process
-        )
+        held_out = evaluation_batches(config, evaluation.split, **process)
         return metrics_from_confusion(confusion(variables, held_out)).summary()
 
     metadata = {

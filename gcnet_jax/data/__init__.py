@@ -7,15 +7,24 @@ from gcnet_jax.data.catalog import (
     generic_palette,
 )
 from gcnet_jax.data.datasets import Split, open_split, prepare, split_names, split_size
-from gcnet_jax.data.pipeline import Batch, TrainIterator, evaluation_batches, train_iterator
+from gcnet_jax.data.evaluation_batches import (
+    EvaluationBatch,
+    ScaledImages,
+    evaluation_batches,
+    resize_image,
+    scaled_sizes,
+)
+from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
 from gcnet_jax.data.records import Record, Sample, decode
 
 __all__ = [
     "IGNORE_LABEL",
     "Batch",
     "DatasetClasses",
+    "EvaluationBatch",
     "Record",
     "Sample",
+    "ScaledImages",
     "Split",
     "TrainIterator",
     "dataset_classes",
@@ -24,6 +33,8 @@ __all__ = [
     "generic_palette",
     "open_split",
     "prepare",
+    "resize_image",
+    "scaled_sizes",
     "split_names",
     "split_size",
     "train_iterator",

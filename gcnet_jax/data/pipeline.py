@@ -1,4 +1,4 @@
-"""Batches for training and evaluation, made by Grain.
+"""Batches for training, made by Grain.
 
 Training batches are a function of the seed and of their number alone. Neither worker processes,
 nor threads, nor a restart in between change them, and the batches of several hosts together hold
@@ -7,8 +7,6 @@ exactly the samples of the batch that one host alone would make.
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
 import cv2
@@ -19,8 +17,7 @@ from jaxtyping import Int32, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import transforms
-from gcnet_jax.data.catalog import IGNORE_LABEL
-from gcnet_jax.data.datasets import Split, open_split
+from gcnet_jax.data.datasets import open_split
 from gcnet_jax.data.records import Record, decode
 from gcnet_jax.errors import InputError
 
@@ -34,7 +31,7 @@ class Batch(TypedDict):
         image: RGB, 0 in the padding.
         label: class indices, 255 where ignored and in the padding.
         size: height and width in pixels of the part of each image that is not padding. It lies at
-          the top left. (0, 0) marks an entry that only fills the batch up.
+          the top left.
     """
 
     image: UInt8[np.ndarray, "b h w 3"]
@@ -68,7 +65,7 @@ def train_iterator(
     Raises:
         InputError: if the split cannot be opened, or the batch does not divide by the processes.
     """
-    local_batch_size = _local_batch_size(batch_size, process_count)
+    local_batch_size = per_process(batch_size, process_count)
     config: Any = data_config  # its values have no static types
     records = open_split(config.name, config.data_dir, config.train_split)
     transform = RandomTransform(
@@ -192,69 +189,12 @@ def _initialise_worker(worker_index: int, worker_count: int) -> None:
     cv2.setNumThreads(0)
 
 
-def evaluation_batches(
-    data_config: ConfigDict,
-    split: str,
-    *,
-    batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[Batch]:
-    """Yields every image of a split once, at its own size.
-
-    Images of one size share batches. A batch that stays incomplete is filled up with entries that
-    are ignored everywhere, so that each size has a single batch shape and nothing counts twice.
-    All processes yield the same number of batches with the same shapes, as computations over all
-    of them need.
-
-    Args:
-        data_config: with the keys ``name`` and ``data_dir``.
-        split: which split to read.
-        batch_size: number of images a step, over all processes.
-        process_index: which of the processes (hosts) this is.
-        process_count: how many share each step.
+def per_process(batch_size: int, process_count: int) -> int:
+    """The share of a batch that each process makes.
 
     Raises:
-        InputError: if the split cannot be opened, the batch does not divide by the processes, or a
-          record is corrupt; the first two at once, not with the first batch.
+        InputError: the batch does not divide by the processes.
     """
-    local_batch_size = _local_batch_size(batch_size, process_count)
-    config: Any = data_config  # its values have no static types
-    records = open_split(config.name, config.data_dir, split)
-
-    def batches() -> Iterator[Batch]:
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
-            for bin_ in _bins_of_equal_size(records, batch_size):
-                # Records are read everywhere, for their sizes; each is decoded by one process.
-                samples = pool.map(decode, bin_[process_index::process_count])
-                height, width = bin_[0]["size"]
-                batch: Batch = {
-                    "image": np.zeros((local_batch_size, height, width, 3), np.uint8),
-                    "label": np.full((local_batch_size, height, width), IGNORE_LABEL, np.uint8),
-                    "size": np.zeros((local_batch_size, 2), np.int32),
-                }
-                for i, sample in enumerate(samples):
-                    batch["image"][i] = sample["image"]
-                    batch["label"][i] = sample["label"]
-                    batch["size"][i] = height, width
-                yield batch
-
-    return batches()
-
-
-def _bins_of_equal_size(records: Split, bin_size: int) -> Iterator[list[Record]]:
-    """Groups records by image size into full bins, then what is left of each size."""
-    bins: dict[tuple[int, int], list[Record]] = {}
-    for record in records:
-        height, width = record["size"]
-        bin_ = bins.setdefault((int(height), int(width)), [])
-        bin_.append(record)
-        if len(bin_) == bin_size:
-            yield bins.pop((int(height), int(width)))
-    yield from bins.values()
-
-
-def _local_batch_size(batch_size: int, process_count: int) -> int:
     if batch_size <= 0 or batch_size % process_count:
         raise InputError(
             f"batch size {batch_size} does not divide by the {process_count} processes; "

@@ -1,29 +1,32 @@
 """Inference over a data set, metrics, and pictures."""
 
-from gcnet_jax.evaluation.evaluator import create_evaluator, evaluate_singly
-from gcnet_jax.evaluation.inference import (
-    Predictor,
-    create_multi_scale_predictor,
-    create_predictor,
-    infer,
-    resize_image,
-    sliding_windows,
-)
+from gcnet_jax.evaluation.evaluator import create_evaluator
+from gcnet_jax.evaluation.inference import Inference, Predictor, create_predictor
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
+from gcnet_jax.evaluation.modes import (
+    InferenceMode,
+    SlidingWindows,
+    WholeImages,
+    inference_mode,
+)
 from gcnet_jax.evaluation.pictures import colorize, heat_overlay, label_overlay
+from gcnet_jax.evaluation.views import View, create_view, score_pixels
 
 __all__ = [
+    "Inference",
+    "InferenceMode",
     "Predictor",
     "SegmentationMetrics",
+    "SlidingWindows",
+    "View",
+    "WholeImages",
     "colorize",
     "create_evaluator",
-    "create_multi_scale_predictor",
     "create_predictor",
-    "evaluate_singly",
+    "create_view",
     "heat_overlay",
-    "infer",
+    "inference_mode",
     "label_overlay",
     "metrics_from_confusion",
-    "resize_image",
-    "sliding_windows",
+    "score_pixels",
 ]

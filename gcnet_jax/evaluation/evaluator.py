@@ -1,77 +1,93 @@
 """Evaluation: every image of a set through the network once, counted on the device."""
 
 import collections
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Integer, PyTree
+from jaxtyping import Array, Int, Integer, PyTree, UInt32
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import Sample
-from gcnet_jax.evaluation.inference import Predictor, infer
-from gcnet_jax.models import merge
-from gcnet_jax.ops import normalize_images
+from gcnet_jax.data import EvaluationBatch
+from gcnet_jax.evaluation.inference import Inference, Logits
+from gcnet_jax.evaluation.views import score_pixels
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
 
-Batches = Iterable[Mapping[str, object]]  # see `gcnet_jax.data.Batch`
-Evaluator = Callable[[PyTree, Batches], Int[np.ndarray, "classes classes"]]
+Evaluator = Callable[[PyTree, Iterable[EvaluationBatch]], Int[np.ndarray, "classes classes"]]
 
 _BATCHES_IN_FLIGHT = 2
 
 
 def create_evaluator(
-    graphdef: nnx.GraphDef, num_classes: int, config: ConfigDict, mesh: Mesh
+    graphdef: nnx.GraphDef,
+    num_classes: int,
+    config: ConfigDict,
+    mesh: Mesh,
+    *,
+    mirrored_too: bool = False,
 ) -> Evaluator:
     """A function from the model's variables and batches to the confusion matrix over all of them.
 
-    One program is compiled for each shape of batch. A batch is counted on the device in 32 bits and
-    summed on the host in 64, while the next one is under way.
+    A batch may hold images of several sizes, each of them at several scales; every image counts as
+    it would alone. The network is compiled once for each shape of images, and what follows it once
+    for each kind of batch. Counts are summed on the devices, over all hosts.
 
     Args:
         graphdef: the model's structure in evaluation mode, from `split_for_evaluation`.
         num_classes: of the model; pixels labelled outside 0..num_classes-1 are not counted.
-        config: the `evaluation` section of the run's config, see `infer`.
+        config: the `evaluation` section of the run's config, see `inference_mode`.
         mesh: batches are split over it.
+        mirrored_too: whether each image also goes through the network mirrored left to right.
+
+    Raises:
+        InputError: see `inference_mode`.
     """
-
-    def count(variables: PyTree, batch: PyTree) -> Int[Array, "classes classes"]:
-        images = normalize_images(batch["image"], batch["size"])
-        logits = infer(merge(graphdef, variables), images, config)
-        return confusion_matrix(batch["label"], jnp.argmax(logits, axis=-1), num_classes)
-
-    count = jax.jit(
-        count,
-        in_shardings=(replicated(mesh), batch_sharding(mesh)),
-        out_shardings=replicated(mesh),
+    inference = Inference(
+        graphdef, config, mirrored_too=mirrored_too, sharding=batch_sharding(mesh)
     )
 
-    def evaluate(variables: PyTree, batches: Batches) -> Int[np.ndarray, "classes classes"]:
-        total = np.zeros((num_classes, num_classes), np.int64)
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
+    def add_counts(
+        total: UInt32[Array, "2 classes classes"],
+        variables: PyTree,
+        logits: Logits,
+        batch: EvaluationBatch,
+    ) -> UInt32[Array, "2 classes classes"]:
+        labels = batch["label"]
+        size = (labels.shape[1], labels.shape[2])
+        views = inference.views(variables, logits, batch["scaled"], batch["label_size"], size)
+        predictions = score_pixels(views, lambda scores: jnp.argmax(scores, axis=-1))
+        return _add(total, confusion_matrix(labels, predictions, num_classes))
+
+    def evaluate(
+        variables: PyTree, batches: Iterable[EvaluationBatch]
+    ) -> Int[np.ndarray, "classes classes"]:
+        zeros = np.zeros((2, num_classes, num_classes), np.uint32)
+        total = jax.device_put(zeros, replicated(mesh))
         in_flight = collections.deque()
-        for batch in batches:
-            in_flight.append(count(variables, shard_batch(dict(batch), mesh)))
+        for host_batch in batches:
+            batch = shard_batch(host_batch, mesh)
+            logits = inference.decode(variables, batch["scaled"])
+            total = add_counts(total, variables, logits, batch)
+            in_flight.append(total)
             if len(in_flight) > _BATCHES_IN_FLIGHT:
-                total += np.asarray(in_flight.popleft())
-        for counts in in_flight:
-            total += np.asarray(counts)
-        return total
+                in_flight.popleft().block_until_ready()
+        low, high = np.asarray(total).astype(np.int64)
+        return (high << 32) + low
 
     return evaluate
 
 
-def evaluate_singly(
-    predict: Predictor, samples: Iterable[Sample], num_classes: int
-) -> Int[np.ndarray, "classes classes"]:
-    """The confusion matrix over samples that go through a predictor one by one."""
-    total = np.zeros((num_classes, num_classes), np.int64)
-    for sample in samples:
-        prediction = np.argmax(predict(sample["image"]), axis=-1)
-        total += np.asarray(confusion_matrix(sample["label"], prediction, num_classes))
-    return total
+def _add(
+    total: UInt32[Array, "2 *shape"], counts: Int[Array, "*shape"]
+) -> UInt32[Array, "2 *shape"]:
+    """Adds to counts of 64 bits, kept as (low, high) halves: JAX has 32 bits unless told."""
+    low = total[0] + counts.astype(jnp.uint32)
+    return jnp.stack([low, total[1] + (low < total[0])])
 
 
 def confusion_matrix(

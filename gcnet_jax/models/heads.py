@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock, Conv, ConvNormAct
@@ -65,16 +65,26 @@ class FCNHead(nnx.Module):
         )
 
     def __call__(
-        self, features: Float[Array, "b h w c"], *, rngs: nnx.Rngs | None = None
+        self,
+        features: Float[Array, "b h w c"],
+        mask: Bool[Array, "b h w"] | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "b h w classes"]:
-        """Logits at the resolution of `features`; `rngs` is needed for dropout in training."""
-        x = self.convs[0](features)
+        """Logits at the resolution of `features`.
+
+        Args:
+            features: of the head's stage, zero where the mask is false.
+            mask: of images that lie padded in the array; outside the logits mean nothing.
+            rngs: needed for dropout in training.
+        """
+        x = self.convs[0](features, mask)
         if self.context is not None:
-            x = self.context(x)
+            x = self.context(x, mask)
         for conv in self.convs[1:]:
-            x = conv(x)
+            x = conv(x, mask)
         if self.fuse is not None:
-            x = self.fuse(jnp.concatenate([features, x], axis=-1))
+            x = self.fuse(jnp.concatenate([features, x], axis=-1), mask)
         return self.classifier(self.dropout(x, rngs=rngs))
 
     def attention(self, features: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:

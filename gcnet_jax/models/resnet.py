@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock, ConvNormAct
+from gcnet_jax.ops import strided, zero_outside
 
 Variant = Literal["v1b", "v1c", "v1d"]
 Position = Literal["after_conv1", "after_conv2", "after_conv3", "after_add"]
@@ -122,20 +124,32 @@ class ResNet(nnx.Module):
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
         self.variant = variant
+        strides = _STRIDES[output_stride][:num_stages]
+        self.stage_strides = tuple(int(s) for s in 4 * np.cumprod(strides))
         self.stage_channels = tuple(
             base_channels * 2**index * block_class.expansion for index in range(num_stages)
         )
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b _h _w _c"], ...]:
-        """The outputs of the stages (c2, c3, c4, c5 of the papers), of `stage_channels` each."""
+    def __call__(
+        self, images: Float[Array, "b h w 3"], mask: Bool[Array, "b h w"] | None = None
+    ) -> tuple[Float[Array, "b _h _w _c"], ...]:
+        """The outputs of the stages (c2, c3, c4, c5 of the papers), of `stage_channels` each.
+
+        Args:
+            images: normalised RGB, zero where the mask is false.
+            mask: of images that lie padded in the array. In evaluation mode each has the features
+                that it would have alone; outside they are zero.
+        """
         x = images
         for layer in self.stem:
-            x = layer(x)
-        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=_BORDER_OF_ONE)
+            x, mask = layer(x, mask), strided(mask, layer.stride)
+        # Zeros beyond an image's border change no maximum: after a ReLU nothing is below them.
+        x, mask = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=_BORDER_OF_ONE), strided(mask, 2)
+        x = zero_outside(x, mask)
         outputs = []
         for stage in self.stages:
             for block in stage:
-                x = block(x)
+                x, mask = block(x, mask), strided(mask, block.stride)
             outputs.append(x)
         return tuple(outputs)
 
@@ -175,6 +189,7 @@ class ResidualBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         out_channels = width * self.expansion
+        self.stride = stride
         self.shortcut = nnx.data(None)
         if stride != 1 or in_channels != out_channels:
             self.shortcut = Shortcut(
@@ -191,17 +206,23 @@ class ResidualBlock(nnx.Module):
             whole = context.position in (f"after_conv{self.convolutions}", "after_add")
             self.context = context.block(out_channels if whole else width)
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c_out"]:
-        """The residual sum, after ReLU."""
-        residual = x if self.shortcut is None else self.shortcut(x)
+    def __call__(
+        self, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None = None
+    ) -> Float[Array, "b out_h out_w c_out"]:
+        """The residual sum, after ReLU; `x` and the result are zero outside the mask."""
+        residual = x if self.shortcut is None else self.shortcut(x, mask)
         for index in range(1, self.convolutions + 1):
-            x = self._with_context(getattr(self, f"conv{index}")(x), f"after_conv{index}")
-        return jax.nn.relu(self._with_context(x + residual, "after_add"))
+            conv = getattr(self, f"conv{index}")
+            x, mask = conv(x, mask), strided(mask, conv.stride)
+            x = self._with_context(x, f"after_conv{index}", mask)
+        return jax.nn.relu(self._with_context(x + residual, "after_add", mask))
 
-    def _with_context(self, x: Float[Array, "b h w c"], position: str) -> Float[Array, "b h w c"]:
+    def _with_context(
+        self, x: Float[Array, "b h w c"], position: str, mask: Bool[Array, "b h w"] | None
+    ) -> Float[Array, "b h w c"]:
         if self.context is None or self.context_position != position:
             return x
-        return self.context(x)
+        return self.context(x, mask)
 
 
 class BasicBlock(ResidualBlock):
@@ -311,13 +332,21 @@ class Shortcut(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c_out"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None = None
+    ) -> Float[Array, "b out_h out_w c_out"]:
         """Shrinks and projects `x`; windows over the border average what they have."""
         if self.pool > 1:
-            window = (self.pool, self.pool)
-            border: Any = tuple((0, -size % self.pool) for size in x.shape[1:3])
-            x = nnx.avg_pool(x, window, strides=window, padding=border, count_include_pad=False)
-        return self.project(x)
+            x = self._average(x)
+            if mask is not None:
+                share = self._average(mask[..., None].astype(x.dtype))
+                x = jnp.where(share > 0, x / share, 0)
+        return self.project(x, strided(mask, self.pool))
+
+    def _average(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c"]:
+        window = (self.pool, self.pool)
+        border: Any = tuple((0, -size % self.pool) for size in x.shape[1:3])
+        return nnx.avg_pool(x, window, strides=window, padding=border, count_include_pad=False)
 
 
 _ARCHITECTURES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {

@@ -4,11 +4,17 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from gcnet_jax.models.heads import FCNHead
 from gcnet_jax.models.resnet import ResNet
-from gcnet_jax.ops import resize_bilinear
+from gcnet_jax.ops import (
+    apply_separable,
+    inside,
+    interpolation_matrix,
+    resize_bilinear,
+    strided,
+)
 
 
 class HeadLogits(NamedTuple):
@@ -63,15 +69,52 @@ class Segmentor(nnx.Module):
             auxiliary = self.auxiliary_head(features[self.auxiliary_stage], rngs=rngs)
         return HeadLogits(decode, auxiliary)
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w classes"]:
+    def __call__(
+        self, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"] | None = None
+    ) -> Float[Array, "b h w classes"]:
         """Logits of the decode head at the size of the images.
 
         Args:
             images: normalised RGB, see `normalize_images`.
+            sizes: (height, width) of images of several sizes that lie at the top left of their
+                arrays, zero around them. In evaluation mode each gets the logits that it would have
+                alone, and zeros around them.
         """
-        features = self.backbone(images)
-        logits = self.decode_head(features[self.decode_stage])
-        return self.resize(logits, (images.shape[1], images.shape[2]))
+        logits = self.decode(images, sizes)
+        size = (images.shape[1], images.shape[2])
+        if sizes is None:
+            return self.resize(logits, size)
+        rows, columns = (
+            interpolation_matrix(
+                self.decoded_length(sizes[:, axis]),
+                sizes[:, axis],
+                (logits.shape[1 + axis], size[axis]),
+                align_corners=self.align_corners,
+            )
+            for axis in (0, 1)
+        )
+        return apply_separable(logits, rows, columns)
+
+    def decode(
+        self, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"] | None = None
+    ) -> Float[Array, "b out_h out_w classes"]:
+        """Logits at the decode head's own resolution; arguments as for `__call__`.
+
+        Of an image of a given size they are `decoded_length` long on each axis; what lies around
+        means nothing.
+        """
+        mask = None if sizes is None else inside(sizes, (images.shape[1], images.shape[2]))
+        features = self.backbone(images, mask)[self.decode_stage]
+        return self.decode_head(features, strided(mask, self.decode_stride))
+
+    def decoded_length(self, length: Integer[Array, "*b"]) -> Integer[Array, "*b"]:
+        """How many positions `decode` has for a number of pixels along one axis."""
+        return -(-length // self.decode_stride)
+
+    @property
+    def decode_stride(self) -> int:
+        """Pixels of the image to one position of `decode`, along each axis."""
+        return self.backbone.stage_strides[self.decode_stage]
 
     def resize(
         self, logits: Float[Array, "b h w classes"], size: tuple[int, int]

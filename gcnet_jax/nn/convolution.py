@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.nn.norm import BatchNorm
-from gcnet_jax.ops import conv_general_dilated
+from gcnet_jax.ops import conv_general_dilated, strided, zero_outside
 
 he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -74,8 +74,16 @@ class ConvNormAct(nnx.Module):
         )
         self.norm = BatchNorm(out_channels, scale_init=norm_scale_init, dtype=dtype, rngs=rngs)
         self.activate = activate
+        self.stride = stride
 
-    def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b out_h out_w c_out"]:
-        """Applies the three in turn."""
+    def __call__(
+        self, x: Float[Array, "b h w c_in"], mask: Bool[Array, "b h w"] | None = None
+    ) -> Float[Array, "b out_h out_w c_out"]:
+        """Applies the three in turn.
+
+        Args:
+            x: features, zero where the mask is false.
+            mask: of images that lie padded in `x`; the result is zero outside them.
+        """
         x = self.norm(self.conv(x))
-        return jax.nn.relu(x) if self.activate else x
+        return zero_outside(jax.nn.relu(x) if self.activate else x, strided(mask, self.stride))

@@ -2,15 +2,21 @@
 
 from gcnet_jax.ops.convolution import conv_general_dilated
 from gcnet_jax.ops.losses import cross_entropy, pixel_accuracy
+from gcnet_jax.ops.masking import inside, strided, zero_outside
 from gcnet_jax.ops.normalization import IMAGE_MEAN, IMAGE_STD, normalize_images
-from gcnet_jax.ops.resize import resize_bilinear
+from gcnet_jax.ops.resize import apply_separable, interpolation_matrix, resize_bilinear
 
 __all__ = [
     "IMAGE_MEAN",
     "IMAGE_STD",
+    "apply_separable",
     "conv_general_dilated",
     "cross_entropy",
+    "inside",
+    "interpolation_matrix",
     "normalize_images",
     "pixel_accuracy",
     "resize_bilinear",
+    "strided",
+    "zero_outside",
 ]

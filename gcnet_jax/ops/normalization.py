@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, UInt8
 
+from gcnet_jax.ops.masking import inside, zero_outside
+
 IMAGE_MEAN = (123.675, 116.28, 103.53)
 IMAGE_STD = (58.395, 57.12, 57.375)
 
@@ -20,8 +22,4 @@ def normalize_images(
     normalized = (images.astype(jnp.float32) - jnp.asarray(IMAGE_MEAN)) / jnp.asarray(IMAGE_STD)
     if sizes is None:
         return normalized
-    _, height, width, _ = images.shape
-    inside_rows = jnp.arange(height) < sizes[:, :1]
-    inside_columns = jnp.arange(width) < sizes[:, 1:]
-    inside = inside_rows[:, :, None] & inside_columns[:, None, :]
-    return jnp.where(inside[..., None], normalized, 0.0)
+    return zero_outside(normalized, inside(sizes, (images.shape[1], images.shape[2])))

@@ -1,8 +1,8 @@
 """Bilinear resizing of feature maps, as `torch.nn.functional.interpolate` defines it."""
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Float, Integer
 
 
 def resize_bilinear(
@@ -21,30 +21,59 @@ def resize_bilinear(
     """
     if features.shape[1:3] == tuple(size):
         return features
-    scales, offsets = zip(
-        *(
-            _scale_and_offset(n_in, n_out, align_corners)
-            for n_in, n_out in zip(features.shape[1:3], size, strict=True)
-        ),
-        strict=True,
+    rows, columns = (
+        interpolation_matrix(
+            jnp.array([n_in]), jnp.array([n_out]), (n_in, n_out), align_corners=align_corners
+        )
+        for n_in, n_out in zip(features.shape[1:3], size, strict=True)
     )
-    shape = (features.shape[0], *size, features.shape[3])
-    return jax.image.scale_and_translate(
-        features,
-        shape,
-        spatial_dims=(1, 2),
-        scale=jnp.asarray(scales, jnp.float32),
-        translation=jnp.asarray(offsets, jnp.float32),
-        method="linear",
-        antialias=False,
-    )
+    resized = apply_separable(features, rows, columns)
+    return resized.astype(features.dtype)
 
 
-def _scale_and_offset(n_in: int, n_out: int, align_corners: bool) -> tuple[float, float]:
-    """Output position = scale * input position + offset, both measured from the outer edge."""
-    if not align_corners:
-        return n_out / n_in, 0.0
-    # With one sample on either side every output reads input pixel 0, whose centre is at 0.5: a
-    # scale this large maps all output positions to within rounding of that centre.
-    scale = 1e6 if n_in == 1 or n_out == 1 else (n_out - 1) / (n_in - 1)
-    return scale, 0.5 - 0.5 * scale
+def interpolation_matrix(
+    n_in: Integer[Array, " b"],
+    n_out: Integer[Array, " b"],
+    lengths: tuple[int, int],
+    *,
+    align_corners: bool,
+) -> Float[Array, "b length_out length_in"]:
+    """Bilinear resizing along one axis as a matrix, for every image from and to its own size.
+
+    `jax.image` resizes whole arrays: it would interpolate between an image's last position and the
+    padding behind it. Positions are fractions of whole numbers here, and computed as such: rounding
+    does not grow with the size.
+
+    Args:
+        n_in: positions that each image has, the first ones of `length_in`.
+        n_out: positions it gets, the first ones of `length_out`; the rows behind are zero.
+        lengths: of the axis before and after: (length_in, length_out).
+        align_corners: see `resize_bilinear`.
+    """
+    length_in, length_out = lengths
+    n_in, n_out = n_in[:, None], n_out[:, None]
+    out = jnp.arange(length_out)
+    if align_corners:
+        numerator, denominator = out * (n_in - 1), jnp.maximum(n_out - 1, 1)
+    else:
+        numerator, denominator = (2 * out + 1) * n_in - n_out, 2 * n_out
+    numerator = jnp.clip(numerator, 0, (n_in - 1) * denominator)
+    lower = (numerator // denominator)[..., None]
+    share = ((numerator % denominator) / denominator)[..., None]
+    position = jnp.arange(length_in)
+    weights = jnp.where(position == lower, 1 - share, 0) + jnp.where(
+        position == lower + 1, share, 0
+    )
+    return jnp.where((out < n_out)[..., None], weights, 0)
+
+
+def apply_separable(
+    features: Float[Array, "b h w c"],
+    rows: Float[Array, "#b out_h h"],
+    columns: Float[Array, "#b out_w w"],
+) -> Float[Array, "b out_h out_w c"]:
+    """`rows` applied along the height and `columns` along the width, in float32."""
+    batch = features.shape[0]
+    rows, columns = (jnp.broadcast_to(m, (batch, *m.shape[1:])) for m in (rows, columns))
+    resized = jnp.einsum("byh,bhwc->bywc", rows, features, precision=lax.Precision.HIGHEST)
+    return jnp.einsum("bxw,bywc->byxc", columns, resized, precision=lax.Precision.HIGHEST)

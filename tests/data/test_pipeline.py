@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import evaluation_batches, train_iterator
+from gcnet_jax.data import train_iterator
 from gcnet_jax.errors import InputError
 
 TRAIN_SIZE = 7
@@ -205,65 +205,8 @@ def test_a_batch_that_does_not_divide_by_the_processes_is_refused(
         train_iterator(
             config(camvid_dir), batch_size=batch_size, seed=0, process_count=process_count
         )
-    with pytest.raises(InputError, match=message):
-        evaluation_batches(
-            config(camvid_dir), "test", batch_size=batch_size, process_count=process_count
-        )
 
 
 def test_data_that_is_not_prepared_is_refused_at_once(tmp_path):
     with pytest.raises(InputError, match=r"prepare_dataset\.py camvid"):
         train_iterator(config(tmp_path), batch_size=4, seed=0)
-    with pytest.raises(InputError, match=r"prepare_dataset\.py camvid"):
-        evaluation_batches(config(tmp_path), "test", batch_size=4)
-
-
-# Evaluation --------------------------------------------------------------------------------------
-
-
-def test_evaluation_visits_every_image_once_at_its_own_size(camvid_dir):
-    # The test split alternates between two sizes, three images of each.
-    batches = list(evaluation_batches(config(camvid_dir), "test", batch_size=2))
-    assert [batch["image"].shape[1:3] for batch in batches] == [
-        (12, 16),
-        (10, 20),
-        (12, 16),
-        (10, 20),
-    ]
-    assert [indices(batch) for batch in batches] == [[0, 2], [1, 3], [4, -1], [5, -1]]
-    for batch in batches:
-        assert batch["image"].shape == (*batch["label"].shape, 3)
-        for index, label, size in zip(indices(batch), batch["label"], batch["size"], strict=True):
-            if index < 0:
-                assert (label == 255).all()
-                assert size.tolist() == [0, 0]
-            else:
-                assert (label[:-1] == index).all()
-                assert (label[-1] == 255).all()
-                assert size.tolist() == list(label.shape)
-
-
-def test_evaluation_keeps_the_order_of_equally_large_images(camvid_dir):
-    batches = evaluation_batches(config(camvid_dir), "val", batch_size=4)
-    assert [indices(batch) for batch in batches] == [[0, 1, 2, 3]]
-
-
-@pytest.mark.parametrize("batch_size", [2, 4])
-def test_processes_evaluate_disjoint_images_in_batches_of_equal_shapes(camvid_dir, batch_size):
-    first, second = (
-        list(
-            evaluation_batches(
-                config(camvid_dir),
-                "test",
-                batch_size=batch_size,
-                process_index=index,
-                process_count=2,
-            )
-        )
-        for index in range(2)
-    )
-    for batch, other in zip(first, second, strict=True):
-        assert batch["image"].shape == other["image"].shape
-        assert len(batch["image"]) == batch_size // 2
-    seen = [index for batch in first + second for index in indices(batch) if index >= 0]
-    assert sorted(seen) == list(range(6))

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from gcnet_jax.config import default_config
 from gcnet_jax.data import decode, evaluation_batches, open_split
@@ -23,14 +22,22 @@ def model():
     return split_for_evaluation(build_model(config, num_classes=7, seed=3))
 
 
+def run_config(data_dir, batch_size):
+    config = default_config()
+    config.data.name, config.data.data_dir = "context_shapes", str(data_dir)
+    config.data.base_scale = (128, 64)
+    config.evaluation.batch_size = batch_size
+    return config
+
+
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 7), (4, 8)])
 def test_every_image_of_the_split_counts_once(model, shapes_dir, devices, batch_size):
     """100 images in batches that leave a rest, against one image at a time in NumPy."""
     graphdef, variables = model
     mesh = create_mesh(jax.devices()[:devices])
-    evaluate = create_evaluator(graphdef, 7, default_config().evaluation, mesh)
-    data = ConfigDict({"name": "context_shapes", "data_dir": str(shapes_dir)})
-    confusion = evaluate(variables, evaluation_batches(data, "val", batch_size=batch_size))
+    config = run_config(shapes_dir, batch_size)
+    evaluate = create_evaluator(graphdef, 7, config.evaluation, mesh)
+    confusion = evaluate(variables, evaluation_batches(config, "val"))
 
     expected = np.zeros((7, 7), int)
     apply = jax.jit(lambda v, x: merge(graphdef, v)(x))
@@ -45,21 +52,44 @@ def test_every_image_of_the_split_counts_once(model, shapes_dir, devices, batch_
     assert 0 < metrics_from_confusion(confusion).accuracy < 1
 
 
+def batch_of(sizes, bucket, seed=0):
+    """Random images and labels of several sizes; (0, 0) fills the batch up."""
+    rng = np.random.default_rng(seed)
+    batch = {
+        "image": np.zeros((len(sizes), *bucket, 3), np.uint8),
+        "label": np.full((len(sizes), *bucket), 255, np.uint8),
+        "size": np.array(sizes, np.int32),
+    }
+    for i, (height, width) in enumerate(sizes):
+        batch["image"][i, :height, :width] = rng.integers(0, 256, (height, width, 3))
+        batch["label"][i, :height, :width] = rng.integers(0, 7, (height, width))
+    scaled = [{"image": batch["image"], "size": batch["size"]}]
+    return {"scaled": scaled, "label": batch["label"], "label_size": batch["size"]}
+
+
+@pytest.mark.parametrize("mirrored_too", [False, True])
+def test_devices_share_batches_of_several_sizes_without_changing_a_count(model, mirrored_too):
+    graphdef, variables = model
+    sizes = [(24, 40), (17, 31), (24, 9), (0, 0)]
+    counts = []
+    for devices in (1, 4):
+        mesh = create_mesh(jax.devices()[:devices])
+        config = default_config().evaluation
+        evaluate = create_evaluator(graphdef, 7, config, mesh, mirrored_too=mirrored_too)
+        counts.append(evaluate(variables, [batch_of(sizes, (24, 40))] * 2))
+    assert counts[0].sum() == 2 * sum(height * width for height, width in sizes)
+    assert np.abs(counts[0] - counts[1]).sum() <= 4
+
+
 def test_counts_add_up_beyond_32_bits(model, monkeypatch):
-    """Each batch is counted in 32 bits on the device; their sum on the host is in 64."""
+    """Each batch is counted in 32 bits on the device, their sum there in twice as many."""
     monkeypatch.setattr(
         evaluator,
         "confusion_matrix",
         lambda labels, predictions, n: jnp.full((n, n), 2_000_000_000, jnp.int32),
     )
     graphdef, variables = model
-    evaluate = create_evaluator(
-        graphdef, 7, default_config().evaluation, create_mesh(jax.devices()[:1])
-    )
-    batch = {
-        "image": np.zeros((1, 8, 8, 3), np.uint8),
-        "label": np.zeros((1, 8, 8), np.uint8),
-        "size": np.full((1, 2), 8, np.int32),
-    }
-    confusion = evaluate(variables, [batch] * 3)
-    np.testing.assert_array_equal(confusion, np.full((7, 7), 6_000_000_000))
+    config, mesh = default_config().evaluation, create_mesh(jax.devices()[:1])
+    evaluate = create_evaluator(graphdef, 7, config, mesh)
+    confusion = evaluate(variables, [batch_of([(8, 8)], (8, 8))] * 5)
+    np.testing.assert_array_equal(confusion, np.full((7, 7), 10_000_000_000))

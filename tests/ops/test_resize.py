@@ -4,23 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.ops import resize_bilinear
-
-
-def resize_axis(x: np.ndarray, n_out: int, align_corners: bool) -> np.ndarray:
-    """Bilinear interpolation along the first axis, sample by sample, as PyTorch documents it."""
-    n_in = x.shape[0]
-    rows = []
-    for i in range(n_out):
-        if align_corners:
-            position = i * (n_in - 1) / (n_out - 1) if n_out > 1 else 0.0
-        else:
-            position = max((i + 0.5) * n_in / n_out - 0.5, 0.0)
-        low = min(int(position), n_in - 1)
-        high = min(low + 1, n_in - 1)
-        share = min(position - low, 1.0)
-        rows.append((1 - share) * x[low] + share * x[high])
-    return np.stack(rows)
+from gcnet_jax.ops import apply_separable, interpolation_matrix, resize_bilinear
+from tests import plain
 
 
 @given(
@@ -31,13 +16,12 @@ def resize_axis(x: np.ndarray, n_out: int, align_corners: bool) -> np.ndarray:
 @settings(max_examples=5, deadline=None)
 def test_every_output_is_the_interpolation_at_its_position(size_in, size_out, align_corners):
     x = np.random.default_rng(0).standard_normal((*size_in, 2))
-    expected = resize_axis(x, size_out[0], align_corners)
-    expected = resize_axis(expected.swapaxes(0, 1), size_out[1], align_corners).swapaxes(0, 1)
+    expected = plain.resize(x, size_out, align_corners)
 
     result = resize_bilinear(
         jnp.asarray(x[None], jnp.float32), size_out, align_corners=align_corners
     )
-    np.testing.assert_allclose(result[0], expected, atol=1e-4)
+    np.testing.assert_allclose(result[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -48,3 +32,38 @@ def test_the_same_size_gives_the_same_array(align_corners):
 
 def test_the_dtype_is_kept():
     assert resize_bilinear(jnp.ones((1, 2, 2, 1), jnp.bfloat16), (4, 4)).dtype == jnp.bfloat16
+
+
+lengths = st.integers(1, 12)
+
+
+@given(
+    n_in=st.lists(lengths, min_size=3, max_size=3), n_out=st.lists(lengths, min_size=3, max_size=3)
+)
+@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_each_image_is_resized_by_its_own_factor(align_corners, n_in, n_out):
+    x = np.random.default_rng(0).standard_normal((3, 12, 1, 2)).astype(np.float32)
+    rows = interpolation_matrix(
+        jnp.array(n_in), jnp.array(n_out), (12, 12), align_corners=align_corners
+    )
+    result = np.asarray(apply_separable(x, rows, jnp.ones((1, 1, 1))))
+    for i in range(3):
+        expected = plain.resize_axis(x[i, : n_in[i]], n_out[i], align_corners)
+        np.testing.assert_allclose(result[i, : n_out[i]], expected, atol=1e-5)
+        assert (result[i, n_out[i] :] == 0).all()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_positions_stay_exact_on_long_axes(align_corners):
+    """Interpolating the index itself gives the position: no rounding that grows with the size."""
+    n_in, n_out = 1025, 8200
+    matrix = interpolation_matrix(
+        jnp.array([n_in]), jnp.array([n_out]), (n_in, n_out), align_corners=align_corners
+    )
+    positions = np.asarray(matrix[0], np.float64) @ np.arange(n_in)
+    if align_corners:
+        expected = np.arange(n_out) * (n_in - 1) / (n_out - 1)
+    else:
+        expected = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
+    np.testing.assert_allclose(positions, expected, atol=1e-4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import default_config
-from gcnet_jax.evaluation import create_multi_scale_predictor, create_predictor
+from gcnet_jax.evaluation import create_predictor
 from gcnet_jax.models import split_for_evaluation
 from tests.reference.equivalence import every_day
 from tests.reference.test_segmentors import build
@@ -13,13 +13,15 @@ from tests.reference.test_segmentors import build
 CASES = json.loads((Path(__file__).parent / "golden" / "inference.json").read_text())
 
 
-def evaluation_config(case):
-    config = default_config().evaluation
-    config.mode = case["test_cfg"]["mode"]
-    if config.mode == "slide":
-        config.window = tuple(case["test_cfg"]["crop_size"])
-        config.window_stride = tuple(case["test_cfg"]["stride"])
-    config.scales = tuple(case["scales"])
+def run_config(case, size):
+    """Of the case, without resizing images of some (height, width)."""
+    config = default_config()
+    config.data.base_scale = (max(size), min(size))
+    config.evaluation.mode = case["test_cfg"]["mode"]
+    if config.evaluation.mode == "slide":
+        config.evaluation.window = tuple(case["test_cfg"]["crop_size"])
+        config.evaluation.window_stride = tuple(case["test_cfg"]["stride"])
+    config.evaluation.scales = tuple(case["scales"])
     return config
 
 
@@ -27,18 +29,13 @@ def evaluation_config(case):
 def test_one_scale_and_all_with_flips(name, golden, equivalence):
     theirs, case = golden("inference"), CASES[name]
     image = np.ascontiguousarray(theirs["image_bgr"][..., ::-1])
-    height, width, _ = image.shape
-    model, config = split_for_evaluation(build(case["config"])), evaluation_config(case)
-    for quantity, predictor, array, labels in (
-        ("logits", create_predictor(*model, config, (width, height)), "logits", "pred"),
-        (
-            "probabilities over scales and flips",
-            create_multi_scale_predictor(*model, config),
-            "tta_prob",
-            "tta_pred",
-        ),
+    model = split_for_evaluation(build(case["config"]))
+    config = run_config(case, image.shape[:2])
+    for quantity, multi_scale, array, labels in (
+        ("logits", False, "logits", "pred"),
+        ("probabilities over scales and flips", True, "tta_prob", "tta_pred"),
     ):
-        ours = predictor(image)
+        ours = create_predictor(*model, config, multi_scale=multi_scale)(image)
         subject, expected = f"{name} inference", theirs[f"{name}|{array}_s4"][0]
         equivalence.arrays(subject, quantity, name, np.moveaxis(ours[::4, ::4], -1, 0), expected)
         equivalence.labels(subject, f"labels of {quantity}", name, ours, theirs[f"{name}|{labels}"])

@@ -12,9 +12,13 @@ from typing import ClassVar, Protocol
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.ops import zero_outside
+
+Mask = Bool[Array, "b *spatial"] | None
+"""Which positions take part; `None` for all of them."""
 
 
 class ContextModelling(Protocol):
@@ -25,12 +29,17 @@ class ContextModelling(Protocol):
     is_distribution: bool
     """Whether weights are never negative and sum to one."""
 
-    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *context c_context"]:
-        """The context; its shape broadcasts against the features."""
+    def __call__(
+        self, x: Float[Array, "b *spatial c"], mask: Mask = None
+    ) -> Float[Array, "b *context c_context"]:
+        """The context, gathered where the mask is true; it broadcasts against the features."""
         ...
 
     def weights(
-        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+        self,
+        x: Float[Array, "b *spatial c"],
+        queries: Int[Array, " q"] | None = None,
+        mask: Mask = None,
     ) -> Float[Array, "b *map"]:
         """The weight of every position; for each of `queries`, unless they gather the same."""
         ...
@@ -79,22 +88,33 @@ class ContextBlock(nnx.Module):
         self.add = nnx.data(add)
         self.gate = gate
 
-    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
+    def __call__(
+        self, x: Float[Array, "b *spatial c"], mask: Mask = None
+    ) -> Float[Array, "b *spatial c"]:
         """Gathers the context, transforms it, and fuses it into the features of every position.
 
+        Args:
+            x: the features.
+            mask: true where the features are, false in what only fills the array up. The others
+                come out as if they were alone, and what fills up as zero.
+
         Raises:
-            InputError: the features have another rank or other channels, or an axis of size zero.
+            InputError: the features have another rank or other channels, or an axis of size zero,
+                or the mask is not one value a position.
         """
-        check_features(x, self.channels)
-        context = self.pool(x)
+        check_features(x, self.channels, mask)
+        context = self.pool(x, mask)
         if self.multiply is not None:
             x = x * self.gate(self.multiply(context))
         if self.add is not None:
             x = x + self.add(context)
-        return x
+        return zero_outside(x, mask)
 
     def attention(
-        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+        self,
+        x: Float[Array, "b *spatial c"],
+        queries: Int[Array, " q"] | None = None,
+        mask: Mask = None,
     ) -> Float[Array, "b *map"]:
         """The weights under which the block gathers.
 
@@ -103,12 +123,13 @@ class ContextBlock(nnx.Module):
             queries: for blocks whose weights depend on the query: positions to give the weights
                 of, below the number of positions, counted in row-major order (all of them by
                 default). The others ignore it.
+            mask: as for `__call__`; positions outside have no weight.
 
         Returns:
             `(b, *spatial)` if all queries share one map, `(b, q, *keys)` if each has its own.
         """
-        check_features(x, self.channels)
-        return self.pool.weights(x, queries)
+        check_features(x, self.channels, mask)
+        return self.pool.weights(x, queries, mask)
 
 
 def check_channels(channels: int) -> None:
@@ -117,7 +138,7 @@ def check_channels(channels: int) -> None:
         raise InputError(f"channels is {channels}; expected 1 or more")
 
 
-def check_features(x: Array, channels: int) -> None:
+def check_features(x: Array, channels: int, mask: Mask = None) -> None:
     """Raises InputError unless `x` is `(batch, *spatial, channels)` with 1 to 3 spatial axes."""
     if not 3 <= x.ndim <= 5:
         raise InputError(
@@ -132,4 +153,9 @@ def check_features(x: Array, channels: int) -> None:
         raise InputError(
             f"features have the shape {x.shape}; expected at least one on every axis: there is "
             "no context to gather"
+        )
+    if mask is not None and mask.shape != x.shape[:-1]:
+        raise InputError(
+            f"the mask has the shape {mask.shape}; expected one value for each position of the "
+            f"features, {x.shape[:-1]}"
         )

@@ -5,16 +5,16 @@ al. (2019), equation 3; the pairwise weights of Wang et al., "Non-local Neural N
 section 3.2, whose names (theta, phi, g) are used.
 """
 
-import math
 from typing import ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.nn.context.framework import Mask
 from gcnet_jax.nn.convolution import he_normal_fan_out
 
 Mode = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
@@ -32,16 +32,23 @@ class AveragePooling(nnx.Module):
     query_independent: ClassVar[bool] = True
     is_distribution: bool = True
 
-    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *one c"]:
+    def __call__(
+        self, x: Float[Array, "b *spatial c"], mask: Mask = None
+    ) -> Float[Array, "b *one c"]:
         """The mean over all spatial axes, which keep size one."""
-        return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+        where = None if mask is None else mask[..., None]
+        return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), keepdims=True, where=where)
 
     def weights(
-        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+        self,
+        x: Float[Array, "b *spatial c"],
+        queries: Int[Array, " q"] | None = None,
+        mask: Mask = None,
     ) -> Float[Array, "b *spatial"]:
         """The same for every position."""
         del queries
-        return jnp.full(x.shape[:-1], 1.0 / math.prod(x.shape[1:-1]))
+        equal = jnp.ones(x.shape[:-1]) if mask is None else mask.astype(jnp.float32)
+        return equal / jnp.sum(equal, axis=tuple(range(1, equal.ndim)), keepdims=True)
 
 
 class AttentionPooling(nnx.Module):
@@ -53,20 +60,25 @@ class AttentionPooling(nnx.Module):
     def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
         self.score = nnx.Linear(channels, 1, kernel_init=_he_fan_in, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *one c"]:
+    def __call__(
+        self, x: Float[Array, "b *spatial c"], mask: Mask = None
+    ) -> Float[Array, "b *one c"]:
         """The mean under the attention map; spatial axes keep size one."""
         batch, *spatial, channels = x.shape
-        weights = self.weights(x).reshape(batch, -1).astype(x.dtype)
+        weights = self.weights(x, mask=mask).reshape(batch, -1).astype(x.dtype)
         context = jnp.einsum("bn,bnc->bc", weights, x.reshape(batch, -1, channels))
         return context.reshape(batch, *(1 for _ in spatial), channels)
 
     def weights(
-        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+        self,
+        x: Float[Array, "b *spatial c"],
+        queries: Int[Array, " q"] | None = None,
+        mask: Mask = None,
     ) -> Float[Array, "b *spatial"]:
         """The attention map: non-negative, summing to one over all positions of an image."""
         del queries
         scores = self.score(x)[..., 0].astype(jnp.float32)
-        return jax.nn.softmax(scores, axis=tuple(range(1, scores.ndim)))
+        return jax.nn.softmax(scores, axis=tuple(range(1, scores.ndim)), where=mask)
 
 
 class PairwiseAttention(nnx.Module):
@@ -127,26 +139,32 @@ class PairwiseAttention(nnx.Module):
         self.use_scale = use_scale
         self.sub_sample = sub_sample
 
-    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial inner"]:
+    def __call__(
+        self, x: Float[Array, "b *spatial c"], mask: Mask = None
+    ) -> Float[Array, "b *spatial inner"]:
         """The weighted mean that every position gathers."""
         queries, keys = self._embed(x)
-        values = _flat(self._sampled(self.g(x)))
+        values, key_mask = _flat(self._sampled(self.g(x))), self._key_mask(mask)
 
         def gather(queries: Float[Array, "b some c"]) -> Float[Array, "b some inner"]:
-            weights = self._weights(queries, keys).astype(values.dtype)
+            weights = self._weights(queries, keys, key_mask).astype(values.dtype)
             return jnp.einsum("bqk,bkc->bqc", weights, values)
 
         return _in_blocks(gather, queries).reshape(*x.shape[:-1], -1)
 
     def weights(
-        self, x: Float[Array, "b *spatial c"], queries: Int[Array, " q"] | None = None
+        self,
+        x: Float[Array, "b *spatial c"],
+        queries: Int[Array, " q"] | None = None,
+        mask: Mask = None,
     ) -> Float[Array, "b q *keys"]:
         """The weight of every key for the given queries (positions in row-major order), or all."""
         embedded, keys = self._embed(x)
         if queries is not None:
             embedded = embedded[:, queries]
         key_axes = jax.eval_shape(self._sampled, x).shape[1:-1]
-        return self._weights(embedded, keys).reshape(*embedded.shape[:2], *key_axes)
+        weights = self._weights(embedded, keys, self._key_mask(mask))
+        return weights.reshape(*embedded.shape[:2], *key_axes)
 
     def _embed(
         self, x: Float[Array, "b *spatial c"]
@@ -161,28 +179,52 @@ class PairwiseAttention(nnx.Module):
         return queries @ of_query, keys @ of_key
 
     def _weights(
-        self, queries: Float[Array, "b q c"], keys: Float[Array, "b k c"]
+        self,
+        queries: Float[Array, "b q c"],
+        keys: Float[Array, "b k c"],
+        key_mask: Bool[Array, "b 1 k"] | None,
     ) -> Float[Array, "b q k"]:
         if self.mode == "concatenation":
-            return jax.nn.relu(queries + jnp.swapaxes(keys, 1, 2)) / keys.shape[1]
+            return _shared_out(jax.nn.relu(queries + jnp.swapaxes(keys, 1, 2)), key_mask)
         scores = jnp.einsum("bqc,bkc->bqk", queries, keys, preferred_element_type=jnp.float32)
         if self.mode == "dot_product":
-            return scores / keys.shape[1]
+            return _shared_out(scores, key_mask)
         if self.mode == "embedded_gaussian" and self.use_scale:
             scores = scores / queries.shape[-1] ** 0.5
-        return jax.nn.softmax(scores, axis=-1)
+        return jax.nn.softmax(scores, axis=-1, where=key_mask)
+
+    def _key_mask(self, mask: Mask) -> Bool[Array, "b 1 k"] | None:
+        """A pooled key is there if all that it is pooled from is: pooling drops what is left."""
+        if mask is None:
+            return None
+        present = mask[..., None]
+        if self.sub_sample:
+            window = self._pooling_window(mask.ndim - 1)
+            present = nnx.min_pool(present.astype(jnp.float32), window, strides=window) > 0
+        return present.reshape(mask.shape[0], 1, -1)
 
     def _sampled(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *keys c"]:
         if not self.sub_sample:
             return x
-        spatial_axes = x.ndim - 2
-        window = (1, 2, 2) if spatial_axes == 3 else (2,) * spatial_axes  # time stays whole
+        window = self._pooling_window(x.ndim - 2)
         if any(size < extent for size, extent in zip(x.shape[1:-1], window, strict=True)):
             raise InputError(
                 f"features have the spatial axes {x.shape[1:-1]}; sub_sample needs 2 or more on "
                 f"each that it pools, by {window}"
             )
         return nnx.max_pool(x, window, strides=window)
+
+    def _pooling_window(self, spatial_axes: int) -> tuple[int, ...]:
+        return (1, 2, 2) if spatial_axes == 3 else (2,) * spatial_axes  # time stays whole
+
+
+def _shared_out(
+    scores: Float[Array, "b q k"], key_mask: Bool[Array, "b 1 k"] | None
+) -> Float[Array, "b q k"]:
+    """Scores divided by the number of keys; none for keys that are not there."""
+    if key_mask is None:
+        return scores / scores.shape[-1]
+    return jnp.where(key_mask, scores, 0) / jnp.sum(key_mask, axis=-1, keepdims=True)
 
 
 def _flat(x: Float[Array, "b *spatial c"]) -> Float[Array, "b positions c"]:

@@ -185,3 +185,38 @@ def test_sub_sampling_less_than_two_positions_is_refused():
     block = NonLocal(8, sub_sample=True, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="sub_sample needs 2 or more on"):
         block(jnp.ones((1, 1, 4, 8)))
+
+
+MASKED = BLOCKS | {
+    f"non_local, {mode}, {sampling}": (
+        NonLocal,
+        {"mode": mode, "sub_sample": sampling == "sub-sampled"},
+    )
+    for mode in ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
+    for sampling in ("all keys", "sub-sampled")
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_lies_outside_the_mask_has_no_part_in_a_block(name, monkeypatch):
+    monkeypatch.setitem(BLOCKS, name, MASKED[name])
+    block, sizes = build(name), ((4, 6), (3, 5), (2, 2))
+    x = np.array(features(len(sizes), 4, 6, CHANNELS))
+    mask = np.zeros((len(sizes), 4, 6), bool)
+    for i, (height, width) in enumerate(sizes):
+        mask[i, :height, :width] = True
+    result = block(x, mask)
+    maps = block.attention(x, mask=mask)
+    for i, (height, width) in enumerate(sizes):
+        alone = x[i : i + 1, :height, :width]
+        np.testing.assert_allclose(result[i, :height, :width], block(alone)[0], atol=2e-5)
+        if block.pool.query_independent:
+            ours = maps[i, :height, :width]
+            np.testing.assert_allclose(ours, block.attention(alone)[0], atol=1e-6)
+    assert (np.asarray(result)[~mask] == 0).all()
+
+
+def test_a_mask_of_another_shape_is_refused():
+    x = features(2, 3, 4, CHANNELS)
+    with pytest.raises(InputError, match=r"mask has the shape \(2, 3\); expected .* \(2, 3, 4\)"):
+        build("global_context")(x, np.ones((2, 3), bool))
