@@ -1,3 +1,4 @@
+import ast
 import json
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from gcnet_jax.config import (
 )
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
+from gcnet_jax.interop import published_results
 from gcnet_jax.models import build_model
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = json.loads((ROOT / "tests" / "models" / "published_runs.json").read_text())
+PUBLISHED_RESULTS = json.loads((ROOT / "tests" / "models" / "published_results.json").read_text())
 CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "common")
 
 
@@ -197,3 +200,48 @@ def test_a_published_runs_config_says_what_the_reference_ran(run):
         assert (list(ours) if isinstance(ours, tuple) else ours) == (
             list(theirs) if isinstance(theirs, tuple) else theirs
         )
+
+
+@pytest.mark.parametrize("run", PUBLISHED)
+def test_a_published_runs_file_says_how_to_start_it_and_what_to_expect(run):
+    file, result = ROOT / "configs" / "gcnet" / f"{run}.py", PUBLISHED_RESULTS[run]
+    says = " ".join(ast.get_docstring(ast.parse(file.read_text())).split())
+    images = load_config(file).training.batch_size // 4
+    for expected in (
+        f"python scripts/train.py --workdir=runs/{run} \\ --config=configs/gcnet/{run}.py",
+        f"Published: {result['miou']} mIoU, {result['miou_ms_flip']} at six scales with flips",
+        f"trained on 4 V100 with {images} images each",
+        f"{result['iterations'] // 1000}k steps of {4 * images} crops of {result['crop']}",
+    ):
+        assert expected in says
+    for figure, unit in (
+        ("memory_gb", "GB a GPU"),
+        ("inference_fps_v100", "images/s in inference"),
+    ):
+        if result[figure] is None:
+            assert unit not in says
+        else:
+            assert f"{result[figure]} {unit}" in says
+
+
+def test_every_config_of_a_published_run_is_one_of_the_reference():
+    assert {file.stem for file in (ROOT / "configs" / "gcnet").glob("*.py")} == set(PUBLISHED)
+
+
+def test_the_librarys_list_of_published_results_is_the_references():
+    results = {result.run: result for result in published_results()}
+    assert results.keys() == PUBLISHED_RESULTS.keys()
+    for run, theirs in PUBLISHED_RESULTS.items():
+        assert list(results[run])[1:] == [
+            theirs[key]
+            for key in (
+                "dataset",
+                "backbone",
+                "crop",
+                "iterations",
+                "miou",
+                "miou_ms_flip",
+                "memory_gb",
+                "inference_fps_v100",
+            )
+        ]

@@ -6,11 +6,11 @@
 Published: 43.69 mIoU, 45.21 at six scales with flips; trained on 4 V100 with 4 images each.
 """
 
-from configs.common import ade20k, backbones
+from configs.common import backbones, crops_of_512
 
 
 def get_config():
-    config = ade20k.get_config()
+    config = crops_of_512.ade20k()
     config = backbones.resnet101(config)
     config.published_run = "gcnet_r101-d8_4xb4-160k_ade20k-512x512"
     config.training.total_steps = 160_000

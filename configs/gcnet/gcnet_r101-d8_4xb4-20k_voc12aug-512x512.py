@@ -7,11 +7,11 @@ Published: 77.41 mIoU, 78.56 at six scales with flips; trained on 4 V100 with 4 
 a GPU, 14.8 images/s in inference.
 """
 
-from configs.common import backbones, voc12aug
+from configs.common import backbones, crops_of_512
 
 
 def get_config():
-    config = voc12aug.get_config()
+    config = crops_of_512.voc12aug()
     config = backbones.resnet101(config)
     config.published_run = "gcnet_r101-d8_4xb4-20k_voc12aug-512x512"
     config.training.total_steps = 20_000

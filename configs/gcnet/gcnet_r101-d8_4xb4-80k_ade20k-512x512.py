@@ -7,11 +7,11 @@ Published: 42.82 mIoU, 44.54 at six scales with flips; trained on 4 V100 with 4 
 a GPU, 15.2 images/s in inference.
 """
 
-from configs.common import ade20k, backbones
+from configs.common import backbones, crops_of_512
 
 
 def get_config():
-    config = ade20k.get_config()
+    config = crops_of_512.ade20k()
     config = backbones.resnet101(config)
     config.published_run = "gcnet_r101-d8_4xb4-80k_ade20k-512x512"
     config.training.total_steps = 80_000

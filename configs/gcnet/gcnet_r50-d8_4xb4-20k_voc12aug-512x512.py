@@ -7,11 +7,11 @@ Published: 76.42 mIoU, 77.51 at six scales with flips; trained on 4 V100 with 4 
 a GPU, 23.35 images/s in inference.
 """
 
-from configs.common import voc12aug
+from configs.common import crops_of_512
 
 
 def get_config():
-    config = voc12aug.get_config()
+    config = crops_of_512.voc12aug()
     config.published_run = "gcnet_r50-d8_4xb4-20k_voc12aug-512x512"
     config.training.total_steps = 20_000
     config.training.evaluate_every = 2000

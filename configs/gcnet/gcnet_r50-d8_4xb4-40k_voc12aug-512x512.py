@@ -6,11 +6,11 @@
 Published: 76.24 mIoU, 77.63 at six scales with flips; trained on 4 V100 with 4 images each.
 """
 
-from configs.common import voc12aug
+from configs.common import crops_of_512
 
 
 def get_config():
-    config = voc12aug.get_config()
+    config = crops_of_512.voc12aug()
     config.published_run = "gcnet_r50-d8_4xb4-40k_voc12aug-512x512"
     config.training.total_steps = 40_000
     return config

@@ -7,11 +7,11 @@ Published: 41.47 mIoU, 42.85 at six scales with flips; trained on 4 V100 with 4 
 a GPU, 23.38 images/s in inference.
 """
 
-from configs.common import ade20k
+from configs.common import crops_of_512
 
 
 def get_config():
-    config = ade20k.get_config()
+    config = crops_of_512.ade20k()
     config.published_run = "gcnet_r50-d8_4xb4-80k_ade20k-512x512"
     config.training.total_steps = 80_000
     config.training.evaluate_every = 8000

@@ -48,7 +48,10 @@ _MODEL = command.define_checkpoint_flags()
 _SPLIT = flags.DEFINE_string("split", None, "split to evaluate on (default: the config's)")
 _TTA = flags.DEFINE_bool("tta", False, "average over evaluation.scales, each with its mirror image")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "JSON file (default: evaluation_SPLIT.json in the workdir, or else right here)"
+    "output",
+    None,
+    "JSON file (default: evaluation_SPLIT.json in the workdir, or else right here; with --tta "
+    "evaluation_SPLIT_tta.json)",
 )
 
 _PICTURES = 5
@@ -64,8 +67,8 @@ def _evaluate(arguments: list[str]) -> None:
     config = command.checked_config(_CONFIG)
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
-    default = epath.Path(_MODEL.workdir.value or ".") / f"evaluation_{split}.json"
-    output = epath.Path(_OUTPUT.value or default)
+    name = f"evaluation_{split}_tta.json" if _TTA.value else f"evaluation_{split}.json"
+    output = epath.Path(_OUTPUT.value or epath.Path(_MODEL.workdir.value or ".") / name)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     mesh = create_mesh()
@@ -88,6 +91,7 @@ def _evaluate(arguments: list[str]) -> None:
         "split": split,
         "images": images,
         "inference": inference,
+        "multi_scale": _TTA.value,
         "checkpoint": str(trained.checkpoint),
         **metrics.to_plain(names),
         "confusion": confusion.tolist(),

@@ -9,6 +9,7 @@ from gcnet_jax.interop.openmmlab import (
     import_state_dict,
 )
 from gcnet_jax.interop.published import PublishedFile, fetch_published, published_files
+from gcnet_jax.interop.published_results import PublishedResult, published_results
 from gcnet_jax.interop.torch_files import (
     TorchCheckpoint,
     read_torch_checkpoint,
@@ -19,6 +20,7 @@ __all__ = [
     "CLASSIFIERS",
     "Mismatch",
     "PublishedFile",
+    "PublishedResult",
     "StateDict",
     "TorchCheckpoint",
     "context_block_entries",
@@ -26,6 +28,7 @@ __all__ = [
     "fetch_published",
     "import_state_dict",
     "published_files",
+    "published_results",
     "read_torch_checkpoint",
     "write_torch_checkpoint",
 ]

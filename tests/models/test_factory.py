@@ -36,7 +36,7 @@ def model():
 
 
 @pytest.mark.parametrize("run", PUBLISHED)
-def test_every_published_run_has_its_parameter_count(run):
+def test_every_published_run_has_its_parameters_and_statistics(run):
     config = load_config(CONFIGS / f"{run}.py")
     classes = dataset_classes(config.data.name)
     assert config.published_run == run
@@ -44,6 +44,9 @@ def test_every_published_run_has_its_parameter_count(run):
     model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes.num_classes))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
     assert parameters == PUBLISHED[run]["n_params"]
+    # The reference counts batches in each normalisation, and keeps the images' mean and deviation.
+    statistics = len(jax.tree.leaves(nnx.state(model, nnx.BatchStat)))
+    assert statistics // 2 * 3 + 2 == PUBLISHED[run]["n_buffers"]
 
 
 def test_the_network_without_the_block_differs_by_the_block_alone():

@@ -19,7 +19,7 @@ from flax import nnx
 
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes
-from gcnet_jax.evaluation import infer
+from gcnet_jax.evaluation import create_view, inference_mode, score_pixels
 from gcnet_jax.interop import (
     export_state_dict,
     import_state_dict,
@@ -165,8 +165,12 @@ def test_logits_and_loss_of_the_published_networks(run, build, equivalence, tmp_
 
     @jax.jit
     def logits_and_loss(variables, images, labels):
-        model = merge(graphdef, variables)
-        return infer(model, images, config.evaluation), our_loss(model, (images, labels), None)
+        model, mode = merge(graphdef, variables), inference_mode(config.evaluation)
+        size, sizes = images.shape[1:3], jnp.tile(jnp.array(images.shape[1:3]), (len(images), 1))
+        decoded = mode.decode(model, images, sizes)
+        view = create_view(mode, model, decoded, sizes, size, sizes, size, mirrored=False)
+        logits = score_pixels([view], lambda scores: scores)
+        return logits, our_loss(model, (images, labels), None)
 
     logits, (_, metrics) = logits_and_loss(variables, images.transpose(0, 2, 3, 1), labels)
     logits = np.moveaxis(np.asarray(logits), -1, 1)

@@ -1,0 +1,103 @@
+"""Writes what own runs reached beside what was published, into the table of docs/results.md.
+
+    python scripts/train.py --config=configs/gcnet/RUN.py --workdir=runs/RUN
+    python scripts/evaluate.py --config=configs/gcnet/RUN.py --workdir=runs/RUN
+    python scripts/evaluate.py --config=configs/gcnet/RUN.py --workdir=runs/RUN --tta
+    python scripts/collect_results.py --runs=runs
+
+Of each published run the folder of its name below --runs is looked at, for the files that
+evaluate.py leaves there. Runs that are not there, or not evaluated, stay empty.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from etils import epath
+
+from gcnet_jax.cli import command
+from gcnet_jax.errors import InputError
+from gcnet_jax.interop import PublishedResult, published_results
+
+_RUNS = flags.DEFINE_string("runs", "runs", "folder of the run folders, each named as its config")
+_PAGE = flags.DEFINE_string("page", "docs/results.md", "the page whose table is written anew")
+
+_BEGIN, _END = "<!-- published runs -->", "<!-- end of published runs -->"
+_DATASETS = {
+    "Cityscapes": ("cityscapes", 500),
+    "ADE20K": ("ade20k", 2000),
+    "Pascal VOC 2012 + Aug": ("voc12aug", 1449),
+}
+"""By the published name: ours, and the number of images to evaluate on."""
+
+
+def main() -> None:
+    """Entry point of `scripts/collect_results.py`."""
+    command.run(_collect, __name__)
+
+
+def _collect(arguments: list[str]) -> None:
+    command.refuse(arguments)
+    runs, page = epath.Path(_RUNS.value), epath.Path(_PAGE.value)
+    if not runs.is_dir():
+        raise InputError(f"--runs: there is no folder {runs}")
+    if not page.is_file():
+        raise InputError(f"--page: there is no file {page}")
+    text = page.read_text()
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1 or text.index(_END) < text.index(_BEGIN):
+        raise InputError(f"{page} has no place for the table: a line {_BEGIN} and later {_END}")
+    results = published_results()
+    ours = [
+        [_miou(runs / result.run, result, multi_scale=multi) for multi in (False, True)]
+        for result in results
+    ]
+    before, after = text.split(_BEGIN)[0], text.split(_END)[1]
+    partial = page.with_name(f".{page.name}.partial")
+    partial.write_text(f"{before}{_BEGIN}\n{_table(results, ours)}\n{_END}{after}")
+    partial.replace(page)
+    found = sum(miou is not None for of_run in ours for miou in of_run)
+    print(f"{found} of {2 * len(ours)} figures found below {runs}; written to {page}")
+
+
+def _miou(folder: epath.Path, result: PublishedResult, *, multi_scale: bool) -> float | None:
+    """In percent, if the run was evaluated that way.
+
+    Raises:
+        InputError: there is an evaluation, but it is damaged or not of this run's validation split.
+    """
+    file = folder / ("evaluation_val_tta.json" if multi_scale else "evaluation_val.json")
+    if not file.exists():
+        return None
+    name, images = _DATASETS[result.dataset]
+    expected = {"dataset": name, "split": "val", "images": images, "multi_scale": multi_scale}
+    try:
+        evaluation: dict[str, Any] = json.loads(file.read_text())
+        found = {key: evaluation[key] for key in expected}
+        miou = 100 * float(evaluation["summary"]["mIoU"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is no whole evaluation as evaluate.py writes it") from error
+    if found != expected:
+        raise InputError(f"{file} is an evaluation of {found}; expected {expected}")
+    return miou
+
+
+def _table(results: Sequence[PublishedResult], ours: Sequence[Sequence[float | None]]) -> str:
+    rows = [
+        "| run | published mIoU | ours | published, 6 scales + flips | ours |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for result, (single, multiple) in zip(results, ours, strict=True):
+        cells = (
+            f"[{result.run}](../configs/gcnet/{result.run}.py)",
+            f"{result.miou:.2f}",
+            _cell(single),
+            f"{result.miou_multi_scale:.2f}",
+            _cell(multiple),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _cell(miou: float | None) -> str:
+    return "" if miou is None else f"{miou:.2f}"

@@ -1,0 +1,97 @@
+"""The table of published and own results, written into a copy of the page."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RUN = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+EVALUATION = {
+    "dataset": "cityscapes",
+    "split": "val",
+    "images": 500,
+    "multi_scale": False,
+    "summary": {"mIoU": 0.77124},
+}
+
+
+@pytest.fixture
+def page(root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(root / "docs" / "results.md", tmp_path / "results.md"))
+
+
+def write(folder: Path, run: str = RUN, name: str = "evaluation_val.json", **changes) -> Path:
+    (folder / run).mkdir(parents=True, exist_ok=True)
+    file = folder / run / name
+    file.write_text(json.dumps(EVALUATION | changes))
+    return file
+
+
+def rows(page: Path) -> dict[str, list[str]]:
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text().splitlines()
+        if line.startswith("| [gcnet")
+    ]
+    return {row[0].partition("]")[0].strip("["): row[1:] for row in cells}
+
+
+def test_runs_fill_their_columns_and_the_rest_of_the_page_stays(
+    command: Callable, page: Path, tmp_path: Path
+):
+    write(tmp_path / "runs")
+    write(
+        tmp_path / "runs", name="evaluation_val_tta.json", multi_scale=True, summary={"mIoU": 0.8}
+    )
+    before = page.read_text()
+    process = command("collect_results", f"--runs={tmp_path / 'runs'}", f"--page={page}")
+    assert process.returncode == 0, process.stderr
+    assert "2 of 32 figures" in process.stdout
+    table = rows(page)
+    assert len(table) == 16
+    assert table.pop(RUN) == ["77.69", "77.12", "78.56", "80.00"]
+    assert all(row[1] == row[3] == "" for row in table.values())
+    kept = [line for line in page.read_text().splitlines() if not line.startswith("| [gcnet")]
+    assert kept == [line for line in before.splitlines() if not line.startswith("| [gcnet")]
+
+
+def test_the_pages_table_is_that_of_the_published_figures(root: Path):
+    published = json.loads((root / "tests" / "models" / "published_results.json").read_text())
+    table = rows(root / "docs" / "results.md")
+    assert table.keys() == published.keys()
+    for run, (single, _, multiple, _) in table.items():
+        assert (float(single), float(multiple)) == (
+            published[run]["miou"],
+            published[run]["miou_ms_flip"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"images": 499}, "'images': 499"),
+        ({"dataset": "camvid"}, "'dataset': 'camvid'"),
+        ({"multi_scale": True}, "'multi_scale': True"),
+        ({"summary": {}}, "no whole evaluation"),
+    ],
+)
+def test_an_evaluation_of_something_else_is_named_and_the_page_left(
+    command: Callable, page: Path, tmp_path: Path, changes: dict, says: str
+):
+    file, before = write(tmp_path / "runs", **changes), page.read_text()
+    process = command("collect_results", f"--runs={tmp_path / 'runs'}", f"--page={page}")
+    assert process.returncode == 1
+    assert str(file) in process.stderr
+    assert says in process.stderr
+    assert page.read_text() == before
+
+
+def test_a_page_without_a_place_for_the_table_is_named(command: Callable, tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("# Results\n")
+    process = command("collect_results", f"--runs={tmp_path}", f"--page={page}")
+    assert process.returncode == 1
+    assert "no place for the table" in process.stderr
+    assert page.read_text() == "# Results\n"
