@@ -114,9 +114,8 @@ class RandomTransform:
         scale = transforms.draw_scale(rng, self.base_scale, self.scale_range)
         height, width = label.shape
         size = transforms.rescaled_size((height, width), scale)
-        image, label = transforms.resize(image, label, size)
-        box = transforms.draw_crop(rng, label, self.crop_size, self.cat_max_ratio)
-        image, label = transforms.crop(image, label, box)
+        box = transforms.draw_crop(rng, label, size, self.crop_size, self.cat_max_ratio)
+        image, label = transforms.resize(image, label, size, box)
         if rng.random() < self.flip_probability:
             image, label = transforms.flip(image, label)
         if self.photometric_distortion:
