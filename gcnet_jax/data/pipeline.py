@@ -71,14 +71,7 @@ def train_iterator(
     local_batch_size = _local_batch_size(batch_size, process_count)
     config: Any = data_config  # its values have no static types
     records = open_split(config.name, config.data_dir, config.train_split)
-    transform = RandomTransform(
-        base_scale=tuple(config.base_scale),
-        scale_range=tuple(config.scale_range),
-        crop_size=tuple(config.crop_size),
-        cat_max_ratio=config.cat_max_ratio,
-        flip_probability=config.flip_probability,
-        photometric_distortion=config.photometric_distortion,
-    )
+    transform = RandomTransform.from_config(data_config)
     samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
     # Sliced only here, after everything random: a sample's randomness follows from its position
     # in the one global sequence, whichever process makes it.
@@ -105,6 +98,19 @@ class RandomTransform:
     cat_max_ratio: float
     flip_probability: float
     photometric_distortion: bool
+
+    @classmethod
+    def from_config(cls, data_config: ConfigDict) -> "RandomTransform":
+        """The transforms of a config, whose keys of these names there are."""
+        config: Any = data_config  # its values have no static types
+        return cls(
+            base_scale=tuple(config.base_scale),
+            scale_range=tuple(config.scale_range),
+            crop_size=tuple(config.crop_size),
+            cat_max_ratio=config.cat_max_ratio,
+            flip_probability=config.flip_probability,
+            photometric_distortion=config.photometric_distortion,
+        )
 
     def __call__(self, record: Record, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns the entries of a :class:`Batch` for one image, without the batch axis."""

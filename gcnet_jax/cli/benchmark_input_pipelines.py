@@ -1,0 +1,207 @@
+"""The training input pipelines that can be measured: ours and mmsegmentation's."""
+
+import cProfile
+import pstats
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+from ml_collections import ConfigDict
+from PIL import Image
+
+from gcnet_jax.cli.benchmark_peer import import_peer
+from gcnet_jax.cli.benchmark_scenes import Scene
+from gcnet_jax.data import Record, decode, transforms
+from gcnet_jax.data.pipeline import RandomTransform
+from gcnet_jax.data.records import decode_rgb, encode_png
+
+STAGES: tuple[str, ...] = ("read", "image", "label", "resize, crop", "colours", "rest")
+"""Parts of the work: to read the record, decode its image and its label, and so on."""
+
+STORAGES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"png": ("png", "png"), "uncompressed": ("ppm", "pgm")}
+)
+"""How pixels are stored, and the formats of image and label."""
+
+
+class InputPipeline(Protocol):
+    """What makes training images of stored ones.
+
+    Attributes:
+        name: whose it is.
+        storage: what it reads, a key of ``STORAGES``.
+    """
+
+    name: str
+    storage: str
+
+    def make(self, index: int, seed: int) -> Any:
+        """Reads the image of that index and transforms it at random."""
+        ...
+
+    def stage_seconds(self, images: int) -> dict[str, float]:
+        """Makes that many images, and returns the time that each of ``STAGES`` took."""
+        ...
+
+
+def write_source(scenes: Iterable[Scene], folder: Path) -> None:
+    """Writes scenes as image files: `0.png` with `0_label.png`, `0.ppm` with `0_label.pgm`, ..."""
+    for index, scene in enumerate(scenes):
+        # Pillow chooses the filter row by row as cameras' files have it, which OpenCV does not.
+        Image.fromarray(scene.image).save(folder / f"{index}.png")
+        (folder / f"{index}_label.png").write_bytes(encode_png(scene.label))
+        (folder / f"{index}.ppm").write_bytes(_plain(b"P6", scene.image))
+        (folder / f"{index}_label.pgm").write_bytes(_plain(b"P5", scene.label))
+
+
+def _plain(kind: bytes, pixels: np.ndarray) -> bytes:
+    return b"%b\n%d %d\n255\n" % (kind, pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+
+
+# Ours --------------------------------------------------------------------------------------------
+
+
+class OurPipeline:
+    """From a record file to an image ready for a batch."""
+
+    name = "gcnet_jax"
+
+    def __init__(self, data_config: ConfigDict, source: Path, storage: str):
+        self.storage = storage
+        self._records = _Records(source, storage)
+        self._transform = RandomTransform.from_config(data_config)
+
+    def make(self, index: int, seed: int) -> dict[str, np.ndarray]:
+        """Reads the image of that index and transforms it at random."""
+        return self._transform(self._records[index], np.random.default_rng([seed, index]))
+
+    def stage_seconds(self, images: int) -> dict[str, float]:
+        """Makes that many images, and returns the time that each of ``STAGES`` took."""
+        profile = cProfile.Profile()
+        for index in range(images):
+            profile.runcall(self.make, index, seed=0)
+        times: dict = pstats.Stats(profile).stats  # pyright: ignore[reportAttributeAccessIssue]
+
+        def spent(*functions: Callable) -> float:
+            codes = [function.__code__ for function in functions]
+            keys = [(code.co_filename, code.co_firstlineno, code.co_name) for code in codes]
+            return sum(times[key][3] for key in keys if key in times)  # with all they call
+
+        stages = {
+            "read": spent(_Records.__getitem__),
+            "image": spent(decode_rgb),
+            "label": spent(decode) - spent(decode_rgb),
+            "resize, crop": spent(transforms.draw_crop, transforms.resize),
+            "colours": spent(transforms.distort_photometric),
+        }
+        return stages | {"rest": spent(type(self).make) - sum(stages.values())}
+
+
+class _Records:
+    """The scenes of a folder as records of one storage, read from an ``array_record`` file."""
+
+    _FEATURES = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.Image(shape=(None, None, 1)),
+            "name": tfds.features.Text(),
+            "size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
+        }
+    )
+
+    def __init__(self, source: Path, storage: str):
+        file = source / f"{storage}.array_record"
+        # Compressing pixels would save room, but to undo it takes longer than all transforms.
+        options = "group_size:1,uncompressed" if storage == "uncompressed" else "group_size:1"
+        writer = ArrayRecordWriter(str(file), options)
+        image_format, label_format = STORAGES[storage]
+        for index in range(len(list(source.glob("*_label.png")))):
+            record = {
+                "image": (source / f"{index}.{image_format}").read_bytes(),
+                "label": (source / f"{index}_label.{label_format}").read_bytes(),
+                "name": str(index),
+                "size": np.zeros(2, np.int32),
+            }
+            writer.write(self._FEATURES.serialize_example(record))
+        writer.close()
+        self._source = ArrayRecordDataSource(str(file))
+
+    def __getitem__(self, index: int) -> Record:
+        still_encoded = tfds.decode.SkipDecoding()
+        record: Any = self._FEATURES.deserialize_example_np(
+            self._source[index], decoders={"image": still_encoded, "label": still_encoded}
+        )
+        return record
+
+
+# mmsegmentation's --------------------------------------------------------------------------------
+
+
+class PeerPipeline:
+    """The training transforms of mmsegmentation's configs, from image files to tensors.
+
+    It pads and normalises later, with the network, which is not measured here.
+    """
+
+    name = "mmsegmentation"
+
+    def __init__(self, data_config: ConfigDict, source: Path, storage: str):
+        self.storage = storage
+        self._source = source
+        self._formats = STORAGES[storage]
+        import_peer("torch").set_num_threads(1)
+        # The order matters: to import mmseg needs what stands in for mmcv's operators.
+        theirs = import_peer("mmseg.datasets.transforms")
+        common = import_peer("mmcv.transforms")
+        config: Any = data_config  # its values have no static types
+        scale, ratios = tuple(config.base_scale), tuple(config.scale_range)
+        crop_size = tuple(config.crop_size)
+        self._transforms = [
+            ("image", common.LoadImageFromFile()),
+            ("label", theirs.LoadAnnotations()),
+            (
+                "resize, crop",
+                common.RandomResize(scale=scale, ratio_range=ratios, keep_ratio=True),
+            ),
+            (
+                "resize, crop",
+                theirs.RandomCrop(crop_size=crop_size, cat_max_ratio=config.cat_max_ratio),
+            ),
+            ("rest", common.RandomFlip(prob=config.flip_probability)),
+            ("rest", theirs.PackSegInputs()),
+        ]
+        if config.photometric_distortion:
+            self._transforms.insert(-1, ("colours", theirs.PhotoMetricDistortion()))
+
+    def make(self, index: int, seed: int) -> Any:
+        """Reads the image of that index and transforms it at random."""
+        return self._make(index, seed, dict.fromkeys(STAGES, 0.0))
+
+    def stage_seconds(self, images: int) -> dict[str, float]:
+        """Makes that many images, and returns the time that each of ``STAGES`` took."""
+        seconds = dict.fromkeys(STAGES, 0.0)  # it reads while it decodes
+        for index in range(images):
+            self._make(index, 0, seconds)
+        return seconds
+
+    def _make(self, index: int, seed: int, seconds: dict[str, float]) -> Any:
+        np.random.seed(1000 * seed + index)  # whence mmsegmentation draws
+        image_format, label_format = self._formats
+        results: Any = {
+            "img_path": str(self._source / f"{index}.{image_format}"),
+            "seg_map_path": str(self._source / f"{index}_label.{label_format}"),
+            "label_map": None,
+            "reduce_zero_label": False,
+            "seg_fields": [],
+        }
+        for stage, transform in self._transforms:
+            start = time.perf_counter()
+            results = transform(results)
+            seconds[stage] += time.perf_counter() - start
+        return results
