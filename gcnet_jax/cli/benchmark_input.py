@@ -144,7 +144,7 @@ def _print(rows: list[dict[str, Any]], title: str) -> None:
 
 
 def _table(title: str, columns: tuple[str, ...]) -> rich.table.Table:
-    table = rich.table.Table(title=title, title_justify="left")
+    table = rich.table.Table(title=title, title_justify="left", pad_edge=False)
     for column in ("pipeline", "storage"):
         table.add_column(column, no_wrap=True)
     for column in columns:

@@ -21,13 +21,14 @@ from gcnet_jax.data import Record, decode, transforms
 from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.data.records import decode_rgb, encode_png
 
-STAGES: tuple[str, ...] = ("read", "image", "label", "resize, crop", "colours", "rest")
-"""Parts of the work: to read the record, decode its image and its label, and so on."""
+STAGES: tuple[str, ...] = ("read", "image", "label", "crop", "colours", "rest")
+"""Parts of the work: to read the stored bytes; to decode the image; to decode the label; to resize
+and crop both; to distort colours; the rest, such as flips and padding."""
 
 STORAGES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"png": ("png", "png"), "uncompressed": ("ppm", "pgm")}
+    {"png": (".png", ".png"), "uncompressed": (".ppm", ".pgm")}
 )
-"""How pixels are stored, and the formats of image and label."""
+"""How pixels are stored, and the suffixes of the files of image and label."""
 
 
 class InputPipeline(Protocol):
@@ -51,13 +52,20 @@ class InputPipeline(Protocol):
 
 
 def write_source(scenes: Iterable[Scene], folder: Path) -> None:
-    """Writes scenes as image files: `0.png` with `0_label.png`, `0.ppm` with `0_label.pgm`, ..."""
+    """Writes scenes as files `image/NUMBER.png`, `label/NUMBER.png`, and as `.ppm` and `.pgm`."""
+    for part in ("image", "label"):
+        (folder / part).mkdir(parents=True)
     for index, scene in enumerate(scenes):
-        # Pillow chooses the filter row by row as cameras' files have it, which OpenCV does not.
-        Image.fromarray(scene.image).save(folder / f"{index}.png")
-        (folder / f"{index}_label.png").write_bytes(encode_png(scene.label))
-        (folder / f"{index}.ppm").write_bytes(_plain(b"P6", scene.image))
-        (folder / f"{index}_label.pgm").write_bytes(_plain(b"P5", scene.label))
+        image, label = (_path(folder, part, index, "") for part in ("image", "label"))
+        # Pillow chooses a filter for every row, as is usual in PNG files and OpenCV does not.
+        Image.fromarray(scene.image).save(image.with_suffix(".png"))
+        label.with_suffix(".png").write_bytes(encode_png(scene.label))
+        image.with_suffix(".ppm").write_bytes(_plain(b"P6", scene.image))
+        label.with_suffix(".pgm").write_bytes(_plain(b"P5", scene.label))
+
+
+def _path(folder: Path, part: str, index: int, suffix: str) -> Path:
+    return folder / part / f"{index:04d}{suffix}"
 
 
 def _plain(kind: bytes, pixels: np.ndarray) -> bytes:
@@ -97,7 +105,7 @@ class OurPipeline:
             "read": spent(_Records.__getitem__),
             "image": spent(decode_rgb),
             "label": spent(decode) - spent(decode_rgb),
-            "resize, crop": spent(transforms.draw_crop, transforms.resize),
+            "crop": spent(transforms.draw_crop, transforms.resize),
             "colours": spent(transforms.distort_photometric),
         }
         return stages | {"rest": spent(type(self).make) - sum(stages.values())}
@@ -120,11 +128,11 @@ class _Records:
         # Compressing pixels would save room, but to undo it takes longer than all transforms.
         options = "group_size:1,uncompressed" if storage == "uncompressed" else "group_size:1"
         writer = ArrayRecordWriter(str(file), options)
-        image_format, label_format = STORAGES[storage]
-        for index in range(len(list(source.glob("*_label.png")))):
+        image_suffix, label_suffix = STORAGES[storage]
+        for index in range(len(list(source.glob("label/*.png")))):
             record = {
-                "image": (source / f"{index}.{image_format}").read_bytes(),
-                "label": (source / f"{index}_label.{label_format}").read_bytes(),
+                "image": _path(source, "image", index, image_suffix).read_bytes(),
+                "label": _path(source, "label", index, label_suffix).read_bytes(),
                 "name": str(index),
                 "size": np.zeros(2, np.int32),
             }
@@ -154,7 +162,6 @@ class PeerPipeline:
     def __init__(self, data_config: ConfigDict, source: Path, storage: str):
         self.storage = storage
         self._source = source
-        self._formats = STORAGES[storage]
         import_peer("torch").set_num_threads(1)
         # The order matters: to import mmseg needs what stands in for mmcv's operators.
         theirs = import_peer("mmseg.datasets.transforms")
@@ -166,11 +173,11 @@ class PeerPipeline:
             ("image", common.LoadImageFromFile()),
             ("label", theirs.LoadAnnotations()),
             (
-                "resize, crop",
+                "crop",
                 common.RandomResize(scale=scale, ratio_range=ratios, keep_ratio=True),
             ),
             (
-                "resize, crop",
+                "crop",
                 theirs.RandomCrop(crop_size=crop_size, cat_max_ratio=config.cat_max_ratio),
             ),
             ("rest", common.RandomFlip(prob=config.flip_probability)),
@@ -192,10 +199,10 @@ class PeerPipeline:
 
     def _make(self, index: int, seed: int, seconds: dict[str, float]) -> Any:
         np.random.seed(1000 * seed + index)  # whence mmsegmentation draws
-        image_format, label_format = self._formats
+        image_suffix, label_suffix = STORAGES[self.storage]
         results: Any = {
-            "img_path": str(self._source / f"{index}.{image_format}"),
-            "seg_map_path": str(self._source / f"{index}_label.{label_format}"),
+            "img_path": str(_path(self._source, "image", index, image_suffix)),
+            "seg_map_path": str(_path(self._source, "label", index, label_suffix)),
             "label_map": None,
             "reduce_zero_label": False,
             "seg_fields": [],

@@ -60,8 +60,7 @@ def test_without_mmsegmentation_that_is_said(root, command, tmp_path):
     ("arguments", "says"),
     [
         ([], "nothing given; expected 'input'"),
-        (["output"], "output given; expected 'input'"),
-        (["input", "input"], "input input given"),
+        (["input", "output"], "input output given; expected 'input'"),
         (["input"], "--config=FILE is required"),
     ],
 )
@@ -73,7 +72,6 @@ def test_sizes_and_outputs_that_cannot_be_are_refused(fails, root, tmp_path):
     config = f"--config={root / CONFIG}"
     fails("benchmark", "input", config, "--size=3", says="--size is '3'")
     fails("benchmark", "input", config, f"--output={tmp_path}", says="is a folder")
-    fails("benchmark", "input", config, "--images=0", says="images", code=2)
 
 
 @pytest.mark.parametrize("storage", STORAGES)
