@@ -4,8 +4,9 @@
 
 measures on one core how many images a second the training input pipeline makes, from records on
 disk to crops ready for a batch, with the config's crops, scales and distortions. The images are
-generated; they are stored as PNG and as plain pixels, and all pipelines take turns on them. Prints
-a table with the time by stage, and writes the same as JSON (--output).
+generated; they are stored as PNG and as plain pixels, and all pipelines take turns on them. What
+counts is the processor's time. Prints tables of speed and of time by stage, and writes the same as
+JSON (--output).
 """
 
 import json
