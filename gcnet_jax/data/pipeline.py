@@ -68,14 +68,7 @@ def train_iterator(
     local_batch_size = per_process(batch_size, process_count)
     config: Any = data_config  # its values have no static types
     records = open_split(config.name, config.data_dir, config.train_split)
-    transform = RandomTransform(
-        base_scale=tuple(config.base_scale),
-        scale_range=tuple(config.scale_range),
-        crop_size=tuple(config.crop_size),
-        cat_max_ratio=config.cat_max_ratio,
-        flip_probability=config.flip_probability,
-        photometric_distortion=config.photometric_distortion,
-    )
+    transform = RandomTransform.from_config(data_config)
     samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
     # Sliced only here, after everything random: a sample's randomness follows from its position
     # in the one global sequence, whichever process makes it.
@@ -103,6 +96,19 @@ class RandomTransform:
     flip_probability: float
     photometric_distortion: bool
 
+    @classmethod
+    def from_config(cls, data_config: ConfigDict) -> "RandomTransform":
+        """The transforms of a config, whose keys of these names there are."""
+        config: Any = data_config  # its values have no static types
+        return cls(
+            base_scale=tuple(config.base_scale),
+            scale_range=tuple(config.scale_range),
+            crop_size=tuple(config.crop_size),
+            cat_max_ratio=config.cat_max_ratio,
+            flip_probability=config.flip_probability,
+            photometric_distortion=config.photometric_distortion,
+        )
+
     def __call__(self, record: Record, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns the entries of a :class:`Batch` for one image, without the batch axis."""
         sample = decode(record)
@@ -111,9 +117,8 @@ class RandomTransform:
         scale = transforms.draw_scale(rng, self.base_scale, self.scale_range)
         height, width = label.shape
         size = transforms.rescaled_size((height, width), scale)
-        image, label = transforms.resize(image, label, size)
-        box = transforms.draw_crop(rng, label, self.crop_size, self.cat_max_ratio)
-        image, label = transforms.crop(image, label, box)
+        box = transforms.draw_crop(rng, label, size, self.crop_size, self.cat_max_ratio)
+        image, label = transforms.resize(image, label, size, box)
         if rng.random() < self.flip_probability:
             image, label = transforms.flip(image, label)
         if self.photometric_distortion:

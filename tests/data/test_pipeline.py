@@ -5,10 +5,15 @@ import grain
 import numpy as np
 import pytest
 from absl import flags
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import train_iterator
+from gcnet_jax.data.pipeline import RandomTransform
+from gcnet_jax.data.records import Record, encode_png
 from gcnet_jax.errors import InputError
+from tests.data.step_by_step import transformed_step_by_step
 
 TRAIN_SIZE = 7
 
@@ -61,6 +66,49 @@ def assert_same(batches, expected):
         assert batch.keys() == other.keys() == {"image", "label", "size"}
         for key in batch:
             np.testing.assert_array_equal(batch[key], other[key])
+
+
+# The transform -----------------------------------------------------------------------------------
+
+
+lengths = st.integers(1, 48)
+sizes = st.tuples(lengths, lengths)
+
+
+@given(
+    size=sizes,
+    base_scale=st.tuples(st.integers(8, 96), st.integers(8, 96)),
+    scale_range=st.sampled_from([(0.5, 2.0), (1.0, 1.0), (0.5, 0.5), (2.0, 2.0), (0.97, 1.03)]),
+    crop_size=sizes,
+    cat_max_ratio=st.sampled_from([0.3, 0.75, 1.0]),
+    flip_probability=st.sampled_from([0.0, 0.5, 1.0]),
+    photometric_distortion=st.booleans(),
+    keep_size=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=300)
+def test_the_transform_gives_the_pixels_of_the_reference_sequence_on_whole_images(
+    size, base_scale, keep_size, seed, **parameters
+):
+    # Half the time sizes come out close to what they were.
+    base_scale = (max(size) + 4, min(size) + 4) if keep_size else base_scale
+    # A long edge that the scale reduces to nothing is not for OpenCV either.
+    assume(min(size) * min(base_scale) / max(size) >= 2)
+    contents = np.random.default_rng(seed)
+    image = contents.integers(0, 256, (*size, 3), np.uint8)
+    label = contents.choice(np.array([0, 1, 18, 255], np.uint8), size, p=[0.6, 0.2, 0.1, 0.1])
+    record: Record = {
+        "image": encode_png(image),
+        "label": encode_png(label),
+        "name": b"one",
+        "size": np.array(size, np.int32),
+    }
+    transform = RandomTransform(base_scale=base_scale, **parameters)
+    sample = transform(record, np.random.default_rng(seed))
+    expected = transformed_step_by_step(image, label, np.random.default_rng(seed), transform)
+    assert sample.keys() == expected.keys()
+    for key, entry in expected.items():
+        np.testing.assert_array_equal(sample[key], entry, err_msg=key)
 
 
 # Training ----------------------------------------------------------------------------------------

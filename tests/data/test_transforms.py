@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +6,7 @@ from hypothesis import strategies as st
 
 from gcnet_jax.data import transforms
 from gcnet_jax.data.transforms import CropBox, PhotometricDistortion
+from tests.data.step_by_step import distorted_step_by_step
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 seeds = st.integers(0, 2**32 - 1)
@@ -85,24 +87,90 @@ def test_enlarged_images_and_labels_stay_aligned(size, factor):
     np.testing.assert_array_equal(resized_image[..., 0], resized_label)
 
 
+def near(length):
+    """New lengths of an axis: any, or almost the same, which OpenCV may take for the same."""
+    return st.integers(1, 100) | st.integers(max(length - 2, 1), length + 2)
+
+
+@given(data=st.data(), size=sizes)
+@settings(max_examples=300)
+def test_a_resized_box_has_the_pixels_of_the_whole_resized_image(data, size):
+    image, label = aligned_pair(size)
+    target = tuple(data.draw(near(length)) for length in size)
+    top, left = (data.draw(st.integers(0, length - 1)) for length in target)
+    height, width = data.draw(sizes)
+    box = CropBox(top, left, height, width)
+    part, part_label = transforms.resize(image, label, target, box)
+    whole = cv2.resize(image, target[::-1], interpolation=cv2.INTER_LINEAR)
+    whole_label = cv2.resize(label, target[::-1], interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(part, whole[top : top + height, left : left + width])
+    np.testing.assert_array_equal(part_label, whole_label[top : top + height, left : left + width])
+
+
+def test_a_resized_box_has_the_pixels_of_the_whole_at_the_sizes_of_training():
+    image, label = aligned_pair((1024, 2048))
+    rng = np.random.default_rng(0)
+    for height in (512, 700, 1023, 1024, 1025, 1371, 2047, 2048):
+        box = CropBox(*(int(rng.integers(n)) for n in (height - 511, 2 * height - 1023)), 512, 1024)
+        part, part_label = transforms.resize(image, label, (height, 2 * height), box)
+        rows, columns = (slice(a, a + n) for a, n in ((box.top, 512), (box.left, 1024)))
+        whole = cv2.resize(image, (2 * height, height), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(part, whole[rows, columns])
+        whole = cv2.resize(label, (2 * height, height), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(part_label, whole[rows, columns])
+
+
+def test_a_box_that_almost_keeps_the_size_is_resized_all_the_same():
+    # By 36 / 35 fifteen columns stay fifteen, which alone OpenCV would only copy.
+    image, label = aligned_pair((11, 35))
+    part, _ = transforms.resize(image, label, (11, 36), CropBox(0, 9, 11, 5))
+    np.testing.assert_array_equal(part, cv2.resize(image, (36, 11))[:, 9:14])
+
+
+@given(old=st.integers(1, 5000), new=st.integers(1, 5000))
+@settings(max_examples=300)
+def test_labels_are_resized_to_the_pixels_that_opencv_takes(old, new):
+    # 256 classes are too few to tell 5000 pixels apart; two labels make 16 bits.
+    places = np.arange(old)
+    low, high = (
+        transforms.resize(np.zeros((1, old, 3), np.uint8), part[None].astype(np.uint8), (1, new))[1]
+        for part in (places % 256, places // 256)
+    )
+    expected = cv2.resize(places.astype(np.uint16)[None], (new, 1), interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(high.astype(int) * 256 + low, expected)
+
+
+def test_a_box_beyond_the_image_ends_with_it():
+    image, label = aligned_pair((4, 5))
+    _, cropped = transforms.resize(image, label, (4, 5), CropBox(2, 3, height=10, width=10))
+    np.testing.assert_array_equal(cropped, label[2:, 3:])
+
+
+def test_images_that_cannot_be_written_to_are_resized_as_well():
+    image, label = aligned_pair((8, 9))
+    image.setflags(write=False)
+    label.setflags(write=False)
+    part, part_label = transforms.resize(image, label, (8, 9), CropBox(1, 2, 3, 4))
+    np.testing.assert_array_equal(part, image[1:4, 2:6])
+    np.testing.assert_array_equal(part_label, label[1:4, 2:6])
+
+
 # Crop --------------------------------------------------------------------------------------------
 
 
-@given(size=sizes, crop_size=sizes, seed=seeds, ratio=st.sampled_from([0.3, 0.75, 1.0]))
-def test_crops_lie_in_the_image_and_keep_image_and_label_aligned(size, crop_size, seed, ratio):
-    image, label = aligned_pair(size)
-    box = transforms.draw_crop(np.random.default_rng(seed), label, crop_size, ratio)
-    cropped_image, cropped_label = transforms.crop(image, label, box)
-    assert cropped_label.shape == (min(size[0], crop_size[0]), min(size[1], crop_size[1]))
-    np.testing.assert_array_equal(cropped_image[..., 0], cropped_label)
-    expected = label[box.top : box.top + crop_size[0], box.left : box.left + crop_size[1]]
-    np.testing.assert_array_equal(cropped_label, expected)
+@given(size=sizes, target=sizes, crop_size=sizes, seed=seeds, ratio=st.sampled_from([0.3, 1.0]))
+def test_crops_lie_in_the_resized_image(size, target, crop_size, seed, ratio):
+    _, label = aligned_pair(size)
+    box = transforms.draw_crop(np.random.default_rng(seed), label, target, crop_size, ratio)
+    assert (box.height, box.width) == crop_size
+    for start, length, available in zip((box.top, box.left), crop_size, target, strict=True):
+        assert 0 <= start <= max(available - length, 0)
 
 
 def test_crops_reach_every_place_and_no_further():
     rng = np.random.default_rng(0)
-    label = np.zeros((5, 7), np.uint8)
-    boxes = [transforms.draw_crop(rng, label, (3, 4), 1.0) for _ in range(500)]
+    label = np.zeros((2, 9), np.uint8)
+    boxes = [transforms.draw_crop(rng, label, (5, 7), (3, 4), 1.0) for _ in range(500)]
     assert {(box.top, box.left) for box in boxes} == {
         (t, lft) for t in range(3) for lft in range(4)
     }
@@ -121,8 +189,8 @@ def test_crops_filled_by_one_class_are_drawn_again():
     shares = {ratio: [] for ratio in (0.75, 1.0)}
     for ratio, found in shares.items():
         for _ in range(300):
-            box = transforms.draw_crop(rng, label, (8, 30), ratio)
-            found.append(share_of_largest_class(transforms.crop(label, label, box)[1]))
+            box = transforms.draw_crop(rng, label, label.shape, (8, 30), ratio)
+            found.append(share_of_largest_class(label[:, box.left : box.left + 30]))
     crowded = {ratio: np.mean(np.array(found) >= 0.75) for ratio, found in shares.items()}
     assert crowded[1.0] > 0.6
     # With one try in four varied, all ten fail in 0.75 ** 11 = 4 percent of the cases.
@@ -158,7 +226,7 @@ class CountingGenerator:
 )
 def test_a_crop_needs_two_classes_of_which_none_takes_three_quarters(label, boxes):
     rng = CountingGenerator()
-    transforms.draw_crop(rng, label.astype(np.uint8), (1, label.shape[1]), 0.75)  # pyright: ignore
+    transforms.draw_crop(rng, label.astype(np.uint8), label.shape, label.shape, 0.75)  # pyright: ignore
     assert rng.draws == 2 * boxes
 
 
@@ -231,6 +299,16 @@ def test_contrast_is_clipped_before_or_after_saturation_as_drawn():
 
 
 @given(seed=seeds)
+@settings(max_examples=100)
+def test_drawn_distortions_give_the_pixels_of_every_step_made_by_itself(seed):
+    distortion = transforms.draw_photometric_distortion(np.random.default_rng(seed))
+    image, _ = aligned_pair((20, 30), seed=1)
+    np.testing.assert_array_equal(
+        transforms.distort_photometric(image, distortion), distorted_step_by_step(image, distortion)
+    )
+
+
+@given(seed=seeds)
 @settings(max_examples=40)
 def test_drawn_distortions_leave_the_input_alone_and_give_uint8(seed):
     image, _ = aligned_pair((9, 13), seed=1)
@@ -259,9 +337,3 @@ def test_contrast_comes_first_half_the_time():
     rng = np.random.default_rng(0)
     first = sum(transforms.draw_photometric_distortion(rng).contrast_first for _ in range(1000))
     assert 430 < first < 570
-
-
-def test_a_crop_box_beyond_the_image_ends_with_it():
-    image, label = aligned_pair((4, 5))
-    _, cropped = transforms.crop(image, label, CropBox(top=2, left=3, height=10, width=10))
-    np.testing.assert_array_equal(cropped, label[2:, 3:])

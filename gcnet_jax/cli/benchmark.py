@@ -1,0 +1,86 @@
+"""Measures speed, with mmsegmentation beside it in the same run where that is installed.
+
+    python scripts/benchmark.py input --config=configs/gcnet/RUN.py
+
+measures on one core how many images a second the training input pipeline makes, from records on
+disk to crops ready for a batch, with the config's crops, scales and distortions. The images are
+generated; they are stored as PNG and as plain pixels, and all pipelines take turns on them. What
+counts is the processor's time. Prints tables of speed and of time by stage, and writes the same as
+JSON (--output).
+"""
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from absl import flags
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcnet_jax.cli import command
+from gcnet_jax.cli.benchmark_input import measure_input
+from gcnet_jax.cli.cost_tables import parse_size
+from gcnet_jax.errors import InputError
+
+_CONFIG = command.define_config_flag()
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "JSON file (default: benchmark_WHAT.json, such as benchmark_input.json)"
+)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 11, "how often each is measured, in turn with the others", lower_bound=1
+)
+_SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
+_IMAGES = flags.DEFINE_integer("images", 8, "input: images in a round", lower_bound=1)
+
+
+def main() -> None:
+    """Entry point of `scripts/benchmark.py`."""
+    command.run(_benchmark, __name__)
+
+
+def _input(config: ConfigDict) -> dict[str, Any]:
+    return measure_input(
+        config.data,
+        size=parse_size(_SIZE.value),
+        images=_IMAGES.value,
+        rounds=_ROUNDS.value,
+    )
+
+
+_BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
+    {
+        "input": _input,
+    }
+)
+
+
+def _benchmark(arguments: list[str]) -> None:
+    if len(arguments) != 1 or arguments[0] not in _BENCHMARKS:
+        expected = " or ".join(f"'{name}'" for name in _BENCHMARKS)
+        raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
+    (name,) = arguments
+    config = command.checked_config(_CONFIG)
+    output = epath.Path(_OUTPUT.value or f"benchmark_{name}.json")
+    if output.is_dir():
+        raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
+    output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
+    result = {"benchmark": name, "machine": _machine(), **_BENCHMARKS[name](config)}
+    output.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written to {output}")
+
+
+def _machine() -> dict[str, str]:
+    """What figures depend on beside the code that is measured."""
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        models = [x for x in information.read_text().splitlines() if x.startswith("model name")]
+        processor = models[0].partition(":")[2].strip() if models else processor
+    packages = ("jax", "numpy", "opencv-python-headless")
+    return {"processor": processor, "python": platform.python_version()} | {
+        package: version(package) for package in packages
+    }

@@ -1,0 +1,97 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from gcnet_jax.cli.benchmark_input_pipelines import STAGES, STORAGES, OurPipeline, write_source
+from gcnet_jax.cli.benchmark_peer import peer_is_installed
+from gcnet_jax.cli.benchmark_scenes import draw_scene
+from gcnet_jax.config import load_config
+
+CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
+SMALL = ("--size=48,96", "--images=2", "--rounds=3")
+DATA = (
+    "--config.data.base_scale=(96,48)",
+    "--config.data.crop_size=(32,40)",
+)
+
+
+def test_the_input_benchmark_writes_speed_by_pipeline_storage_and_stage(root, command, tmp_path):
+    output = tmp_path / "new" / "input.json"
+    process = command(
+        "benchmark", "input", f"--config={root / CONFIG}", *SMALL, *DATA, f"--output={output}"
+    )
+    assert process.returncode == 0, process.stderr
+    assert f"written to {output}" in process.stdout
+    result = json.loads(output.read_text())
+    assert result["benchmark"] == "input"
+    assert result["size"] == [48, 96]
+    assert result["data_config"]["crop_size"] == [32, 40]
+    assert result["machine"]["processor"]
+
+    names = ["gcnet_jax", "mmsegmentation"] if peer_is_installed() else ["gcnet_jax"]
+    rows = {(row["pipeline"], row["storage"]): row for row in result["rows"]}
+    assert list(rows) == [(name, storage) for name in names for storage in STORAGES]
+    for (name, storage), row in rows.items():
+        assert name in process.stdout
+        assert storage in process.stdout
+        assert len(row["seconds_of_rounds"]) == 3
+        speeds = [2 / seconds for seconds in row["seconds_of_rounds"]]
+        assert row["images_per_second"]["median"] == pytest.approx(np.median(speeds))
+        stages = row["milliseconds_by_stage"]
+        assert list(stages) == list(STAGES)
+        assert all(0 <= milliseconds < 1000 for milliseconds in stages.values())
+        # Their files are read while they are decoded.
+        busy = set(STAGES) - ({"read"} if name == "mmsegmentation" else set())
+        assert all(stages[stage] > 0 for stage in busy)
+        assert ("times_as_fast_as_mmsegmentation_on_png" in row) == peer_is_installed()
+
+
+def test_without_mmsegmentation_that_is_said(root, command, tmp_path):
+    if peer_is_installed():
+        pytest.skip("mmsegmentation is installed")
+    output = tmp_path / "input.json"
+    arguments = (f"--config={root / CONFIG}", *SMALL, *DATA, f"--output={output}")
+    assert "mmsegmentation is not installed" in command("benchmark", "input", *arguments).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "nothing given; expected 'input'"),
+        (["input", "output"], "input output given; expected 'input'"),
+        (["input"], "--config=FILE is required"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(fails, arguments, says):
+    fails("benchmark", *arguments, says=says)
+
+
+def test_sizes_and_outputs_that_cannot_be_are_refused(fails, root, tmp_path):
+    config = f"--config={root / CONFIG}"
+    fails("benchmark", "input", config, "--size=3", says="--size is '3'")
+    fails("benchmark", "input", config, f"--output={tmp_path}", says="is a folder")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_is_measured_is_the_training_transform_of_the_scenes(root, tmp_path, storage):
+    scene = draw_scene(3, (40, 80))
+    write_source([draw_scene(2, (40, 80)), scene], tmp_path)
+    config = load_config(root / CONFIG).data
+    config.base_scale, config.scale_range, config.crop_size = (80, 40), (1.0, 1.0), (40, 80)
+    config.flip_probability, config.photometric_distortion = 0.0, False
+    sample = OurPipeline(config, tmp_path, storage).make(1, seed=0)
+    np.testing.assert_array_equal(sample["image"], scene.image)
+    np.testing.assert_array_equal(sample["label"], scene.label)
+
+
+def test_scenes_are_rough_enough_to_take_long_to_decode_and_have_thin_structures():
+    scene = draw_scene(0, (512, 1024))
+    bits = 8 * len(cv2.imencode(".png", scene.image)[1]) / scene.image.size
+    assert 2.5 < bits < 4  # of the 8 of a value; 2 to 2.5 MB at 1024x2048 are about 3
+    shares = np.bincount(scene.label.ravel(), minlength=256) / scene.label.size
+    assert 0.05 < shares[0] < 0.75  # road
+    assert 0 < shares[5] < 0.03  # poles
+    assert shares[255] > 0
+    assert not np.array_equal(scene.label, draw_scene(1, (512, 1024)).label)
