@@ -5,8 +5,14 @@
 measures on one core how many images a second the training input pipeline makes, from records on
 disk to crops ready for a batch, with the config's crops, scales and distortions. The images are
 generated; they are stored as PNG and as plain pixels, and all pipelines take turns on them. What
-counts is the processor's time. Prints tables of speed and of time by stage, and writes the same as
-JSON (--output).
+counts is the processor's time.
+
+    python scripts/benchmark.py inference --config=configs/gcnet/RUN.py
+
+measures how many images a second the config's network evaluates, whole, in sliding windows and at
+several scales with mirror images: in batches, one by one, and by mmsegmentation.
+
+Prints tables, and writes the same as JSON (--output).
 """
 
 import json
@@ -22,8 +28,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
-from gcnet_jax.cli.benchmark_input import measure_input
+from gcnet_jax.cli.benchmarks.inference import measure_inference
+from gcnet_jax.cli.benchmarks.input import measure_input
 from gcnet_jax.cli.cost_tables import parse_size
+from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 
 _CONFIG = command.define_config_flag()
@@ -34,7 +42,7 @@ _ROUNDS = flags.DEFINE_integer(
     "rounds", 11, "how often each is measured, in turn with the others", lower_bound=1
 )
 _SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
-_IMAGES = flags.DEFINE_integer("images", 8, "input: images in a round", lower_bound=1)
+_IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
 
 
 def main() -> None:
@@ -51,8 +59,19 @@ def _input(config: ConfigDict) -> dict[str, Any]:
     )
 
 
+def _inference(config: ConfigDict) -> dict[str, Any]:
+    return measure_inference(
+        config,
+        num_classes=dataset_classes(config.data.name).num_classes,
+        size=parse_size(_SIZE.value),
+        images=_IMAGES.value,
+        rounds=_ROUNDS.value,
+    )
+
+
 _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
+        "inference": _inference,
         "input": _input,
     }
 )

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from gcnet_jax.cli.benchmark_input_pipelines import STAGES, STORAGES, OurPipeline, write_source
-from gcnet_jax.cli.benchmark_peer import peer_is_installed
-from gcnet_jax.cli.benchmark_scenes import draw_scene
+from gcnet_jax.cli.benchmarks.input_pipelines import STAGES, STORAGES, OurPipeline, write_source
+from gcnet_jax.cli.benchmarks.peer import peer_is_installed
+from gcnet_jax.cli.benchmarks.scenes import draw_scene
 from gcnet_jax.config import load_config
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"

@@ -14,7 +14,7 @@ import rich.progress
 import rich.table
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.benchmark_input_pipelines import (
+from gcnet_jax.cli.benchmarks.input_pipelines import (
     STAGES,
     STORAGES,
     InputPipeline,
@@ -22,8 +22,8 @@ from gcnet_jax.cli.benchmark_input_pipelines import (
     PeerPipeline,
     write_source,
 )
-from gcnet_jax.cli.benchmark_peer import peer_is_installed
-from gcnet_jax.cli.benchmark_scenes import draw_scene
+from gcnet_jax.cli.benchmarks.peer import peer_is_installed
+from gcnet_jax.cli.benchmarks.scenes import draw_scene
 from gcnet_jax.cli.step_time import median_and_spread
 
 _CONSOLE = rich.console.Console(stderr=True)

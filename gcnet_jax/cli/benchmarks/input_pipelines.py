@@ -15,8 +15,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 from PIL import Image
 
-from gcnet_jax.cli.benchmark_peer import import_peer
-from gcnet_jax.cli.benchmark_scenes import Scene
+from gcnet_jax.cli.benchmarks.peer import import_peer
+from gcnet_jax.cli.benchmarks.scenes import Scene
 from gcnet_jax.data import Record, decode, transforms
 from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.data.records import decode_rgb, encode_png

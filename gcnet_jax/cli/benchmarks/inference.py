@@ -1,0 +1,253 @@
+"""How fast a network goes over a validation split: in batches, one by one, and the peer's way."""
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import cv2
+import jax
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+from jaxtyping import Int
+from ml_collections import ConfigDict
+
+from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, peer_is_installed
+from gcnet_jax.cli.benchmarks.scenes import draw_scene
+from gcnet_jax.cli.step_time import median_and_spread
+from gcnet_jax.data import (
+    decode,
+    evaluation_batches,
+    open_split,
+    prepare_folder,
+    resize_image,
+    scaled_sizes,
+)
+from gcnet_jax.errors import InputError
+from gcnet_jax.evaluation import create_evaluator
+from gcnet_jax.models import Segmentor, build_model, split_for_evaluation
+from gcnet_jax.parallel import check_batch_size, create_mesh
+
+_CONSOLE = rich.console.Console(stderr=True)
+_DATASET = "scenes"
+_SHORTER = 0.75
+"""Height of every second image, so that a batch holds several sizes."""
+_LEAST_AGREEMENT = 0.999
+"""Share of pixels that must go to the same class: ties fall either way."""
+
+Confusion = Int[np.ndarray, "classes classes"]
+
+
+class Mode(NamedTuple):
+    """A way to evaluate: what the network sees at once, and whether over scales and mirrored."""
+
+    inference: str
+    multi_scale: bool
+
+
+MODES: Mapping[str, Mode] = MappingProxyType(
+    {
+        "whole": Mode("whole", False),
+        "slide": Mode("slide", False),
+        "multi-scale + flip": Mode("whole", True),
+    }
+)
+
+
+def measure_inference(
+    config: ConfigDict, *, num_classes: int, size: tuple[int, int], images: int, rounds: int
+) -> dict[str, Any]:
+    """Measures, prints and returns images a second of each mode.
+
+    Images are of two sizes. Our batches and mmsegmentation's tensors are made before the clock
+    starts; normalisation, the network, what follows it and counting into a confusion matrix are
+    measured. Weights are random. What is compared takes turns.
+
+    Args:
+        config: of the run; of `evaluation` the batch size, buckets, windows and scales count.
+        num_classes: of the network.
+        size: (height, width) of the larger images.
+        images: how many.
+        rounds: how often each is measured.
+
+    Raises:
+        InputError: the confusion matrices that are compared differ by more than ties can explain.
+    """
+    check_batch_size(config.evaluation.batch_size, create_mesh(), key="evaluation.batch_size")
+    model = build_model(config.model, num_classes=num_classes, seed=config.seed)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        _prepare_scenes(Path(folder), size, images, num_classes)
+        config = copy.deepcopy(config)
+        config.data.name, config.data.data_dir = _DATASET, str(Path(folder) / "data")
+        for name, mode in MODES.items():
+            config.evaluation.mode = mode.inference
+            rows += _measure_mode(name, mode, model, config, num_classes, images, rounds)
+    _print(rows, f"{images} images of {size[0]}x{size[1]} and less, {rounds} rounds")
+    return {
+        "device": jax.devices()[0].device_kind,
+        "size": list(size),
+        "images": images,
+        "rounds": rounds,
+        "config": config.to_dict(),
+        "rows": rows,
+    }
+
+
+def _prepare_scenes(folder: Path, size: tuple[int, int], images: int, num_classes: int) -> None:
+    source = folder / "source"
+    for part in ("image", "label"):
+        (source / part).mkdir(parents=True)
+    for index in range(images):
+        height = size[0] if index % 2 == 0 else max(int(_SHORTER * size[0]), 1)
+        scene = draw_scene(index, (height, size[1]))
+        label = np.where(scene.label < num_classes, scene.label, 255)
+        cv2.imwrite(str(source / "image" / f"{index:05d}.png"), scene.image[..., ::-1])
+        cv2.imwrite(str(source / "label" / f"{index:05d}.png"), label)
+    names = (f"class {index}" for index in range(num_classes))
+    (source / "classes.csv").write_text("\n".join(["name", *names]) + "\n")
+    prepare_folder(
+        _DATASET,
+        folder / "data",
+        source,
+        images={"val": ["image/*.png"]},
+        masks={"val": ["label/*.png"]},
+        classes=source / "classes.csv",
+    )
+
+
+def _measure_mode(
+    name: str,
+    mode: Mode,
+    model: Segmentor,
+    config: ConfigDict,
+    num_classes: int,
+    images: int,
+    rounds: int,
+) -> list[dict[str, Any]]:
+    """One row for each way to go over the images."""
+    one_by_one = copy.deepcopy(config)
+    one_by_one.evaluation.batch_size, one_by_one.evaluation.max_buckets = 1, images
+    ways = {
+        "batches": _ours(mode, model, config, num_classes, devices=jax.devices()),
+        "one by one": _ours(mode, model, one_by_one, num_classes, devices=jax.devices()[:1]),
+    }
+    if peer_is_installed():
+        ways["mmsegmentation"] = _Peer(mode, model, config, num_classes)
+    counts = {way: evaluate() for way, evaluate in ways.items()}  # compiles as well
+    _check_agreement(name, counts)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in rich.progress.track(range(rounds), f"measuring {name}", console=_CONSOLE):
+        for way, evaluate in ways.items():
+            start = time.perf_counter()
+            evaluate()
+            seconds[way].append(time.perf_counter() - start)
+    return [
+        {
+            "mode": name,
+            "way": way,
+            "images_per_second": median_and_spread([images / x for x in times])._asdict(),
+            "times_as_fast_as": {
+                other: median_and_spread(np.divide(others, times).tolist())._asdict()
+                for other, others in seconds.items()
+                if other != way
+            },
+            "seconds_of_rounds": times,
+        }
+        for way, times in seconds.items()
+    ]
+
+
+def _ours(
+    mode: Mode, model: Segmentor, config: ConfigDict, num_classes: int, *, devices: Sequence[Any]
+) -> Callable[[], Confusion]:
+    graphdef, variables = split_for_evaluation(model)
+    evaluate = create_evaluator(
+        graphdef,
+        num_classes,
+        config.evaluation,
+        create_mesh(devices),
+        mirrored_too=mode.multi_scale,
+    )
+    batches = list(evaluation_batches(config, "val", multi_scale=mode.multi_scale))
+    return lambda: evaluate(variables, batches)
+
+
+class _Peer:
+    """mmsegmentation's test step on one image after the other, and its sums for the metric."""
+
+    def __init__(self, mode: Mode, model: Segmentor, config: ConfigDict, num_classes: int):
+        self._torch = import_peer("torch")
+        self._pixel_data = import_peer("mmengine.structures").PixelData
+        self._sample = import_peer("mmseg.structures").SegDataSample
+        self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
+        built = build_peer_model(model, config).to(self._device)
+        self._network = built
+        self._merge = import_peer("mmseg.models").SegTTAModel(module=built).merge_preds
+        self._num_classes = num_classes
+        records = open_split(config.data.name, config.data.data_dir, "val")
+        self._images = [self._prepare(decode(record), mode, config) for record in records]
+
+    def _prepare(self, sample: Any, mode: Mode, config: ConfigDict) -> tuple[list[Any], Any]:
+        """The inputs of all passes over an image, and its label."""
+        image, label = sample["image"], sample["label"]
+        passes = []
+        for size in scaled_sizes(label.shape, config, multi_scale=mode.multi_scale):
+            resized = resize_image(image, size)[..., ::-1]  # BGR, as OpenMMLab reads images
+            for flipped in (False, True) if mode.multi_scale else (False,):
+                seen = resized[:, ::-1] if flipped else resized
+                pixels = self._torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))
+                meta = {
+                    "img_shape": size,
+                    "ori_shape": label.shape,
+                    "pad_shape": size,
+                    "img_path": "",
+                    "flip": flipped,
+                    "flip_direction": "horizontal",
+                }
+                passes.append({"inputs": [pixels], "data_samples": [self._sample(metainfo=meta)]})
+        return passes, self._torch.from_numpy(label.astype(np.int64)).to(self._device)
+
+    def __call__(self) -> Confusion:
+        total = self._torch.zeros(self._num_classes**2, dtype=self._torch.int64)
+        with self._torch.inference_mode():
+            for passes, label in self._images:
+                predicted = [self._network.test_step(copy.copy(one_pass))[0] for one_pass in passes]
+                if len(predicted) > 1:
+                    predicted = self._merge([predicted])
+                prediction = predicted[0].pred_sem_seg.data.reshape(label.shape)
+                counted = label < self._num_classes
+                cell = label[counted] * self._num_classes + prediction[counted]
+                total += self._torch.bincount(cell, minlength=self._num_classes**2).cpu()
+        return total.numpy().reshape(self._num_classes, self._num_classes)
+
+
+def _check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
+    """Pixels that change the class show twice in the difference of two matrices."""
+    expected = counts["one by one"]
+    for way, confusion in counts.items():
+        agreement = 1 - np.abs(confusion - expected).sum() / 2 / expected.sum()
+        if agreement < _LEAST_AGREEMENT:
+            raise InputError(
+                f"{name}: '{way}' and 'one by one' agree on {agreement:.2%} of the pixels; expected "
+                f"{_LEAST_AGREEMENT:.1%}, and so there is nothing to compare"
+            )
+
+
+def _print(rows: Sequence[dict[str, Any]], title: str) -> None:
+    table = rich.table.Table(title=title, title_justify="left", pad_edge=False)
+    for column in ("mode", "way"):
+        table.add_column(column, no_wrap=True)
+    for column in ("images/s", "times one by one", "times mmsegmentation"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        speeds = [row["images_per_second"]]
+        speeds += [row["times_as_fast_as"].get(way) for way in ("one by one", "mmsegmentation")]
+        cells = [f"{x['median']:.2f} ± {x['spread']:.2f}" if x else "" for x in speeds]
+        table.add_row(row["mode"], row["way"], *cells)
+    rich.console.Console().print(table)
