@@ -1,19 +1,27 @@
 """Data sets, their classes, and the pipelines that turn them into batches."""
 
-from gcnet_jax.data.catalog import (
-    IGNORE_LABEL,
-    DatasetClasses,
+from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses, generic_palette
+from gcnet_jax.data.datasets import (
+    OFFICIAL_SETS,
+    Split,
     dataset_classes,
-    generic_palette,
+    open_split,
+    prepare,
+    prepare_folder,
+    split_image_sizes,
+    split_names,
+    split_size,
 )
-from gcnet_jax.data.datasets import Split, open_split, prepare, split_names, split_size
 from gcnet_jax.data.pipeline import Batch, TrainIterator, evaluation_batches, train_iterator
-from gcnet_jax.data.records import Record, Sample, decode
+from gcnet_jax.data.records import PIXELS, Pixels, Record, Sample, decode
 
 __all__ = [
     "IGNORE_LABEL",
+    "OFFICIAL_SETS",
+    "PIXELS",
     "Batch",
     "DatasetClasses",
+    "Pixels",
     "Record",
     "Sample",
     "Split",
@@ -24,6 +32,8 @@ __all__ = [
     "generic_palette",
     "open_split",
     "prepare",
+    "prepare_folder",
+    "split_image_sizes",
     "split_names",
     "split_size",
     "train_iterator",

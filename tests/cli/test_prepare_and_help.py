@@ -33,7 +33,7 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
     ("arguments", "says"),
     [
         ([], "name of one data set"),
-        (["imagenet"], "camvid, context_shapes"),
+        (["imagenet"], "camvid, cityscapes, context_shapes"),
         (["camvid"], "needs a source"),
         (["camvid", "--source=nowhere"], "nowhere is not a folder"),
     ],
@@ -53,7 +53,8 @@ def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_pre
         cv2.imwrite(str(tmp_path / "source" / split / "x.png"), image)
         cv2.imwrite(str(tmp_path / "source" / f"{split}annot" / "x.png"), label)
     arguments = ("camvid", f"--source={tmp_path / 'source'}", f"--data_dir={tmp_path / 'data'}")
-    fails("prepare_dataset", *arguments, says="valannot/x.png")
+    fails("prepare_dataset", *arguments, says="1 images in 'train', expected 367")
+    fails("prepare_dataset", *arguments, "--subset", says="valannot/x.png")
     fails(
         "train",
         *tiny,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gcnet_jax.data import context_shapes, decode, open_split, prepare, split_names, split_size
+from gcnet_jax.data import decode, open_split, prepare, split_names, split_size
+from gcnet_jax.data.sources import context_shapes
 from gcnet_jax.errors import InputError
 
 
@@ -82,9 +83,9 @@ def test_a_prepared_folder_without_its_description_is_not_taken_for_data(few_sha
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match=r"'ade'.*camvid, context_shapes"):
+    with pytest.raises(InputError, match=r"'ade'.*camvid, cityscapes, context_shapes"):
         prepare("ade", tmp_path)
-    with pytest.raises(InputError, match=r"'ade'.*camvid, context_shapes"):
+    with pytest.raises(InputError, match=r"'ade' is not prepared .*camvid, cityscapes, context"):
         open_split("ade", tmp_path, "train")
 
 
