@@ -39,13 +39,14 @@ def locate(part: Part, source: epath.Path, unpack_dir: epath.Path) -> epath.Path
 
 
 def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Path:
-    target = unpack_dir / archive.stem
+    # With its size: what an incomplete archive has left is not to be taken for the whole one.
+    target = unpack_dir / f"{archive.stem}-{archive.stat().length}"
     console = Console(stderr=True, soft_wrap=True)
     if target.exists():
         console.print(f"Taking {archive.name} as unpacked in {target}", highlight=False)
         return target
     console.print(f"Unpacking {archive} to {target}", highlight=False)
-    partial = unpack_dir / f"{archive.stem}.partial"
+    partial = target.with_name(f"{target.name}.partial")
     if partial.exists():
         partial.rmtree()
     partial.mkdir(parents=True)
@@ -76,8 +77,8 @@ def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Pa
 
 def _neighbours(source: epath.Path) -> Iterator[epath.Path]:
     """Folders up to two levels above and below, the nearest first."""
-    above = epath.Path(source).resolve().parents
-    below = _folders_in(source)
+    source = source.resolve()  # ".." has folders above it too
+    above, below = list(source.parents), _folders_in(source)
     yield from above[:1]
     yield from below
     yield from above[1:2]
