@@ -51,6 +51,8 @@ def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Pa
         partial.rmtree()
     partial.mkdir(parents=True)
     try:
+        if archive.suffix == ".tar":
+            _check_end_of_tar(archive)
         if archive.suffix == ".zip":
             shutil.unpack_archive(os.fspath(archive), os.fspath(partial))
         else:  # a tar could say that its files go anywhere on the disk; not with this filter
@@ -73,6 +75,18 @@ def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Pa
         raise InputError(f"{archive} does not hold {' '.join(part.folders)}; is it another file?")
     partial.rename(target)
     return target
+
+
+def _check_end_of_tar(archive: epath.Path) -> None:
+    """Raises ReadError if a tar file does not end as one.
+
+    Unpacking does not miss an end that was cut off between two files, or in the header of one.
+    """
+    marker = 2 * tarfile.BLOCKSIZE
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().length - marker))
+        if file.read() != bytes(marker):
+            raise tarfile.ReadError("it has no end")
 
 
 def _neighbours(source: epath.Path) -> Iterator[epath.Path]:

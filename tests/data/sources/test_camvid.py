@@ -113,8 +113,8 @@ def test_a_label_outside_the_classes_is_named_with_its_value(camvid_tree, refuse
     label[3, 4] = value
     cv2.imwrite(str(source / "trainannot" / "frame_003.png"), label)
     refused(
+        "camvid",
         source,
-        tmp_path,
         f"trainannot/frame_003.png: label value {value}; expected 0 to 11, of which 11",
     )
 
