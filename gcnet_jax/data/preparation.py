@@ -292,7 +292,11 @@ def _forget_others(
     for split, shards in contents.splits.items():
         for index in list(shards):
             shard = planned.get(split, {}).get(index)
-            if shard is None or shard.fingerprint != shards[index].fingerprint:
+            if (
+                shard is None
+                or shard.fingerprint != shards[index].fingerprint
+                or not shard.path.exists()  # its name says how many there are
+            ):
                 del shards[index]
     for split in contents.splits.keys() - planned.keys():
         del contents.splits[split]

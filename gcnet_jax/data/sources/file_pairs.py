@@ -147,7 +147,7 @@ def _match(folder: epath.Path, pattern: str) -> Iterator[tuple[tuple[str, ...], 
             yield (), folder / first
         return
     # Everything but the stars stands for itself, unlike in shells.
-    regex = re.compile("(.*)".join(map(re.escape, first.split("*"))))
+    regex = re.compile("(.*)".join(map(re.escape, first.split("*"))), re.DOTALL)
     for path in folder.iterdir():
         matched = regex.fullmatch(path.name)
         if matched is None or path.name.startswith("."):
