@@ -1,5 +1,6 @@
 """Interruptions at every point of a preparation, and what is stored in the end."""
 
+import itertools
 import json
 import pickle
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from gcnet_jax.config import load_config
 from gcnet_jax.data import (
     decode,
     open_split,
@@ -20,6 +22,7 @@ from gcnet_jax.data import (
     prepare_folder,
     split_image_sizes,
     split_size,
+    train_iterator,
 )
 from gcnet_jax.data.sources import context_shapes
 from gcnet_jax.errors import InputError
@@ -307,6 +310,25 @@ def test_uncompressed_records_are_larger_and_decode_without_a_copy(tmp_path, sma
     assert not sample["image"].flags.owndata
     assert not sample["label"].flags.owndata
     assert sum(len(record[key]) for key in ("image", "label")) - 64 * 128 * 4 < 50
+
+
+def test_both_ways_to_store_pixels_give_the_same_batches(root, tmp_path, small_shards):
+    batches = {}
+    for pixels in ("as_found", "uncompressed"):
+        prepare("context_shapes", tmp_path / pixels, pixels=pixels)
+        config = load_config(root / "configs" / "context_shapes" / "gcnet.py").data
+        config.update(
+            data_dir=str(tmp_path / pixels),
+            base_scale=(128, 64),
+            scale_range=(0.5, 2.0),
+            photometric_distortion=True,
+        )
+        training = train_iterator(config, batch_size=4, seed=0)
+        batches[pixels] = list(itertools.islice(training, 6))
+        training.close()
+    for batch, other in zip(*batches.values(), strict=True):
+        for key in ("image", "label", "size"):
+            np.testing.assert_array_equal(batch[key], other[key])
 
 
 def test_a_split_of_many_shards_still_pickles_small(tmp_path, monkeypatch):
