@@ -133,7 +133,7 @@ def write_dataset(
     """
     folder = unfinished_folder(data_dir, name)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), _progress() as progress:
+    with _progress() as progress, _alone(folder, progress.console):
         contents = _begun(folder, classes, pixels)
         planned = {split: _shards(folder, name, split, examples[split]) for split in examples}
         _forget_others(folder, contents, planned)
@@ -214,10 +214,12 @@ def _write_split(
             writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS[contents.pixels])
             for _ in shard.examples:
                 record, size = next(records)
-                writer.write(record)
+                with _failing_writes_named(partial):
+                    writer.write(record)
                 sizes.append(size)
                 progress.advance(task)
-            writer.close()
+            with _failing_writes_named(partial):
+                writer.close()
             partial.rename(shard.path)
             written[index] = ShardContents(shard.fingerprint, sizes)
             contents.write(folder)
@@ -242,6 +244,16 @@ def _serialized(
         loaded.close()
 
 
+@contextlib.contextmanager
+def _failing_writes_named(path: epath.Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # which is how array_record reports a full disk
+        raise InputError(
+            f"{path} cannot be written ({error}); make room and start again: what is whole is kept"
+        ) from error
+
+
 def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -256,14 +268,19 @@ def _progress() -> Progress:
 
 
 @contextlib.contextmanager
-def _alone(folder: epath.Path) -> Iterator[None]:
+def _alone(folder: epath.Path, console: Console) -> Iterator[None]:
     """Refuses to write where another process does; a killed one is in nobody's way."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process is writing {folder}; wait until it has ended"
+            ) from error
+        except OSError as error:  # some file systems of clusters have no locks
+            console.print(f"{folder} cannot be locked ({error}): let no other process prepare it")
         yield
-    except BlockingIOError as error:
-        raise InputError(f"another process is writing {folder}; wait until it has ended") from error
     finally:
         os.close(descriptor)
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -141,6 +142,22 @@ def test_whole_shards_are_kept_and_counted(small_shards, monkeypatch, tmp_path, 
     assert {name: (folder / name).stat().mtime for name in shards} == {
         name: mtime // 10**9 for name, mtime in shards.items()
     }
+    assert_whole(tmp_path)
+
+
+def test_a_disk_that_is_full_is_named_and_room_lets_it_go_on(small_shards, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(
+            InputError, match=r"00000-of-00004.partial cannot be written .*too large"
+        ):
+            prepare("context_shapes", tmp_path, pixels="uncompressed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(InputError, match="not prepared"):
+        open_split("context_shapes", tmp_path, "train")
+    prepare("context_shapes", tmp_path, pixels="uncompressed")
     assert_whole(tmp_path)
 
 
