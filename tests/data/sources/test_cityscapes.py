@@ -104,6 +104,26 @@ def test_a_folder_above_the_archives_is_answered_with_the_right_one(tmp_path, re
     refused("cityscapes", tmp_path / "here", f"; {archive.parent} does: give that")
 
 
+def test_interrupted_unpacking_is_not_taken_for_the_whole(tmp_path, monkeypatch, capfd):
+    source = make_cityscapes(tmp_path / "source")
+    (source / "content").mkdir()
+    (source / "leftImg8bit").rename(source / "content" / "leftImg8bit")
+    pack(source / "content", source / "leftImg8bit_trainvaltest.zip")
+
+    def unpack_some(archive, folder):
+        (Path(folder) / "leftImg8bit" / "train").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "unpack_archive", unpack_some)
+        with pytest.raises(KeyboardInterrupt):
+            prepare("cityscapes", tmp_path / "data", source, subset=True)
+    prepare("cityscapes", tmp_path / "data", source, subset=True)
+    assert capfd.readouterr().err.count("Unpacking ") == 2
+    (unpacked,) = (tmp_path / "data" / "cityscapes" / "unpacked").iterdir()
+    assert unpacked.suffix != ".partial"
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
 def test_a_truncated_archive_is_called_a_partial_download(tmp_path, refused, kept):
     source = make_cityscapes(tmp_path / "source")
