@@ -140,6 +140,16 @@ def pack(folder: Path, archive: Path) -> Path:
     return archive
 
 
+def read_values(path: Path) -> np.ndarray:
+    """The values of a label file as they are."""
+    return np.array(Image.open(path))
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """The pixels of an image file."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
 # Pictures and labels -----------------------------------------------------------------------------
 
 

@@ -200,10 +200,11 @@ def test_a_killed_process_leaves_its_whole_shards_to_the_next(small_shards, tmp_
 
 def test_a_second_process_is_refused_while_one_writes(small_shards, monkeypatch, tmp_path):
     generate = context_shapes.generate
-    refused = []
+    started, refused = [], []
 
     def generate_and_start_another(seed, index):
-        if (seed, index) == (2, 4):
+        if (seed, index) == (2, 4) and not started:
+            started.append(True)
             with pytest.raises(InputError, match=r"another process .*unfinished") as error:
                 prepare("context_shapes", tmp_path)
             refused.append(error)

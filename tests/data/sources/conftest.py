@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from gcnet_jax.data import decode, open_split, prepare, split_image_sizes
 from gcnet_jax.data.preparation import VERSION
 from gcnet_jax.errors import InputError
+from tests.official_trees import read_rgb
 
 
 @pytest.fixture
@@ -27,16 +26,6 @@ def refused(tmp_path: Path) -> Callable:
         assert not list((tmp_path / "data").rglob("unpacked/*.partial"))
 
     return check
-
-
-def read_values(path: Path) -> np.ndarray:
-    """The values of a label file as they are."""
-    return np.array(Image.open(path))
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """The pixels of an image file."""
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
 @pytest.fixture(params=["as_found", "uncompressed"])

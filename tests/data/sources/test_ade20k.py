@@ -4,8 +4,7 @@ import numpy as np
 from PIL import Image
 
 from gcnet_jax.data import prepare
-from tests.data.sources.conftest import read_values
-from tests.official_trees import make_ade20k, pack
+from tests.official_trees import make_ade20k, pack, read_values
 
 
 def files(root, split):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.data import dataset_classes, prepare
-from tests.data.sources.conftest import read_values
-from tests.official_trees import make_cityscapes, pack
+from tests.official_trees import make_cityscapes, pack, read_values
 
 TRAIN_ID = {
     "road": 7,

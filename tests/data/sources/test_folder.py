@@ -14,8 +14,7 @@ from gcnet_jax.data import (
     split_names,
 )
 from gcnet_jax.errors import InputError
-from tests.data.sources.conftest import read_rgb, read_values
-from tests.official_trees import make_own_images
+from tests.official_trees import make_own_images, read_rgb, read_values
 
 PATTERNS = {
     "images": {split: [f"{split}/*/*_rgb.jpg"] for split in ("train", "val")},

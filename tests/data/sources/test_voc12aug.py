@@ -5,8 +5,7 @@ import pytest
 import scipy.io
 
 from gcnet_jax.data import prepare
-from tests.data.sources.conftest import read_values
-from tests.official_trees import make_voc12aug, pack
+from tests.official_trees import make_voc12aug, pack, read_values
 
 VOC, SBD = "VOCdevkit/VOC2012", "benchmark_RELEASE/dataset"
 
