@@ -87,7 +87,7 @@ def load_pretrained(
     foreign = read_torch_checkpoint(path)
     if foreign.classes is None and not config.data.name:
         raise InputError(f"{path} names no classes, and neither does the config: set data.name")
-    classes = foreign.classes or dataset_classes(config.data.name)
+    classes = foreign.classes or dataset_classes(config.data.name, config.data.data_dir)
     model = _abstract_model(config, classes.num_classes)
     if allow_partial:  # what is left needs its initial weights
         model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)

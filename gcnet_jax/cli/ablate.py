@@ -108,7 +108,7 @@ def _ablate(arguments: list[str]) -> None:
     if not _VARIANTS.value:
         raise InputError("--variants names none; see --help")
     configs = _distinct({name: _variant(config, name) for name in _VARIANTS.value})
-    num_classes = dataset_classes(config.data.name).num_classes
+    num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
     split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
     output_dir = Path(command.output_folder(_OUTPUT_DIR.value, "--output_dir"))
     runs = {

@@ -47,7 +47,7 @@ def variant_costs(config: ConfigDict, size: Size | None) -> dict[str, Any]:
         size: (height, width) of the image; the crop's if none.
     """
     size = size if size is not None else tuple(config.data.crop_size)
-    num_classes = dataset_classes(config.data.name).num_classes
+    num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
     rows, left_out = [], []
     for name in VARIANTS:
         variant = select_variant(config.copy_and_resolve_references(), name)

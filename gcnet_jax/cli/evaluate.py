@@ -103,7 +103,7 @@ def _evaluate(arguments: list[str]) -> None:
 
 
 def _check_classes(trained: TrainedModel, config: ConfigDict) -> None:
-    classes = dataset_classes(config.data.name)
+    classes = dataset_classes(config.data.name, config.data.data_dir)
     if trained.classes.names != classes.names:
         raise InputError(
             f"{trained.checkpoint} holds a model of other classes "

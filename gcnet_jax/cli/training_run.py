@@ -53,7 +53,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     split_size(config.data.name, config.data.data_dir, evaluation.split)  # fail now, not in an hour
 
     process: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    classes = dataset_classes(config.data.name)
+    classes = dataset_classes(config.data.name, config.data.data_dir)
     batches = train_iterator(
         config.data, batch_size=training.batch_size, seed=config.seed, **process
     )

@@ -1,4 +1,4 @@
-"""Class names and colours of every data set, readable without opening any data."""
+"""Class names and colours of the data sets known by name, readable without any data."""
 
 import csv
 import dataclasses
@@ -52,35 +52,41 @@ class DatasetClasses:
         return cls(tuple(plain["names"]), palette)
 
 
-def _read(table: Traversable) -> DatasetClasses:
-    rows = list(csv.DictReader(table.read_text().splitlines()))
-    return DatasetClasses(
-        names=tuple(row["name"] for row in rows),
-        palette=tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
-    )
+def read_class_table(table: Traversable) -> DatasetClasses:
+    """Reads a CSV table with one class a row: its name and, for all classes or none, its colour.
 
+    The columns are ``name``, ``red``, ``green`` and ``blue``. Without colours the classes get
+    those of :func:`generic_palette`.
 
-CATALOG: Mapping[str, DatasetClasses] = MappingProxyType(
-    {
-        table.name.removesuffix(".csv"): _read(table)
-        for table in sorted(
-            resources.files("gcnet_jax.data").joinpath("classes").iterdir(),
-            key=lambda table: table.name,
-        )
-    }
-)
-"""Every data set's classes by its name: the tables in `classes/`, one row a class."""
-
-
-def dataset_classes(name: str) -> DatasetClasses:
-    """Returns the classes of the data set called ``name``.
+    Args:
+        table: the file.
 
     Raises:
-        InputError: if no data set has that name; the message lists those that exist.
+        InputError: if the table is something else; the message names the file and the row.
     """
-    if name not in CATALOG:
-        raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(CATALOG)}")
-    return CATALOG[name]
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    names = tuple((row.get("name") or "").strip() for row in rows)
+    if not all(names) or not 0 < len(names) <= IGNORE_LABEL or len(set(names)) < len(names):
+        raise InputError(
+            f"{table}: expected a column 'name' with 1 to {IGNORE_LABEL} classes, a different name "
+            f"in each row; found {', '.join(map(repr, names)) or 'no rows'}"
+        )
+    channels = ("red", "green", "blue")
+    if not set(channels) & rows[0].keys():
+        return DatasetClasses(names, generic_palette(len(names)))
+    palette: list[tuple[int, int, int]] = []
+    for row in rows:
+        try:
+            red, green, blue = (int(row[channel]) for channel in channels)
+        except (KeyError, TypeError, ValueError):
+            red = green = blue = -1
+        if not all(0 <= value <= 255 for value in (red, green, blue)):
+            raise InputError(
+                f"{table}: class '{row['name']}' has no colour; expected columns red, green, blue "
+                "with whole numbers in 0..255, or none of these columns"
+            )
+        palette.append((red, green, blue))
+    return DatasetClasses(names, tuple(palette))
 
 
 def generic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
@@ -96,3 +102,15 @@ def generic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(
         (channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(num_classes)
     )
+
+
+CATALOG: Mapping[str, DatasetClasses] = MappingProxyType(
+    {
+        table.name.removesuffix(".csv"): read_class_table(table)
+        for table in sorted(
+            resources.files("gcnet_jax.data").joinpath("classes").iterdir(),
+            key=lambda table: table.name,
+        )
+    }
+)
+"""The classes of the data sets known by name: the tables in `classes/`, one row a class."""

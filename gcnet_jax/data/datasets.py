@@ -1,78 +1,224 @@
 """Preparing a data set once, and opening the splits of a prepared one.
 
-A new data set is one builder class, one line in ``BUILDERS`` and its classes in the catalog.
+A new official data set is one module in ``sources/``, one entry in ``OFFICIAL_SETS`` and its
+classes in the catalog. A user's own images need no code: :func:`prepare_folder`.
 """
 
-import contextlib
-import io
-import tempfile
+import bisect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
+from jaxtyping import Int32
 
-from gcnet_jax.data.camvid import CamVid
-from gcnet_jax.data.context_shapes import ContextShapes
-from gcnet_jax.data.records import Record
+from gcnet_jax.data.catalog import CATALOG, DatasetClasses, read_class_table
+from gcnet_jax.data.preparation import (
+    Contents,
+    final_folder,
+    fingerprints,
+    unfinished_folder,
+    write_dataset,
+)
+from gcnet_jax.data.records import Pixels, Record
+from gcnet_jax.data.sources import archives, folder
+from gcnet_jax.data.sources.ade20k import ADE20K
+from gcnet_jax.data.sources.camvid import CAMVID
+from gcnet_jax.data.sources.cityscapes import CITYSCAPES
+from gcnet_jax.data.sources.context_shapes import CONTEXT_SHAPES
+from gcnet_jax.data.sources.examples import Examples, OfficialSet
+from gcnet_jax.data.sources.voc12aug import VOC12AUG
 from gcnet_jax.errors import InputError
 
-BUILDERS: Mapping[str, type[tfds.core.GeneratorBasedBuilder]] = MappingProxyType(
-    {
-        "camvid": CamVid,
-        "context_shapes": ContextShapes,
-    }
+OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
+    {official.name: official for official in (ADE20K, CAMVID, CITYSCAPES, CONTEXT_SHAPES, VOC12AUG)}
 )
 
 
-def prepare(
-    name: str, data_dir: epath.PathLike, source: epath.PathLike | None = None
-) -> epath.Path:
-    """Writes a data set as ``array_record`` files that every later run reads.
+# Preparing ---------------------------------------------------------------------------------------
 
-    A data set that is already there is left as it is. Files are written beside their final place
-    and moved there at the end, so that an interrupted preparation is never taken for a whole one.
+
+def prepare(
+    name: str,
+    data_dir: epath.PathLike,
+    source: epath.PathLike | None = None,
+    *,
+    pixels: Pixels = "as_found",
+    subset: bool = False,
+) -> epath.Path:
+    """Writes an official data set as ``array_record`` files that every later run reads.
+
+    A data set that is already there is left as it is. An interrupted preparation is never taken
+    for a whole one, and the next call goes on where it ended.
 
     Args:
-        name: the data set, a key of ``BUILDERS``.
-        data_dir: folder for all prepared data sets; a bucket path such as ``gs://...`` works too.
-        source: folder with the original files. Required by data sets that are not generated or
-          downloaded, refused by the others.
+        name: the data set, a key of ``OFFICIAL_SETS``.
+        data_dir: folder for all prepared data sets.
+        source: folder with the original files, unpacked or as the archives they are distributed
+          in, which are unpacked below ``data_dir``. Refused by data sets that are generated.
+        pixels: how to store images and labels; see ``gcnet_jax.data.records``.
+        subset: whether the source may be a part of the official release.
 
     Returns:
         The folder of this data set.
 
     Raises:
-        InputError: if the name is unknown, ``source`` is missing or not wanted, or a file of it is
-          not as expected (see the builder).
+        InputError: if the name is unknown, ``source`` is missing, not wanted or not as expected,
+          a file of it is not as expected, or the data set is there with other pixels or, unless
+          that is allowed, as a part only.
     """
-    builder = _builder(name, data_dir)
-    _check_source(builder, source)
-    if _is_prepared(builder):
-        return builder.data_path
-    if builder.data_path.exists():
+    if name not in OFFICIAL_SETS:
         raise InputError(
-            f"{builder.data_path} exists but holds no whole data set; {_prepare_again(builder)}"
+            f"there is no official data set '{name}'; there are: {', '.join(OFFICIAL_SETS)}"
         )
-    # Nothing here is downloaded, but TFDS insists on a folder for downloads, and talks of them.
-    tfds.disable_progress_bar()
-    with (
-        tempfile.TemporaryDirectory() as download_dir,
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        builder.download_and_prepare(
-            download_dir=download_dir,
-            download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False),
-            file_format="array_record",
+    official = OFFICIAL_SETS[name]
+    source = _checked_source(official, source)
+    target = final_folder(data_dir, name)
+    if target.exists():
+        contents = _whole_contents(target)
+        _check_pixels(target, contents, pixels)
+        sizes = {
+            split: sum(len(shard.sizes) for shard in shards.values())
+            for split, shards in contents.splits.items()
+        }
+        if not subset:
+            _check_counts(official, sizes, f"{target} holds a part of it: delete that, or")
+        return target
+    roots = (
+        [archives.locate(part, source, target.with_name("unpacked")) for part in official.parts]
+        if source is not None
+        else []
+    )
+    examples = official.find_examples(roots)
+    if not subset:
+        _check_counts(
+            official,
+            {split: len(examples[split]) for split in examples},
+            f"if {source} is meant to be a part of the official set,",
         )
-    return builder.data_path
+    write_dataset(data_dir, name, official.description, CATALOG[name], examples, pixels)
+    return target
+
+
+def prepare_folder(
+    name: str,
+    data_dir: epath.PathLike,
+    source: epath.PathLike,
+    *,
+    images: Mapping[str, Sequence[str]],
+    masks: Mapping[str, Sequence[str]],
+    classes: epath.PathLike,
+    pixels: Pixels = "as_found",
+) -> epath.Path:
+    """Writes a user's own images and masks as a data set; works as :func:`prepare`.
+
+    Args:
+        name: what to call the data set.
+        data_dir: folder for all prepared data sets.
+        source: the folder that the patterns start from.
+        images: patterns of each split's images, such as ``{"train": ["train/*_rgb.jpg"]}``.
+        masks: patterns of each split's masks, such as ``{"train": ["train/*_label.png"]}``. A mask
+          belongs to the image for which the stars match the same text. It holds class indices, or
+          255 where ignored.
+        classes: CSV table with the columns name and, unless the colours do not matter, red, green
+          and blue.
+        pixels: how to store images and masks; see ``gcnet_jax.data.records``.
+
+    Returns:
+        The folder of this data set.
+
+    Raises:
+        InputError: if the name is that of another data set or no name, the table, a pattern or a
+          file is not as expected, or the data set is there and made from something else.
+    """
+    if name in CATALOG:
+        raise InputError(f"'{name}' is the name of a data set of this library; choose another")
+    folder.check_name(name, "data set")
+    source, class_table = (epath.Path(path).expanduser() for path in (source, classes))
+    if not source.is_dir():
+        raise InputError(f"source {source} is not a folder")
+    if not class_table.exists():
+        raise InputError(f"there is no file {class_table}; expected a table of the classes")
+    table = read_class_table(class_table)
+    examples = folder.find_examples(source, images, masks, table)
+    target = final_folder(data_dir, name)
+    if target.exists():
+        contents = _whole_contents(target)
+        _check_pixels(target, contents, pixels)
+        _check_unchanged(target, contents, table, examples)
+        return target
+    write_dataset(data_dir, name, f"Images and masks from {source}.", table, examples, pixels)
+    return target
+
+
+def _checked_source(official: OfficialSet, source: epath.PathLike | None) -> epath.Path | None:
+    if not official.parts:
+        if source is not None:
+            raise InputError(
+                f"data set '{official.name}' is generated and takes no source, but got {source}"
+            )
+        return None
+    if source is None:
+        raise InputError(f"data set '{official.name}' needs a source: {official.expected_source}")
+    path = epath.Path(source).expanduser()
+    if not path.is_dir():
+        raise InputError(f"source {source} is not a folder; expected {official.expected_source}")
+    return path
+
+
+def _whole_contents(target: epath.Path) -> Contents:
+    if not _is_whole(target):
+        raise InputError(f"{target} exists but holds no whole data set; {_prepare_again(target)}")
+    return Contents.read(target)
+
+
+def _check_pixels(target: epath.Path, contents: Contents, pixels: Pixels) -> None:
+    if contents.pixels != pixels:
+        raise InputError(
+            f"{target} is prepared with pixels '{contents.pixels}', not '{pixels}'; "
+            f"{_prepare_again(target)}"
+        )
+
+
+def _check_unchanged(
+    target: epath.Path, contents: Contents, classes: DatasetClasses, examples: Examples
+) -> None:
+    if contents.classes != classes:
+        raise InputError(f"{target} is prepared with other classes; {_prepare_again(target)}")
+    before = {
+        split: [shards[index].fingerprint for index in sorted(shards)]
+        for split, shards in contents.splits.items()
+    }
+    if before != fingerprints(examples):
+        raise InputError(
+            f"{target} is prepared from other files (by name, size or time of change); "
+            f"{_prepare_again(target)}"
+        )
+
+
+def _check_counts(official: OfficialSet, found: Mapping[str, int], advice: str) -> None:
+    wrong = [
+        f"{found.get(split, 0)} images in '{split}', expected {count}"
+        for split, count in official.counts.items()
+        if found.get(split) != count
+    ]
+    if wrong:
+        raise InputError(
+            f"data set '{official.name}' is not complete: {'; '.join(wrong)}; "
+            f"{advice} pass --subset"
+        )
+
+
+# Reading -----------------------------------------------------------------------------------------
 
 
 def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
     """Opens one split for random access.
 
     Args:
-        name: the data set, a key of ``BUILDERS``.
+        name: the data set.
         data_dir: the folder it was prepared in.
         split: one of its splits, such as ``train``.
 
@@ -83,30 +229,35 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
         InputError: if the name or the split is unknown, or the set is not prepared (the message
           gives the command that prepares it), or files of it are missing.
     """
-    builder = _prepared_builder(name, data_dir)
-    if split not in builder.info.splits:
-        raise InputError(
-            f"data set '{name}' has no split '{split}'; "
-            f"its splits are {', '.join(builder.info.splits)}"
-        )
-    files = [epath.Path(path) for path in builder.info.splits[split].filepaths]
-    for file in files:
+    target = _prepared_folder(name, data_dir)
+    builder = tfds.builder_from_directory(target)
+    _check_split(name, split, builder.info.splits)
+    info = builder.info.splits[split]
+    for file in info.filepaths:
         if not file.exists():
-            raise InputError(f"{file} is missing; {_prepare_again(builder)}")
+            raise InputError(f"{file} is missing; {_prepare_again(target)}")
     still_encoded = tfds.decode.SkipDecoding()
     source = builder.as_data_source(
         split,  # pyright: ignore[reportCallIssue] TFDS decorates the signature away
         decoders={"image": still_encoded, "label": still_encoded},
     )
-    return Split(source, f"{', '.join(map(str, files))}; {_prepare_again(builder)}")
+    return Split(source, target, info.filenames, info.shard_lengths)
 
 
 class Split:
     """The records of one split, read when indexed. Pickles to a few kilobytes."""
 
-    def __init__(self, source: Sequence[Record], advice: str):
+    def __init__(
+        self,
+        source: Sequence[Record],
+        folder: epath.Path,
+        files: Sequence[str],
+        lengths: Sequence[int],
+    ):
         self._source = source
-        self._advice = advice
+        self._folder = folder
+        self._files = files
+        self._ends = list(itertools.accumulate(lengths))
 
     def __len__(self) -> int:
         return len(self._source)
@@ -126,14 +277,16 @@ class Split:
         try:
             return self._source[index]
         except RuntimeError as error:  # which is how array_record reports a checksum mismatch
+            file = self._folder / self._files[bisect.bisect_right(self._ends, index)]
             raise InputError(
-                f"record {index} cannot be read ({error}) from {self._advice}"
+                f"record {index} cannot be read ({error}) from {file}; "
+                f"{_prepare_again(self._folder)}"
             ) from error
 
 
 def split_names(name: str, data_dir: epath.PathLike) -> tuple[str, ...]:
     """Returns the splits of a prepared data set; raises as :func:`open_split` does."""
-    return tuple(_prepared_builder(name, data_dir).info.splits)
+    return tuple(Contents.read(_prepared_folder(name, data_dir)).splits)
 
 
 def split_size(name: str, data_dir: epath.PathLike, split: str) -> int:
@@ -141,42 +294,79 @@ def split_size(name: str, data_dir: epath.PathLike, split: str) -> int:
     return len(open_split(name, data_dir, split))
 
 
-def _builder(name: str, data_dir: epath.PathLike) -> tfds.core.GeneratorBasedBuilder:
-    if name not in BUILDERS:
+def split_image_sizes(name: str, data_dir: epath.PathLike, split: str) -> Int32[np.ndarray, "n 2"]:
+    """Returns (height, width) of every image of a split in pixels, without reading its records.
+
+    Args:
+        name: the data set.
+        data_dir: the folder it was prepared in.
+        split: one of its splits.
+
+    Raises:
+        InputError: if the name or the split is unknown, or the set is not prepared.
+    """
+    splits = Contents.read(_prepared_folder(name, data_dir)).splits
+    _check_split(name, split, splits)
+    shards = splits[split]
+    return np.array([size for index in sorted(shards) for size in shards[index].sizes], np.int32)
+
+
+def dataset_classes(name: str, data_dir: epath.PathLike | None = None) -> DatasetClasses:
+    """Returns the classes of a data set.
+
+    Args:
+        name: a data set of the catalog, which need not be prepared, or a user's own.
+        data_dir: the folder in which a user's own data set was prepared.
+
+    Raises:
+        InputError: if there is no such data set; the message lists those of the catalog.
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    if data_dir is None:
+        raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(CATALOG)}")
+    return Contents.read(_prepared_folder(name, data_dir)).classes
+
+
+def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
+    target = final_folder(data_dir, name)
+    if _is_whole(target):
+        return target
+    if name in OFFICIAL_SETS:
+        source = " --source FOLDER" if OFFICIAL_SETS[name].parts else ""
+        command = f"{name}{source}"
+    else:
+        command = f"folder --name {name} --source FOLDER ..."
+    message = (
+        f"data set '{name}' is not prepared in {data_dir}; prepare it with: "
+        f"python scripts/prepare_dataset.py {command} --data_dir {data_dir}"
+    )
+    if unfinished_folder(data_dir, name).exists():
+        message += " (which goes on with what has been begun)"
+    elif before := _other_versions(target):
+        message += f" ({before[0]} is of another version of this library and can be deleted)"
+    if name not in OFFICIAL_SETS:
+        message += f"; the official data sets are: {', '.join(OFFICIAL_SETS)}"
+    raise InputError(message)
+
+
+def _is_whole(target: epath.Path) -> bool:
+    # A folder gets this name when it is whole; but files can be lost later.
+    return all((target / file).exists() for file in ("dataset_info.json", "features.json"))
+
+
+def _other_versions(target: epath.Path) -> list[epath.Path]:
+    if not target.parent.exists():
+        return []
+    return [path for path in target.parent.iterdir() if tfds.core.Version.is_valid(path.name)]
+
+
+def _prepare_again(target: epath.Path) -> str:
+    return f"delete {target} and prepare '{target.parent.name}' again"
+
+
+def _check_split(name: str, split: str, splits: Mapping[str, object]) -> None:
+    if split not in splits:
         raise InputError(
-            f"there is no data set '{name}' to prepare or read; there are: {', '.join(BUILDERS)}"
+            f"data set '{name}' has no split '{split}'; its splits are {', '.join(splits)}"
         )
-    return BUILDERS[name](data_dir=epath.Path(data_dir).expanduser())
-
-
-def _prepared_builder(name: str, data_dir: epath.PathLike) -> tfds.core.GeneratorBasedBuilder:
-    builder = _builder(name, data_dir)
-    if not _is_prepared(builder):
-        source = " --source FOLDER" if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else ""
-        raise InputError(
-            f"data set '{name}' is not prepared in {data_dir}; prepare it with: "
-            f"python scripts/prepare_dataset.py {name}{source} --data_dir {data_dir}"
-        )
-    return builder
-
-
-def _prepare_again(builder: tfds.core.GeneratorBasedBuilder) -> str:
-    return f"delete {builder.data_path} and prepare '{builder.name}' again"
-
-
-def _is_prepared(builder: tfds.core.GeneratorBasedBuilder) -> bool:
-    # TFDS warns of a folder that is not there at all, which is the usual case before preparing.
-    return builder.data_path.exists() and builder.is_prepared()
-
-
-def _check_source(builder: tfds.core.GeneratorBasedBuilder, source: epath.PathLike | None) -> None:
-    expected = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    if expected is None:
-        if source is not None:
-            raise InputError(
-                f"data set '{builder.name}' is generated and takes no source, but got {source}"
-            )
-    elif source is None:
-        raise InputError(f"data set '{builder.name}' needs a source: {expected}")
-    elif not epath.Path(source).expanduser().is_dir():
-        raise InputError(f"source {source} is not a folder; expected {expected}")

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.data.buckets import group_into_buckets
 from gcnet_jax.data.catalog import IGNORE_LABEL
-from gcnet_jax.data.datasets import Split, open_split
+from gcnet_jax.data.datasets import Split, open_split, split_image_sizes
 from gcnet_jax.data.pipeline import per_process
 from gcnet_jax.data.records import decode
 from gcnet_jax.data.transforms import rescaled_size
@@ -103,13 +103,12 @@ def evaluation_batches(
         InputError: the split cannot be opened, the batch does not divide by the processes, or a
           record is corrupt; the first two at once, not with the first batch.
     """
-    batch_size = config.evaluation.batch_size
-    local_batch_size = per_process(batch_size, process_count)
+    local_batch_size = per_process(config.evaluation.batch_size, process_count)
     records = open_split(config.data.name, config.data.data_dir, split)
-    image_sizes = [(int(h), int(w)) for h, w in (record["size"] for record in records)]
-    entries = _plan(image_sizes, config, multi_scale=multi_scale)[process_index::process_count]
+    image_sizes = split_image_sizes(config.data.name, config.data.data_dir, split)
+    entries = _plan(image_sizes.tolist(), config, multi_scale=multi_scale)
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
-    images = grain.MapDataset.source(entries).map(_Load(records))
+    images = grain.MapDataset.source(entries[process_index::process_count]).map(_Load(records))
     images = images.to_iter_dataset(grain.ReadOptions(threads, 2 * threads))
     return iter(images.batch(local_batch_size))
 
@@ -132,10 +131,13 @@ class _Entry:
 
 
 def _plan(
-    image_sizes: Sequence[tuple[int, int]], config: ConfigDict, *, multi_scale: bool
+    image_sizes: Sequence[Sequence[int]], config: ConfigDict, *, multi_scale: bool
 ) -> list[_Entry]:
     """The entries of all batches, one batch after the other."""
-    sizes = [[*scaled_sizes(size, config, multi_scale=multi_scale), size] for size in image_sizes]
+    sizes = [
+        [*scaled_sizes((height, width), config, multi_scale=multi_scale), (height, width)]
+        for height, width in image_sizes
+    ]
     entries = []
     for members in group_into_buckets(np.array(sizes), config.evaluation.max_buckets):
         height_and_width = np.array([sizes[index] for index in members]).max(0)

@@ -1,13 +1,20 @@
 """What one stored example holds, and the way between encoded bytes and arrays.
 
-Every builder of this library writes the same record, so that pipelines need not know which data
-set they read: the image as it was found (PNG or JPEG), the label as a PNG of class indices, a name
-for messages and output files, and the size, known without decoding anything.
+Every data set is stored as the same records, so that pipelines need not know which set they read:
+an image, a label of class indices, a name for messages and output files, and the size, known
+without decoding anything.
+
+Pixels are stored in one of two ways. ``as_found`` keeps the bytes of the image file and makes the
+label a PNG: small, but decoding 1024x2048 pixels of PNG takes tens of milliseconds. With
+``uncompressed`` both are the plainest image files there are, binary PPM and PGM: a line of header,
+then the RGB or grey bytes row by row, which are the array itself and need no decoding.
 """
 
 import io
-from collections.abc import Iterable, Sequence
-from typing import TypedDict, TypeVar
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypedDict, get_args
 
 import cv2
 import numpy as np
@@ -15,20 +22,39 @@ import tensorflow_datasets as tfds
 from etils import epath
 from jaxtyping import Int32, UInt8
 from PIL import Image, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 
 from gcnet_jax.errors import InputError
 
-T = TypeVar("T")
+Pixels = Literal["as_found", "uncompressed"]
+"""How images and labels are stored."""
+PIXELS: tuple[Pixels, ...] = get_args(Pixels)
+
+FEATURES = tfds.features.FeaturesDict(
+    {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+        "name": tfds.features.Text(),
+        "size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
+    }
+)
+"""How TFDS describes a record."""
+
+WRITER_OPTIONS: Mapping[Pixels, str] = MappingProxyType(
+    # Plain pixels must not be compressed by array_record either: to undo that takes longer than
+    # to read the bytes it saves.
+    {"as_found": "group_size:1", "uncompressed": "group_size:1,uncompressed"}
+)
+"""Options of array_record's writer."""
+
+_PLAIN_HEADER = re.compile(rb"P([56])\n(\d+) (\d+)\n255\n")
 
 
 class Record(TypedDict):
     """One stored example, still encoded.
 
     Attributes:
-        image: PNG or JPEG bytes.
-        label: bytes of a single-channel PNG of class indices, 255 where ignored.
+        image: bytes of an image file: PNG, JPEG or whatever OpenCV reads, or binary PPM.
+        label: bytes of a single-channel PNG or PGM of class indices, 255 where ignored.
         name: UTF-8 name of the example, unique within its split.
         size: height and width of both images in pixels.
     """
@@ -40,52 +66,44 @@ class Record(TypedDict):
 
 
 class Sample(TypedDict):
-    """One decoded example: an RGB image and the class index of each of its pixels."""
+    """One decoded example: an RGB image and the class index of each of its pixels.
+
+    Uncompressed pixels are views of the record's bytes, which cannot be written to.
+    """
 
     image: UInt8[np.ndarray, "h w 3"]
     label: UInt8[np.ndarray, "h w"]
 
 
-def dataset_info(builder: tfds.core.DatasetBuilder, description: str) -> tfds.core.DatasetInfo:
-    """Returns the ``DatasetInfo`` of a builder that generates :func:`encoded_record` values.
+# Encoding ----------------------------------------------------------------------------------------
 
-    Examples keep the order in which they are generated (their keys must be increasing integers):
-    training shuffles by itself, and evaluation and prediction then follow the order of the files.
+
+def serialize(
+    name: str,
+    encoded: bytes,
+    image: UInt8[np.ndarray, "h w 3"],
+    label: UInt8[np.ndarray, "h w"],
+    pixels: Pixels,
+) -> bytes:
+    """Returns what a record file holds for one example.
+
+    Args:
+        name: the example's name.
+        encoded: the bytes of its image file.
+        image: the pixels of that file.
+        label: the class index of each pixel.
+        pixels: how to store image and label.
     """
-    return tfds.core.DatasetInfo(
-        builder=builder,
-        description=description,
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(None, None, 3)),
-                "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-                "name": tfds.features.Text(),
-                "size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
-            }
-        ),
-        disable_shuffling=True,
+    as_found = pixels == "as_found"
+    # Bytes rather than arrays are also what keeps TensorFlow out: TFDS encodes arrays with it.
+    return FEATURES.serialize_example(
+        {
+            "image": encoded if as_found else encode_plain(image),
+            "label": encode_png(label) if as_found else encode_plain(label),
+            "name": name,
+            "size": np.array(label.shape, np.int32),
+        }
     )
-
-
-def encoded_record(
-    name: str, image: bytes, label: UInt8[np.ndarray, "h w"]
-) -> dict[str, bytes | str | np.ndarray]:
-    """Returns what a builder yields for one example whose image is already encoded.
-
-    Handing TFDS bytes rather than arrays is also what keeps TensorFlow out: TFDS encodes arrays
-    with it.
-    """
-    return {
-        "image": image,
-        "label": encode_png(label),
-        "name": name,
-        "size": np.array(label.shape, np.int32),
-    }
-
-
-def show_progress(items: Sequence[T], split: str) -> Iterable[T]:
-    """Goes through what a builder makes the examples of a split from, with a bar on stderr."""
-    return track(items, description=f"Preparing {split:5}", console=Console(stderr=True))
 
 
 def encode_png(pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> bytes:
@@ -93,6 +111,15 @@ def encode_png(pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) ->
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def encode_plain(pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Encodes a single-channel array as binary PGM, an RGB array as binary PPM."""
+    kind = b"P6" if pixels.ndim == 3 else b"P5"
+    return b"%b\n%d %d\n255\n" % (kind, pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+
+
+# Decoding ----------------------------------------------------------------------------------------
 
 
 def decode(record: Record) -> Sample:
@@ -103,7 +130,10 @@ def decode(record: Record) -> Sample:
     """
     name = record["name"].decode()
     image = decode_rgb(record["image"], f"the image of record '{name}'")
-    label = _decode(record["label"], cv2.IMREAD_UNCHANGED, f"the label of record '{name}'")
+    what = f"the label of record '{name}'"
+    label = _decode_plain(record["label"], what)
+    if label is None:
+        label = _decode(record["label"], cv2.IMREAD_UNCHANGED, what)
     if label.ndim != 2 or label.dtype != np.uint8 or label.shape != image.shape[:2]:
         raise InputError(
             f"record '{name}': the label is {label.dtype} of shape {label.shape}, "
@@ -113,16 +143,38 @@ def decode(record: Record) -> Sample:
 
 
 def decode_rgb(encoded: bytes, what: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Decodes PNG or JPEG bytes to RGB; grey images become three equal channels.
+    """Decodes the bytes of an image file to RGB; grey images become three equal channels.
 
     Args:
         encoded: the bytes of the file.
         what: how to call these bytes in an error message.
 
+    Returns:
+        The pixels; a view of the bytes where they are a binary PPM such as ours.
+
     Raises:
         InputError: if the bytes are no image.
     """
+    pixels = _decode_plain(encoded, what)
+    if pixels is not None and pixels.ndim == 3:
+        return pixels
     return cv2.cvtColor(_decode(encoded, cv2.IMREAD_COLOR, what), cv2.COLOR_BGR2RGB)
+
+
+def _decode_plain(encoded: bytes, what: str) -> np.ndarray | None:
+    """The pixels of a PPM or PGM with a header like ours; None for any other file."""
+    header = _PLAIN_HEADER.match(encoded)
+    if header is None:
+        return None
+    width, height = int(header[2]), int(header[3])
+    shape = (height, width, 3) if header[1] == b"6" else (height, width)
+    pixels = np.frombuffer(encoded, np.uint8, offset=header.end())
+    if pixels.size != np.prod(shape):
+        raise InputError(
+            f"{what} cannot be decoded: expected {np.prod(shape)} bytes of pixels, "
+            f"found {pixels.size}"
+        )
+    return pixels.reshape(shape)
 
 
 def _decode(encoded: bytes, mode: int, what: str) -> np.ndarray:

@@ -2,6 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.official_trees import make_own_images
+
 
 @pytest.mark.parametrize(
     ("script", "flags"),
@@ -9,7 +11,7 @@ import pytest
         ("train", ["--config", "--workdir", "checkpoints"]),
         ("evaluate", ["--config", "--workdir", "--checkpoint", "--split", "--output"]),
         ("predict", ["--checkpoint", "--images", "--output_dir", "--save_logits", "_label.png"]),
-        ("prepare_dataset", ["--source", "--data_dir", "camvid", "context_shapes"]),
+        ("prepare_dataset", ["--source", "--pixels", "--subset", "camvid", "voc12aug", "--masks"]),
         ("quickstart", ["--output_dir", "--seeds", "page.png"]),
     ],
 )
@@ -33,9 +35,13 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
     ("arguments", "says"),
     [
         ([], "name of one data set"),
-        (["imagenet"], "camvid, context_shapes"),
+        (["imagenet"], "camvid, cityscapes, context_shapes"),
         (["camvid"], "needs a source"),
         (["camvid", "--source=nowhere"], "nowhere is not a folder"),
+        (["camvid", "--classes=classes.csv"], "--classes is for 'folder', not for 'camvid'"),
+        (["folder"], "--name is required"),
+        (["folder", "--name=plants"], "--source is required"),
+        (["folder", "--name=plants", "--source=.", "--classes=x", "--images=*.jpg"], "'*.jpg' is"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused(fails, tmp_path, arguments, says):
@@ -53,7 +59,8 @@ def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_pre
         cv2.imwrite(str(tmp_path / "source" / split / "x.png"), image)
         cv2.imwrite(str(tmp_path / "source" / f"{split}annot" / "x.png"), label)
     arguments = ("camvid", f"--source={tmp_path / 'source'}", f"--data_dir={tmp_path / 'data'}")
-    fails("prepare_dataset", *arguments, says="valannot/x.png")
+    fails("prepare_dataset", *arguments, says="1 images in 'train', expected 367")
+    fails("prepare_dataset", *arguments, "--subset", says="valannot/x.png")
     fails(
         "train",
         *tiny,
@@ -62,3 +69,44 @@ def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_pre
         f"--workdir={tmp_path / 'run'}",
         says="is not prepared",
     )
+
+
+def test_a_folder_of_own_images_is_prepared_trained_on_evaluated_and_predicted(
+    command, tiny, tmp_path
+):
+    source = make_own_images(tmp_path / "source", {"train": 6, "val": 1})
+    process = command(
+        "prepare_dataset",
+        "folder",
+        "--name=plants",
+        f"--source={source}",
+        "--images=train=train/*/*_rgb.jpg",
+        "--images=val=val/*/*_rgb.jpg",
+        "--masks=train=train/*/*_label.png",
+        "--masks=val=val/*/*_label.png",
+        f"--classes={source / 'classes.csv'}",
+        f"--data_dir={tmp_path / 'data'}",
+        "--pixels=uncompressed",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "train    6 images\nval      1 images" in process.stdout
+    config = (
+        *tiny,
+        "--config.data.name=plants",
+        f"--config.data.data_dir={tmp_path / 'data'}",
+        "--config.training.total_steps=2",
+        "--config.evaluation.split=val",
+        "--config.evaluation.batch_size=1",
+    )
+    run = f"--workdir={tmp_path / 'run'}"
+    process = command("train", *config, run)
+    assert process.returncode == 0, process.stderr
+    process = command("evaluate", *config, run)
+    assert process.returncode == 0, process.stderr
+    assert all(name in process.stdout for name in ("soil", "leaf", "pot"))
+    image = source / "val" / "field" / "0_rgb.jpg"
+    output = tmp_path / "predicted"
+    process = command("predict", *config, run, f"--images={image}", f"--output_dir={output}")
+    assert process.returncode == 0, process.stderr
+    label = cv2.imread(str(output / "0_rgb_label.png"), cv2.IMREAD_UNCHANGED)
+    assert label.max() < 3

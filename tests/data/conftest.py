@@ -48,5 +48,5 @@ def camvid_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     alternating = [(12, 16), (10, 20)] * 3
     sizes = {"train": [(12, 16)] * 7, "val": [(12, 16)] * 4, "test": alternating}
     source = write_camvid(folder / "source", sizes=sizes)
-    prepare("camvid", folder / "data", source)
+    prepare("camvid", folder / "data", source, subset=True)
     return folder / "data"

@@ -2,9 +2,18 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from gcnet_jax.data import context_shapes, decode, open_split, prepare, split_names, split_size
+from gcnet_jax.data import (
+    decode,
+    open_split,
+    prepare,
+    split_image_sizes,
+    split_names,
+    split_size,
+)
+from gcnet_jax.data.sources import context_shapes
 from gcnet_jax.errors import InputError
 
 
@@ -65,7 +74,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_finished(few_shape
 
 def test_remains_of_a_killed_preparation_are_not_taken_for_data(few_shapes):
     folder = prepare("context_shapes", few_shapes)
-    folder.rename(folder.parent / "incomplete.ABC123_1.0.0")
+    folder.rename(folder.parent / "unfinished-2.0.0")
     with pytest.raises(InputError, match="not prepared"):
         open_split("context_shapes", few_shapes, "train")
     prepare("context_shapes", few_shapes)
@@ -82,9 +91,9 @@ def test_a_prepared_folder_without_its_description_is_not_taken_for_data(few_sha
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match=r"'ade'.*camvid, context_shapes"):
+    with pytest.raises(InputError, match=r"'ade'.*camvid, cityscapes, context_shapes"):
         prepare("ade", tmp_path)
-    with pytest.raises(InputError, match=r"'ade'.*camvid, context_shapes"):
+    with pytest.raises(InputError, match=r"'ade' is not prepared .*camvid, cityscapes, context"):
         open_split("ade", tmp_path, "train")
 
 
@@ -110,6 +119,60 @@ def test_context_shapes_refuse_a_source(tmp_path):
 def test_data_that_is_not_prepared_is_answered_with_the_command(tmp_path, name, command):
     with pytest.raises(InputError, match=command):
         open_split(name, tmp_path, "train")
+
+
+def test_data_of_another_version_is_not_taken_and_named(tmp_path):
+    old = tmp_path / "camvid" / "1.0.0"
+    old.mkdir(parents=True)
+    (old / "dataset_info.json").write_text("{}")
+    message = r"'camvid' is not prepared .*camvid/1.0.0 is of another version .*can be deleted"
+    with pytest.raises(InputError, match=message):
+        open_split("camvid", tmp_path, "train")
+
+
+def test_a_set_prepared_with_other_pixels_is_refused_and_stays(few_shapes):
+    folder = prepare("context_shapes", few_shapes, pixels="uncompressed")
+    message = (
+        r"with pixels 'uncompressed', not 'as_found'; delete .*context_shapes/2.0.0 and prepare"
+    )
+    with pytest.raises(InputError, match=message):
+        prepare("context_shapes", few_shapes)
+    assert prepare("context_shapes", few_shapes, pixels="uncompressed") == folder
+    assert split_size("context_shapes", few_shapes, "val") == 2
+
+
+def test_a_part_of_an_official_set_is_not_left_when_the_whole_is_asked_for(camvid_tree, tmp_path):
+    source = camvid_tree()
+    folder = prepare("camvid", tmp_path / "data", source, subset=True)
+    assert prepare("camvid", tmp_path / "data", source, subset=True) == folder
+    message = r"6 images in 'train', expected 367; .*2.0.0 holds a part of it: delete that, or pass"
+    with pytest.raises(InputError, match=message):
+        prepare("camvid", tmp_path / "data", source)
+
+
+def test_image_sizes_are_known_without_reading_records(camvid_dir, tmp_path):
+    shutil.copytree(camvid_dir, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.rglob("*.array_record-*"):
+        file.unlink()
+    sizes = split_image_sizes("camvid", tmp_path, "test")
+    assert sizes.tolist() == [[12, 16], [10, 20]] * 3
+    assert sizes.shape == (6, 2)
+    assert sizes.dtype == np.int32
+    with pytest.raises(InputError, match="no split 'tset'; its splits are train, val, test"):
+        split_image_sizes("camvid", tmp_path, "tset")
+    with pytest.raises(InputError, match="not prepared"):
+        split_image_sizes("camvid", tmp_path / "elsewhere", "test")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}", "[]", '{"pixels": 1, "splits": {}}'])
+def test_a_lost_table_of_contents_is_named(camvid_dir, tmp_path, content):
+    shutil.copytree(camvid_dir, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "camvid" / "2.0.0" / "contents.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=r"contents.json is missing or damaged .*delete .*2.0.0"):
+        split_names("camvid", tmp_path)
 
 
 def test_the_splits_of_a_prepared_dataset_are_listed(camvid_dir, tmp_path):

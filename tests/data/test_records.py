@@ -1,9 +1,14 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from gcnet_jax.data import Record, decode
-from gcnet_jax.data.records import encode_png
+from gcnet_jax.data.records import decode_rgb, encode_plain, encode_png
 from gcnet_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -48,3 +53,48 @@ def test_a_label_that_does_not_fit_the_image_is_refused(label):
     encoded = cv2.imencode(".png", label)[1].tobytes()
     with pytest.raises(InputError, match=r"record 'frame_1'.*expected uint8.*\(5, 7\)"):
         decode(record(label=encoded))
+
+
+# Uncompressed pixels -----------------------------------------------------------------------------
+
+
+@given(height=st.integers(1, 20), width=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
+def test_uncompressed_pixels_are_views_of_the_bytes(height, width, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    label = rng.integers(0, 256, (height, width), np.uint8)
+    sample = decode(record(image=encode_plain(image), label=encode_plain(label)))
+    np.testing.assert_array_equal(sample["image"], image)
+    np.testing.assert_array_equal(sample["label"], label)
+    for pixels in sample.values():
+        assert pixels.flags.c_contiguous
+        assert not pixels.flags.owndata
+        assert not pixels.flags.writeable
+
+
+def test_uncompressed_pixels_are_files_that_others_read():
+    bgr = cv2.imdecode(np.frombuffer(encode_plain(IMAGE), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(bgr[..., ::-1], IMAGE)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_plain(IMAGE)))), IMAGE)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_plain(LABEL)))), LABEL)
+
+
+def test_other_ppm_files_are_read_all_the_same():
+    file = io.BytesIO()
+    Image.fromarray(IMAGE).save(file, "PPM")
+    with_comment = file.getvalue().replace(b"P6\n", b"P6\n# by hand\n")
+    for encoded in (file.getvalue(), with_comment):
+        np.testing.assert_array_equal(decode_rgb(encoded, "it"), IMAGE)
+    grey = decode_rgb(encode_plain(LABEL), "it")
+    np.testing.assert_array_equal(grey, np.repeat(LABEL[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_uncompressed_pixels_of_another_number_are_refused(key, change):
+    encoded = encode_plain(IMAGE if key == "image" else LABEL)
+    encoded = encoded[:change] if change < 0 else encoded + b"0"
+    number = 105 if key == "image" else 35
+    message = f"the {key} of record 'frame_1' .* expected {number} bytes .*found {number + change}"
+    with pytest.raises(InputError, match=message):
+        decode(record(**{key: encoded}))

@@ -7,7 +7,7 @@ import pytest
 
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes
-from gcnet_jax.data.context_shapes import generate
+from gcnet_jax.data.sources.context_shapes import generate
 from gcnet_jax.models import build_model, functional
 from gcnet_jax.ops import normalize_images
 

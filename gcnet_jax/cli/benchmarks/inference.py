@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import cv2
 import jax
 import numpy as np
 import rich.console
@@ -18,13 +17,19 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, peer_is_installed
-from gcnet_jax.cli.benchmarks.scenes import draw_scene
+from gcnet_jax.cli.benchmarks.scenes import (
+    DATASET,
+    SPLIT,
+    Scene,
+    draw_scene,
+    prepare_scenes,
+    write_scenes,
+)
 from gcnet_jax.cli.step_time import median_and_spread
 from gcnet_jax.data import (
     decode,
     evaluation_batches,
     open_split,
-    prepare_folder,
     resize_image,
     scaled_sizes,
 )
@@ -34,7 +39,6 @@ from gcnet_jax.models import Segmentor, build_model, split_for_evaluation
 from gcnet_jax.parallel import check_batch_size, create_mesh
 
 _CONSOLE = rich.console.Console(stderr=True)
-_DATASET = "scenes"
 _SHORTER = 0.75
 """Height of every second image, so that a batch holds several sizes."""
 _LEAST_AGREEMENT = 0.999
@@ -82,9 +86,10 @@ def measure_inference(
     model = build_model(config.model, num_classes=num_classes, seed=config.seed)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        _prepare_scenes(Path(folder), size, images, num_classes)
+        write_scenes(Path(folder), (_scene(i, size) for i in range(images)), num_classes)
+        prepare_scenes(Path(folder), Path(folder) / "data")
         config = copy.deepcopy(config)
-        config.data.name, config.data.data_dir = _DATASET, str(Path(folder) / "data")
+        config.data.name, config.data.data_dir = DATASET, str(Path(folder) / "data")
         for name, mode in MODES.items():
             config.evaluation.mode = mode.inference
             rows += _measure_mode(name, mode, model, config, num_classes, images, rounds)
@@ -99,26 +104,9 @@ def measure_inference(
     }
 
 
-def _prepare_scenes(folder: Path, size: tuple[int, int], images: int, num_classes: int) -> None:
-    source = folder / "source"
-    for part in ("image", "label"):
-        (source / part).mkdir(parents=True)
-    for index in range(images):
-        height = size[0] if index % 2 == 0 else max(int(_SHORTER * size[0]), 1)
-        scene = draw_scene(index, (height, size[1]))
-        label = np.where(scene.label < num_classes, scene.label, 255)
-        cv2.imwrite(str(source / "image" / f"{index:05d}.png"), scene.image[..., ::-1])
-        cv2.imwrite(str(source / "label" / f"{index:05d}.png"), label)
-    names = (f"class {index}" for index in range(num_classes))
-    (source / "classes.csv").write_text("\n".join(["name", *names]) + "\n")
-    prepare_folder(
-        _DATASET,
-        folder / "data",
-        source,
-        images={"val": ["image/*.png"]},
-        masks={"val": ["label/*.png"]},
-        classes=source / "classes.csv",
-    )
+def _scene(index: int, size: tuple[int, int]) -> Scene:
+    height, width = size
+    return draw_scene(index, (height if index % 2 == 0 else max(int(_SHORTER * height), 1), width))
 
 
 def _measure_mode(
@@ -174,7 +162,7 @@ def _ours(
         create_mesh(devices),
         mirrored_too=mode.multi_scale,
     )
-    batches = list(evaluation_batches(config, "val", multi_scale=mode.multi_scale))
+    batches = list(evaluation_batches(config, SPLIT, multi_scale=mode.multi_scale))
     return lambda: evaluate(variables, batches)
 
 
@@ -190,7 +178,7 @@ class _Peer:
         self._network = built
         self._merge = import_peer("mmseg.models").SegTTAModel(module=built).merge_preds
         self._num_classes = num_classes
-        records = open_split(config.data.name, config.data.data_dir, "val")
+        records = open_split(config.data.name, config.data.data_dir, SPLIT)
         self._images = [self._prepare(decode(record), mode, config) for record in records]
 
     def _prepare(self, sample: Any, mode: Mode, config: ConfigDict) -> tuple[list[Any], Any]:
@@ -234,8 +222,8 @@ def _check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
         agreement = 1 - np.abs(confusion - expected).sum() / 2 / expected.sum()
         if agreement < _LEAST_AGREEMENT:
             raise InputError(
-                f"{name}: '{way}' and 'one by one' agree on {agreement:.2%} of the pixels; expected "
-                f"{_LEAST_AGREEMENT:.1%}, and so there is nothing to compare"
+                f"{name}: '{way}' and 'one by one' agree on {agreement:.2%} of the pixels, "
+                f"expected {_LEAST_AGREEMENT:.1%}: they do not compute the same"
             )
 
 

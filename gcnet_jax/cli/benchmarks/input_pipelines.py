@@ -9,17 +9,20 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow_datasets as tfds
-from array_record.python.array_record_data_source import ArrayRecordDataSource
-from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.cli.benchmarks.peer import import_peer
-from gcnet_jax.cli.benchmarks.scenes import Scene
-from gcnet_jax.data import Record, decode, transforms
+from gcnet_jax.cli.benchmarks.scenes import (
+    DATASET,
+    SPLIT,
+    Scene,
+    prepare_scenes,
+    write_scenes,
+)
+from gcnet_jax.data import Pixels, Split, decode, open_split, transforms
 from gcnet_jax.data.pipeline import RandomTransform
-from gcnet_jax.data.records import decode_rgb, encode_png
+from gcnet_jax.data.records import decode_rgb
 
 STAGES: tuple[str, ...] = ("read", "image", "label", "crop", "colours", "rest")
 """Parts of the work: to read the stored bytes; to decode the image; to decode the label; to resize
@@ -52,24 +55,14 @@ class InputPipeline(Protocol):
 
 
 def write_source(scenes: Iterable[Scene], folder: Path) -> None:
-    """Writes scenes as files `image/NUMBER.png`, `label/NUMBER.png`, and as `.ppm` and `.pgm`."""
-    for part in ("image", "label"):
-        (folder / part).mkdir(parents=True)
-    for index, scene in enumerate(scenes):
-        image, label = (_path(folder, part, index, "") for part in ("image", "label"))
-        # Pillow chooses a filter for every row, as is usual in PNG files and OpenCV does not.
-        Image.fromarray(scene.image).save(image.with_suffix(".png"))
-        label.with_suffix(".png").write_bytes(encode_png(scene.label))
-        image.with_suffix(".ppm").write_bytes(_plain(b"P6", scene.image))
-        label.with_suffix(".pgm").write_bytes(_plain(b"P5", scene.label))
-
-
-def _path(folder: Path, part: str, index: int, suffix: str) -> Path:
-    return folder / part / f"{index:04d}{suffix}"
-
-
-def _plain(kind: bytes, pixels: np.ndarray) -> bytes:
-    return b"%b\n%d %d\n255\n" % (kind, pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+    """Writes scenes as `write_scenes` does, and each file uncompressed beside, for the peer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_scenes(folder, scenes, num_classes=19)
+    for path in sorted(folder.glob("*/*.png")):
+        pixels = np.array(Image.open(path))
+        kind, suffix = (b"P6", ".ppm") if pixels.ndim == 3 else (b"P5", ".pgm")
+        header = b"%b\n%d %d\n255\n" % (kind, pixels.shape[1], pixels.shape[0])
+        path.with_suffix(suffix).write_bytes(header + pixels.tobytes())
 
 
 # Ours --------------------------------------------------------------------------------------------
@@ -82,7 +75,9 @@ class OurPipeline:
 
     def __init__(self, data_config: ConfigDict, source: Path, storage: str):
         self.storage = storage
-        self._records = _Records(source, storage)
+        pixels: Pixels = "uncompressed" if storage == "uncompressed" else "as_found"
+        prepare_scenes(source, source / pixels, pixels)
+        self._records = open_split(DATASET, source / pixels, SPLIT)
         self._transform = RandomTransform.from_config(data_config)
 
     def make(self, index: int, seed: int) -> dict[str, np.ndarray]:
@@ -102,50 +97,13 @@ class OurPipeline:
             return sum(times[key][3] for key in keys if key in times)  # with all they call
 
         stages = {
-            "read": spent(_Records.__getitem__),
+            "read": spent(Split.__getitem__),
             "image": spent(decode_rgb),
             "label": spent(decode) - spent(decode_rgb),
             "crop": spent(transforms.draw_crop, transforms.resize),
             "colours": spent(transforms.distort_photometric),
         }
         return stages | {"rest": spent(type(self).make) - sum(stages.values())}
-
-
-class _Records:
-    """The scenes of a folder as records of one storage, read from an ``array_record`` file."""
-
-    _FEATURES = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "label": tfds.features.Image(shape=(None, None, 1)),
-            "name": tfds.features.Text(),
-            "size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
-        }
-    )
-
-    def __init__(self, source: Path, storage: str):
-        file = source / f"{storage}.array_record"
-        # Compressing pixels would save room, but to undo it takes longer than all transforms.
-        options = "group_size:1,uncompressed" if storage == "uncompressed" else "group_size:1"
-        writer = ArrayRecordWriter(str(file), options)
-        image_suffix, label_suffix = STORAGES[storage]
-        for index in range(len(list(source.glob("label/*.png")))):
-            record = {
-                "image": _path(source, "image", index, image_suffix).read_bytes(),
-                "label": _path(source, "label", index, label_suffix).read_bytes(),
-                "name": str(index),
-                "size": np.zeros(2, np.int32),
-            }
-            writer.write(self._FEATURES.serialize_example(record))
-        writer.close()
-        self._source = ArrayRecordDataSource(str(file))
-
-    def __getitem__(self, index: int) -> Record:
-        still_encoded = tfds.decode.SkipDecoding()
-        record: Any = self._FEATURES.deserialize_example_np(
-            self._source[index], decoders={"image": still_encoded, "label": still_encoded}
-        )
-        return record
 
 
 # mmsegmentation's --------------------------------------------------------------------------------
@@ -201,8 +159,8 @@ class PeerPipeline:
         np.random.seed(1000 * seed + index)  # whence mmsegmentation draws
         image_suffix, label_suffix = STORAGES[self.storage]
         results: Any = {
-            "img_path": str(_path(self._source, "image", index, image_suffix)),
-            "seg_map_path": str(_path(self._source, "label", index, label_suffix)),
+            "img_path": str(self._source / "image" / f"{index:04d}{image_suffix}"),
+            "seg_map_path": str(self._source / "label" / f"{index:04d}{label_suffix}"),
             "label_map": None,
             "reduce_zero_label": False,
             "seg_fields": [],

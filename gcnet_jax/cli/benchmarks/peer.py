@@ -44,7 +44,7 @@ class _Operators(types.ModuleType):
 
 
 def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
-    """mmsegmentation's network with the weights of ours, in evaluation mode.
+    """Builds mmsegmentation's network with the weights of ours, in evaluation mode.
 
     Args:
         model: built from the config.

@@ -1,12 +1,19 @@
 """Street scenes to measure with: as large, as rough and as slow to decode as those of a camera."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
-from gcnet_jax.data import IGNORE_LABEL
+from gcnet_jax.data import IGNORE_LABEL, Pixels, prepare_folder
+from gcnet_jax.data.records import encode_png
+
+DATASET, SPLIT = "scenes", "all"
+"""What scenes are called once they are prepared."""
 
 
 class Scene(NamedTuple):
@@ -37,6 +44,38 @@ def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
     image += _smooth(rng, size, cells=150, contrast=4)
     image += rng.normal(0, _GRAIN, image.shape).astype(np.float32)
     return Scene(np.clip(image, 0, 255).astype(np.uint8), label)
+
+
+def write_scenes(folder: Path, scenes: Iterable[Scene], num_classes: int) -> None:
+    """Writes `image/NUMBER.png`, `label/NUMBER.png` and `classes.csv`.
+
+    Args:
+        folder: which is there and empty.
+        scenes: what to write.
+        num_classes: pixels of further classes are ignored.
+    """
+    for part in ("image", "label"):
+        (folder / part).mkdir()
+    for index, scene in enumerate(scenes):
+        # Pillow chooses a filter for every row, as is usual in PNG files and OpenCV does not.
+        Image.fromarray(scene.image).save(folder / "image" / f"{index:04d}.png")
+        label = np.where(scene.label < num_classes, scene.label, IGNORE_LABEL).astype(np.uint8)
+        (folder / "label" / f"{index:04d}.png").write_bytes(encode_png(label))
+    names = (f"class {index}" for index in range(num_classes))
+    (folder / "classes.csv").write_text("\n".join(["name", *names]) + "\n")
+
+
+def prepare_scenes(source: Path, data_dir: Path, pixels: Pixels = "as_found") -> None:
+    """Prepares what `write_scenes` wrote as the data set `DATASET` with the one split `SPLIT`."""
+    prepare_folder(
+        DATASET,
+        data_dir,
+        source,
+        images={SPLIT: ["image/*.png"]},
+        masks={SPLIT: ["label/*.png"]},
+        classes=source / "classes.csv",
+        pixels=pixels,
+    )
 
 
 def _draw_label(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:

@@ -13,16 +13,17 @@ fixed outline, and the class indices of discs and squares.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import cv2
 import numpy as np
-import tensorflow_datasets as tfds
+from etils import epath
 from jaxtyping import Bool, Float, UInt8
 
-from gcnet_jax.data.catalog import dataset_classes
-from gcnet_jax.data.records import dataset_info, encode_png, encoded_record, show_progress
+from gcnet_jax.data.catalog import CATALOG
+from gcnet_jax.data.records import encode_png
+from gcnet_jax.data.sources.examples import Examples, LoadedExample, OfficialSet
 
 Scene = Literal["day", "night"]
 Kind = Literal["disc", "square", "triangle"]
@@ -37,33 +38,39 @@ CUE_DISTANCE = 48
 SPLIT_SIZES = {"train": 600, "val": 100, "test": 200}
 """Number of images a split; a split's position here is the seed of its images."""
 
-_CLASS_INDEX = {name: i for i, name in enumerate(dataset_classes("context_shapes").names)}
+_CLASS_INDEX = {name: i for i, name in enumerate(CATALOG["context_shapes"].names)}
 
 
-class ContextShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """TFDS builder for context shapes."""
+@dataclasses.dataclass(frozen=True)
+class GeneratedExample:
+    """An example that is drawn rather than read."""
 
-    name = "context_shapes"
-    VERSION = tfds.core.Version("1.0.0")
+    split: str
+    seed: int
+    index: int
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return dataset_info(self, "Generated shapes whose classes depend on the global context.")
+    @property
+    def name(self) -> str:
+        """The name of the example."""
+        return f"{self.split}_{self.index:04d}"
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        del dl_manager  # nothing is downloaded
-        return {
-            split: self._generate_examples(seed, size, split)
-            for seed, (split, size) in enumerate(SPLIT_SIZES.items())
-        }
+    def fingerprint(self) -> str:
+        """What determines the example."""
+        return f"{self.name} {self.seed}"
 
-    def _generate_examples(
-        self, seed: int, size: int, split: str
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in show_progress(range(size), split):
-            image, label = generate(seed, index)
-            yield index, encoded_record(f"{split}_{index:04d}", encode_png(image), label)
+    def load(self) -> LoadedExample:
+        """Draws the example."""
+        image, label = generate(self.seed, self.index)
+        return LoadedExample(encode_png(image), image, label)
+
+
+def list_examples(roots: Sequence[epath.Path]) -> Examples:
+    """Returns the examples of all splits; there are no files to find them in."""
+    del roots
+    return {
+        split: [GeneratedExample(split, seed, index) for index in range(size)]
+        for seed, (split, size) in enumerate(SPLIT_SIZES.items())
+    }
 
 
 def generate(
@@ -234,3 +241,10 @@ def _colour(
     """Draws an RGB colour of any hue, with saturation and value in the given ranges of 0..255."""
     hsv = np.array([[[rng.integers(180), rng.integers(*saturation), rng.integers(*value)]]])
     return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
+
+
+CONTEXT_SHAPES = OfficialSet(
+    name="context_shapes",
+    description="Generated shapes whose classes depend on the global context.",
+    find_examples=list_examples,
+)

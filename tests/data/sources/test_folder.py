@@ -1,0 +1,173 @@
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from gcnet_jax.data import (
+    dataset_classes,
+    decode,
+    generic_palette,
+    open_split,
+    prepare_folder,
+    split_image_sizes,
+    split_names,
+)
+from gcnet_jax.errors import InputError
+from tests.official_trees import make_own_images, read_rgb, read_values
+
+PATTERNS = {
+    "images": {split: [f"{split}/*/*_rgb.jpg"] for split in ("train", "val")},
+    "masks": {split: [f"{split}/*/*_label.png"] for split in ("train", "val")},
+}
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_own_images(tmp_path / "source", {"train": 5, "val": 2})
+
+
+@pytest.fixture
+def prepared(tmp_path, source):
+    """`prepared(**changes)`: prepares the set "plants" in `tmp_path / "data"`."""
+
+    def prepare(name="plants", **changes):
+        options = PATTERNS | {"classes": source / "classes.csv"} | changes
+        return prepare_folder(name, tmp_path / "data", source, **options)
+
+    return prepare
+
+
+def test_images_meet_the_masks_whose_stars_match_the_same_text(tmp_path, source, prepared, pixels):
+    prepared(pixels=pixels)
+    assert split_names("plants", tmp_path / "data") == ("train", "val")
+    for split, count in (("train", 5), ("val", 2)):
+        records = open_split("plants", tmp_path / "data", split)
+        images = sorted((source / split).rglob("*_rgb.jpg"))
+        assert len(records) == len(images) == count
+        sizes = split_image_sizes("plants", tmp_path / "data", split)
+        for record, image, size in zip(records, images, sizes, strict=True):
+            sample = decode(record)
+            np.testing.assert_array_equal(sample["image"], read_rgb(image))
+            mask = read_values(image.with_name(image.name.replace("_rgb.jpg", "_label.png")))
+            np.testing.assert_array_equal(sample["label"], mask)
+            assert size.tolist() == list(mask.shape)
+
+
+def test_images_of_one_name_in_several_folders_are_told_apart(tmp_path, prepared):
+    prepared()
+    names = [record["name"] for record in open_split("plants", tmp_path / "data", "train")]
+    assert names == [b"field_0", b"field_1", b"field_2", b"house_0", b"house_1"]
+
+
+def test_several_patterns_can_make_up_a_split(tmp_path, prepared):
+    images = {"all_of_it": ["train/*/*_rgb.jpg", "val/field/*_rgb.jpg"]}
+    with pytest.raises(InputError, match=r"differ in their number of stars"):
+        prepared(images=images, masks={"all_of_it": ["train/*/*_label.png"]})
+    prepared(
+        images={"everything": ["train/field/*_rgb.jpg", "train/house/1_*.jpg"][:1]},
+        masks={"everything": ["train/field/*_label.png"]},
+    )
+    assert len(open_split("plants", tmp_path / "data", "everything")) == 3
+
+
+def test_classes_and_colours_are_stored_with_the_data(tmp_path, prepared):
+    prepared()
+    classes = dataset_classes("plants", tmp_path / "data")
+    assert classes.names == ("soil", "leaf", "pot")
+    assert classes.palette == ((90, 60, 30), (0, 200, 0), (9, 9, 9))
+    for unknown in (None, tmp_path):
+        with pytest.raises(InputError, match=r"'plants'.*ade20k, camvid"):
+            dataset_classes("plants", unknown)
+
+
+def test_classes_without_colours_get_some(tmp_path, source, prepared):
+    (source / "classes.csv").write_text("name\nsoil\nleaf\npot\n")
+    prepared()
+    assert dataset_classes("plants", tmp_path / "data").palette == generic_palette(3)
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "context_shapes"])
+def test_the_name_of_an_official_set_is_refused(prepared, name):
+    with pytest.raises(InputError, match=f"'{name}' is the name of a data set of this library"):
+        prepared(name)
+
+
+@pytest.mark.parametrize("name", ["Plants", "my-plants", "../plants", "", "all", "1st"])
+def test_a_name_that_cannot_be_one_is_refused(prepared, name):
+    with pytest.raises(InputError, match=f"'{name}' cannot be the name of a data set"):
+        prepared(name)
+    with pytest.raises(InputError, match=f"'{name}' cannot be the name of a split"):
+        prepared(images={name: ["*.jpg"]}, masks={name: ["*.png"]})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "found no rows"),
+        ("name\n", "found no rows"),
+        ("class\nsoil\n", "expected a column 'name'"),
+        ("name\nsoil\nleaf\nsoil\n", "a different name in each row; found 'soil', 'leaf', 'soil'"),
+        ("name\n" + "".join(f"c{i}\n" for i in range(256)), "1 to 255 classes"),
+        ("name,red,green\nsoil,1,2\n", "class 'soil' has no colour"),
+        ("name,red,green,blue\nsoil,1,2,3\nleaf,1,2\n", "class 'leaf' has no colour"),
+        ("name,red,green,blue\nsoil,1,2,256\n", "class 'soil' has no colour"),
+        ("name,red,green,blue\nsoil,1,2,blue\n", "class 'soil' has no colour"),
+    ],
+)
+def test_a_table_that_is_none_is_named(source, prepared, table, message):
+    (source / "classes.csv").write_text(table)
+    with pytest.raises(InputError, match=rf"classes.csv: .*{message}"):
+        prepared()
+
+
+def test_what_is_missing_is_named(tmp_path, source, prepared):
+    with pytest.raises(InputError, match=r"there is no file .*colours.csv"):
+        prepared(classes=source / "colours.csv")
+    with pytest.raises(InputError, match=r"split 'val' has images and no masks"):
+        prepared(masks={"train": PATTERNS["masks"]["train"]})
+    with pytest.raises(InputError, match=r"split 'val' has masks and no images"):
+        prepared(images={"train": PATTERNS["images"]["train"]})
+    with pytest.raises(InputError, match=r"there are no patterns of images"):
+        prepared(images={}, masks={})
+    with pytest.raises(InputError, match=r"no file matches .*source/train/.*/.*_rgb.tif"):
+        prepared(images=PATTERNS["images"] | {"train": ["train/*/*_rgb.tif"]})
+    with pytest.raises(InputError, match=r"source/trein is missing; expected files"):
+        prepared(images=PATTERNS["images"] | {"train": ["trein/*/*_rgb.jpg"]})
+    (source / "train" / "house" / "0_label.png").unlink()
+    expected = "train/house/0_rgb.jpg has no label; expected .*/train/house/0_label.png"
+    with pytest.raises(InputError, match=expected):
+        prepared()
+    shutil.rmtree(source)
+    with pytest.raises(InputError, match=r"source is not a folder"):
+        prepare_folder("plants", tmp_path, source, **PATTERNS, classes="classes.csv")
+
+
+@pytest.mark.parametrize("value", [3, 254])
+def test_a_mask_value_that_is_no_class_is_named(source, prepared, value):
+    path = source / "val" / "field" / "0_label.png"
+    mask = read_values(path)
+    mask[1, 1] = value
+    cv2.imwrite(str(path), mask)
+    with pytest.raises(InputError, match=f"0_label.png: label value {value}; expected 0 to 2, 255"):
+        prepared()
+
+
+def test_preparing_the_same_again_changes_nothing_and_something_else_is_refused(source, prepared):
+    folder = prepared()
+    before = {path: path.stat() for path in folder.iterdir()}
+    assert prepared() == folder
+    assert {path: path.stat() for path in folder.iterdir()} == before
+    other = source / "other.csv"
+    other.write_text("name\nsoil\nleaf\nflower\n")
+    with pytest.raises(InputError, match=r"prepared with other classes; delete .*plants/2"):
+        prepared(classes=other)
+    with pytest.raises(
+        InputError, match=r"prepared with pixels 'as_found', not 'uncompressed'; del"
+    ):
+        prepared(pixels="uncompressed")
+    shutil.copy(source / "val/field/0_rgb.jpg", source / "val/field/7_rgb.jpg")
+    shutil.copy(source / "val/field/0_label.png", source / "val/field/7_label.png")
+    with pytest.raises(InputError, match=r"prepared from other files .*; delete .*plants/2"):
+        prepared()
+    assert {path: path.stat() for path in folder.iterdir()} == before
