@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from gcnet_jax.cli.benchmarks.inference import check_agreement
 from gcnet_jax.cli.benchmarks.input_pipelines import STAGES, STORAGES, OurPipeline, write_source
 from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scenes import draw_scene
 from gcnet_jax.config import load_config
+from gcnet_jax.errors import InputError
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
 SMALL = ("--size=48,96", "--images=2", "--rounds=3")
@@ -56,11 +58,54 @@ def test_without_mmsegmentation_that_is_said(root, command, tmp_path):
     assert "mmsegmentation is not installed" in command("benchmark", "input", *arguments).stdout
 
 
+NARROW = (
+    "--config.model.backbone.base_channels=4",
+    "--config.model.decode_head.channels=8",
+    "--config.data.base_scale=(96,48)",
+    "--config.evaluation.batch_size=2",
+    "--config.evaluation.window=(32,64)",
+    "--config.evaluation.window_stride=(16,32)",
+    "--config.evaluation.scales=(0.5,1.0)",
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["configs/context_shapes/gcnet.py", pytest.param(CONFIG, marks=pytest.mark.slow)],
+)
+def test_the_inference_benchmark_compares_every_mode_in_one_run(root, command, tmp_path, config):
+    output = tmp_path / "inference.json"
+    arguments = (f"--config={root / config}", *SMALL, *NARROW, f"--output={output}")
+    process = command("benchmark", "inference", *arguments)
+    assert process.returncode == 0, process.stderr
+    rows = json.loads(output.read_text())["rows"]
+    with_peer = config == CONFIG and peer_is_installed()
+    assert ("mmsegmentation is not measured beside" in process.stdout) == (not with_peer)
+    ways = ["batches", "one by one"] + ["mmsegmentation"] * with_peer
+    modes = ["whole", "slide", "multi-scale + flip"]
+    assert [(row["mode"], row["way"]) for row in rows] == [(m, w) for m in modes for w in ways]
+    seconds = {(row["mode"], row["way"]): row["seconds_of_rounds"] for row in rows}
+    for row in rows:
+        times = seconds[row["mode"], row["way"]]
+        assert row["images_per_second"]["median"] == pytest.approx(np.median(2 / np.array(times)))
+        for way in set(ways) - {row["way"]}:
+            ratios = np.array(seconds[row["mode"], way]) / times
+            assert row["times_as_fast_as"][way]["median"] == pytest.approx(np.median(ratios))
+        assert row["mode"] in process.stdout
+
+
+def test_networks_that_do_not_agree_are_not_compared():
+    counts = {"one by one": np.diag([900, 100]), "batches": np.array([[890, 10], [0, 100]])}
+    with pytest.raises(InputError, match=r"'batches' and 'one by one' agree on 99\.00%"):
+        check_agreement("whole", counts)
+    check_agreement("whole", {"one by one": np.diag([9000, 1]), "batches": np.diag([9000, 1])})
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing given; expected 'input'"),
-        (["input", "output"], "input output given; expected 'input'"),
+        ([], "nothing given; expected 'inference' or 'input'"),
+        (["input", "output"], "input output given; expected 'inference' or 'input'"),
         (["input"], "--config=FILE is required"),
     ],
 )

@@ -16,7 +16,7 @@ import rich.table
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, peer_is_installed
+from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, why_no_peer
 from gcnet_jax.cli.benchmarks.scenes import (
     DATASET,
     SPLIT,
@@ -83,6 +83,8 @@ def measure_inference(
         InputError: the confusion matrices that are compared differ by more than ties can explain.
     """
     check_batch_size(config.evaluation.batch_size, create_mesh(), key="evaluation.batch_size")
+    if reason := why_no_peer(config):
+        print(f"{reason}: mmsegmentation is not measured beside")
     model = build_model(config.model, num_classes=num_classes, seed=config.seed)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -125,10 +127,10 @@ def _measure_mode(
         "batches": _ours(mode, model, config, num_classes, devices=jax.devices()),
         "one by one": _ours(mode, model, one_by_one, num_classes, devices=jax.devices()[:1]),
     }
-    if peer_is_installed():
+    if not why_no_peer(config):
         ways["mmsegmentation"] = _Peer(mode, model, config, num_classes)
     counts = {way: evaluate() for way, evaluate in ways.items()}  # compiles as well
-    _check_agreement(name, counts)
+    check_agreement(name, counts)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in rich.progress.track(range(rounds), f"measuring {name}", console=_CONSOLE):
         for way, evaluate in ways.items():
@@ -215,10 +217,15 @@ class _Peer:
         return total.numpy().reshape(self._num_classes, self._num_classes)
 
 
-def _check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
-    """Pixels that change the class show twice in the difference of two matrices."""
+def check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
+    """Refuses to compare ways that give pixels to other classes than `one by one` does.
+
+    Raises:
+        InputError: more pixels differ than ties between classes can explain.
+    """
     expected = counts["one by one"]
     for way, confusion in counts.items():
+        # A pixel that changes the class shows twice in the difference.
         agreement = 1 - np.abs(confusion - expected).sum() / 2 / expected.sum()
         if agreement < _LEAST_AGREEMENT:
             raise InputError(

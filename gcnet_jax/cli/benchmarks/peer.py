@@ -43,6 +43,25 @@ class _Operators(types.ModuleType):
         return operator
 
 
+def why_no_peer(config: ConfigDict) -> str | None:
+    """Says why mmsegmentation's network cannot be measured beside that of a config, if so."""
+    section = config.model
+    context = section.decode_head.context
+    if not peer_is_installed():
+        return "mmsegmentation is not installed"
+    if (
+        section.backbone.variant != "v1c"
+        or section.backbone.depth not in (50, 101)
+        or section.backbone.output_stride != 8
+        or section.backbone.num_stages != 4
+        or section.backbone.context.block
+        or context.block != "global_context"
+        or not section.auxiliary_head.enabled
+    ):
+        return "this is no GCNet on ResNet-50 or -101 v1c at output stride 8, as mmsegmentation's"
+    return None
+
+
 def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
     """Builds mmsegmentation's network with the weights of ours, in evaluation mode.
 
@@ -51,18 +70,13 @@ def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
         config: of the run, whose inference mode the peer takes as well.
 
     Raises:
-        InputError: mmsegmentation's GCNet has no such architecture, or the weights do not fit it.
+        InputError: the weights do not fit it.
     """
     torch, mmseg = import_peer("torch"), import_peer("mmseg")
     import_peer("mmseg.utils").register_all_modules()
     configs = Path(mmseg.__file__).parent / ".mim" / "configs" / "_base_" / "models"
     peer = import_peer("mmengine").Config.fromfile(configs / "gcnet_r50-d8.py").model
     section = config.model
-    context = section.decode_head.context
-    if section.backbone.variant != "v1c" or section.backbone.output_stride != 8:
-        raise InputError("mmsegmentation is measured with ResNet v1c at output stride 8 only")
-    if context.block != "global_context" or section.backbone.context.block:
-        raise InputError("mmsegmentation is measured with a global context block in the head only")
     peer.pretrained = None
     peer.backbone.depth = section.backbone.depth
     peer.backbone.base_channels = peer.backbone.stem_channels = section.backbone.base_channels
@@ -74,7 +88,7 @@ def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
         head.channels, head.num_classes = ours.channels, num_classes
         head.in_channels = model.backbone.stage_channels[ours.stage]
         head.in_index, head.align_corners = ours.stage, section.align_corners
-    peer.decode_head.ratio = context.global_context.ratio
+    peer.decode_head.ratio = section.decode_head.context.global_context.ratio
     peer.test_cfg = {"mode": config.evaluation.mode}
     if config.evaluation.mode == "slide":
         peer.test_cfg["crop_size"] = tuple(config.evaluation.window)

@@ -12,7 +12,7 @@ from PIL import Image
 from gcnet_jax.data import IGNORE_LABEL, Pixels, prepare_folder
 from gcnet_jax.data.records import encode_png
 
-DATASET, SPLIT = "scenes", "all"
+DATASET, SPLIT = "scenes", "drawn"
 """What scenes are called once they are prepared."""
 
 
