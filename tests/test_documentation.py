@@ -30,7 +30,7 @@ def python_of(page):
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/context_blocks.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/context_blocks.md", "docs/evaluation.md"])
 def test_the_python_of_a_page_runs(root, page):
     examples = python_of(root / page)
     assert examples

@@ -58,7 +58,7 @@ MODES: Mapping[str, Mode] = MappingProxyType(
     {
         "whole": Mode("whole", False),
         "slide": Mode("slide", False),
-        "multi-scale + flip": Mode("whole", True),
+        "scales + flips": Mode("whole", True),
     }
 )
 

@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def import_peer(module: str) -> Any:
         operators = _Operators("mmcv._ext")
         operators.__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
         sys.modules["mmcv._ext"] = operators
+    # What OpenMMLab warns of concerns itself: old names of its own functions, shapes it converts.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"mmseg|mmengine")
     return importlib.import_module(module)
 
 
@@ -95,7 +98,8 @@ def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
         peer.test_cfg["stride"] = tuple(config.evaluation.window_stride)
     built = import_peer("mmseg.registry").MODELS.build(peer)
     built = import_peer("mmengine.model").revert_sync_batchnorm(built)
-    weights = {name: torch.from_numpy(x) for name, x in export_state_dict(model).items()}
+    # Copies, for PyTorch warns of arrays that cannot be written.
+    weights = {name: torch.from_numpy(x.copy()) for name, x in export_state_dict(model).items()}
     mismatch = built.load_state_dict(weights, strict=False)
     lacking = [name for name in mismatch.missing_keys if "num_batches_tracked" not in name]
     if lacking or mismatch.unexpected_keys:
