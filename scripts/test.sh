@@ -7,4 +7,5 @@ source scripts/environment.sh dev
 [ -d ../shared/camvid ] || echo "Leaving out tests on real road scenes: there is no ../shared."
 python -c "import torch" 2>/dev/null ||
   echo "Leaving out tests of .pth files: PyTorch is not installed (pip install torch, best its CPU build)."
-exec python -m pytest "$@"
+# Two processes, each with whole files: most of a test is compilation, which keeps one core busy.
+exec python -m pytest -n 2 --dist loadfile "$@"

@@ -1,5 +1,6 @@
 """Set before JAX starts: four simulated devices, and compiled programs kept between runs."""
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # for the configs
 
 import pytest  # noqa: E402
 
-from tests.reference.equivalence import EQUIVALENCE, Equivalence  # noqa: E402
+from tests.reference.equivalence import EQUIVALENCE, Equivalence, Row  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +27,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the collector of deviations."""
     config.stash[EQUIVALENCE] = Equivalence()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands the deviations that a process of pytest-xdist has seen to the one that prints."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        rows = session.config.stash[EQUIVALENCE].rows()
+        output["equivalence"] = [dataclasses.asdict(row) for row in rows]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """Takes what a process of pytest-xdist hands over."""
+    for row in getattr(node, "workeroutput", {}).get("equivalence", []):
+        node.config.stash[EQUIVALENCE].include(Row(**row))
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:

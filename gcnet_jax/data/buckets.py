@@ -3,14 +3,17 @@
 import numpy as np
 from jaxtyping import Int
 
+_MOST_SHAPES = 256
+"""More are not compared with each other: the time grows with the third power."""
+
 
 def group_into_buckets(
     sizes: Int[np.ndarray, "n arrays 2"], max_buckets: int
 ) -> list[Int[np.ndarray, " members"]]:
     """Groups images such that arrays as large as the largest of a group are padded little.
 
-    Starts from a group for each size and joins, again and again, the two groups whose joining adds
-    the least padding, until there are few enough.
+    Starts from a group for each size (rounded up, if there are hundreds of them) and joins, again
+    and again, the two groups whose joining adds the least padding, until there are few enough.
 
     Args:
         sizes: (height, width) of each image, and of whatever else is padded along with it.
@@ -20,8 +23,7 @@ def group_into_buckets(
         The indices of the images in each group, in ascending order; groups of large images first,
         so that what does not fit into memory fails at once.
     """
-    shapes, group = np.unique(sizes, axis=0, return_inverse=True)
-    shapes, group = shapes.astype(np.int64), group.ravel()
+    shapes, group = _few_shapes(sizes.astype(np.int64))
     members = [np.flatnonzero(group == i) for i in range(len(shapes))]
     while len(members) > max_buckets:
         counts, area = np.array([len(m) for m in members]), _area(shapes)
@@ -33,6 +35,18 @@ def group_into_buckets(
         shapes = np.delete(shapes, second, axis=0)
         members[first] = np.sort(np.concatenate([members[first], members.pop(second)]))
     return [members[i] for i in np.argsort(-_area(shapes), kind="stable")]
+
+
+def _few_shapes(
+    sizes: Int[np.ndarray, "n arrays 2"],
+) -> tuple[Int[np.ndarray, "groups arrays 2"], Int[np.ndarray, " n"]]:
+    """Shapes to start from, and which of them each image has: sizes, rounded up if many differ."""
+    step = 1
+    while True:
+        shapes, group = np.unique(-(-sizes // step) * step, axis=0, return_inverse=True)
+        if len(shapes) <= _MOST_SHAPES:
+            return shapes, group.ravel()
+        step *= 2
 
 
 def _area(shapes: Int[np.ndarray, "*groups arrays 2"]) -> Int[np.ndarray, "*groups"]:

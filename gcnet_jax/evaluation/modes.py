@@ -99,20 +99,29 @@ class SlidingWindows:
         tops, lefts = (self._starts(sizes[:, axis], bucket[axis], axis) for axis in (0, 1))
         extents = tuple(min(self.window[axis], bucket[axis]) for axis in (0, 1))
         window_sizes = jnp.minimum(sizes, jnp.array(self.window))
-        rows, columns = tops.shape[1], lefts.shape[1]
+        batch, rows, columns = len(images), tops.shape[1], lefts.shape[1]
+        at_once = min(self.at_once or rows * columns, rows * columns)
 
-        def of_window(index: Integer[Array, ""]) -> Float[Array, "b h w classes"]:
-            corners = tops[:, index // columns], lefts[:, index % columns]
-            cut = jax.vmap(
-                lambda image, top, left: lax.dynamic_slice(image, (top, left, 0), (*extents, 3))
+        def cut(image: Float[Array, "h w 3"], top: Array, left: Array) -> Float[Array, "e_h e_w 3"]:
+            return lax.dynamic_slice(image, (top, left, 0), (*extents, 3))
+
+        # Images stay the outer axis: batches are split over devices along it.
+        cut_some = jax.vmap(jax.vmap(cut, (None, 0, 0)))
+
+        def of_some(indices: Integer[Array, " some"]) -> Float[Array, "b some h w classes"]:
+            windows = cut_some(images, tops[:, indices // columns], lefts[:, indices % columns])
+            logits = model.decode(
+                windows.reshape(batch * at_once, *extents, 3), jnp.repeat(window_sizes, at_once, 0)
             )
-            return model.decode(cut(images, *corners), window_sizes)
+            return logits.reshape(batch, at_once, *logits.shape[1:])
 
-        count = rows * columns
-        logits = lax.map(of_window, jnp.arange(count), batch_size=self.at_once or count)
-        grid = logits.reshape(rows, columns, *logits.shape[1:])
-        _, _, batch, height, width, classes = grid.shape
-        side_by_side = jnp.transpose(grid, (2, 0, 3, 1, 4, 5))
+        steps = -(-rows * columns // at_once)
+        indices = jnp.minimum(jnp.arange(steps * at_once), rows * columns - 1)
+        logits = jnp.moveaxis(lax.map(of_some, indices.reshape(steps, at_once)), 0, 1)
+        _, _, _, height, width, classes = logits.shape
+        logits = logits.reshape(batch, -1, height, width, classes)[:, : rows * columns]
+        grid = logits.reshape(batch, rows, columns, height, width, classes)
+        side_by_side = jnp.transpose(grid, (0, 1, 3, 2, 4, 5))
         return side_by_side.reshape(batch, rows * height, columns * width, classes)
 
     def to_pixels(

@@ -69,10 +69,8 @@ NARROW = (
 )
 
 
-@pytest.mark.parametrize(
-    "config",
-    ["configs/context_shapes/gcnet.py", pytest.param(CONFIG, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["configs/context_shapes/gcnet.py", CONFIG])
 def test_the_inference_benchmark_compares_every_mode_in_one_run(root, command, tmp_path, config):
     output = tmp_path / "inference.json"
     arguments = (f"--config={root / config}", *SMALL, *NARROW, f"--output={output}")

@@ -12,6 +12,8 @@ from tests.official_trees import make_own_images
         ("evaluate", ["--config", "--workdir", "--checkpoint", "--split", "--output"]),
         ("predict", ["--checkpoint", "--images", "--output_dir", "--save_logits", "_label.png"]),
         ("prepare_dataset", ["--source", "--pixels", "--subset", "camvid", "voc12aug", "--masks"]),
+        ("benchmark", ["--config", "--images", "--rounds", "--size", "input", "inference"]),
+        ("collect_results", ["--runs", "--page"]),
         ("quickstart", ["--output_dir", "--seeds", "page.png"]),
     ],
 )
@@ -71,6 +73,7 @@ def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_pre
     )
 
 
+@pytest.mark.slow
 def test_a_folder_of_own_images_is_prepared_trained_on_evaluated_and_predicted(
     command, tiny, tmp_path
 ):

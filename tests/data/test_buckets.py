@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,3 +44,14 @@ def test_all_that_is_padded_along_counts(max_buckets, expected):
     """The images are of one size, but one label is large."""
     sizes = np.array([[[4, 4], [4, 4]], [[4, 4], [90, 90]], [[4, 4], [5, 4]]])
     assert [group.tolist() for group in group_into_buckets(sizes, max_buckets)] == expected
+
+
+def test_thousands_of_sizes_take_moments():
+    sizes = np.random.default_rng(0).integers(200, 3000, (20_000, 2, 2))
+    start = time.monotonic()
+    groups = group_into_buckets(sizes, 4)
+    assert time.monotonic() - start < 20  # not minutes, on any machine
+    assert sorted(np.concatenate(groups).tolist()) == list(range(20_000))
+    of_one_group = sizes.max(0).prod(-1).sum() * 20_000
+    of_four = sum(sizes[g].max(0).prod(-1).sum() * len(g) for g in groups)
+    assert of_four < 0.9 * of_one_group

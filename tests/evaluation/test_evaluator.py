@@ -5,10 +5,15 @@ import pytest
 
 from gcnet_jax.config import default_config
 from gcnet_jax.data import decode, evaluation_batches, open_split
-from gcnet_jax.evaluation import create_evaluator, evaluator, metrics_from_confusion
+from gcnet_jax.evaluation import (
+    Inference,
+    create_evaluator,
+    evaluator,
+    metrics_from_confusion,
+)
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.parallel import create_mesh
+from gcnet_jax.parallel import batch_sharding, create_mesh, replicated, shard_batch
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,22 @@ def test_devices_share_batches_of_several_sizes_without_changing_a_count(model, 
         counts.append(evaluate(variables, [batch_of(sizes, (24, 40))] * 2))
     assert counts[0].sum() == 2 * sum(height * width for height, width in sizes)
     assert np.abs(counts[0] - counts[1]).sum() <= 4
+
+
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_devices_run_the_network_on_their_images_without_exchanging_anything(model, mode):
+    graphdef, variables = model
+    mesh, config = create_mesh(jax.devices()[:4]), default_config().evaluation
+    config.mode, config.window, config.window_stride = mode, (16, 16), (9, 9)
+    inference = Inference(graphdef, config, mirrored_too=True, sharding=batch_sharding(mesh))
+    variables = jax.device_put(variables, replicated(mesh))
+    batch = shard_batch(batch_of([(24, 40), (17, 31), (24, 9), (0, 0)], (24, 40)), mesh)
+    program = jax.jit(inference.decode).lower(variables, batch["scaled"]).compile().as_text()
+    assert "convolution" in program
+    collectives = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
+    assert not [
+        name for name in collectives if f"{name}(" in program or f"{name}-start(" in program
+    ]
 
 
 def test_counts_add_up_beyond_32_bits(model, monkeypatch):

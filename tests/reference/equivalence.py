@@ -106,6 +106,15 @@ class Equivalence:
         """What was compared, in order."""
         return iter(self._rows.values())
 
+    def include(self, row: Row) -> None:
+        """Joins what another process compared."""
+        ours = self._rows.setdefault(
+            (row.subject, row.quantity), Row(row.subject, row.quantity, row.kind)
+        )
+        ours.cases += row.cases
+        if row.deviation >= ours.deviation:
+            ours.deviation, ours.worst_case = row.deviation, row.worst_case
+
     def page(self) -> str:
         """`docs/equivalence.md`: the rows as a table, and how to read it."""
         packages = ("jax", "flax", "torch", "mmsegmentation", "mmcv-lite")
@@ -128,10 +137,7 @@ class Equivalence:
         return "\n".join([*lines, "", *_NOTES.splitlines()]) + "\n"
 
     def _add(self, subject, quantity, case, kind, deviation):
-        row = self._rows.setdefault((subject, quantity), Row(subject, quantity, kind))
-        row.cases += 1
-        if deviation >= row.deviation:
-            row.deviation, row.worst_case = float(deviation), case
+        self.include(Row(subject, quantity, kind, 1, float(deviation), case))
         allowed, unit = TOLERANCES[kind]
         message = (
             f"{subject}, {quantity}, {case}: deviates by {deviation:.2e}, allowed {allowed} {unit}"
