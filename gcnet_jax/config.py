@@ -109,7 +109,7 @@ def default_config() -> ConfigDict:
     config.evaluation.mode = "whole"  # image at a time, or "slide": windows over it
     config.evaluation.window = (769, 769)  # (height, width) in pixels, of mode "slide"
     config.evaluation.window_stride = (513, 513)  # from one window to the next
-    config.evaluation.windows_at_once = 0  # of each image; 0: all of them
+    config.evaluation.windows_at_once = 8  # of each image; 0: all of them
     config.evaluation.max_buckets = 4  # sizes that images are padded to, each compiled once
     config.evaluation.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of multi-scale evaluation
     return config.lock()
@@ -205,6 +205,8 @@ def check_config(config: ConfigDict) -> None:
     for key in _COUNTS:
         if _leaf(config, key) < 1:
             raise InputError(f"{key} is {_leaf(config, key)}; expected 1 or more")
+    if min(config.data.base_scale) < 1:
+        raise InputError(f"data.base_scale is {config.data.base_scale}; expected 1 or more")
     _check_evaluation(config)
 
 
@@ -218,6 +220,10 @@ def _check_evaluation(config: ConfigDict) -> None:
                 f"evaluation.window_stride is {evaluation.window_stride}; expected 1 or more and "
                 f"at most the window, {evaluation.window}"
             )
+    if evaluation.windows_at_once < 0:
+        raise InputError(
+            f"evaluation.windows_at_once is {evaluation.windows_at_once}; expected 0 (all) or more"
+        )
     if not evaluation.scales or min(evaluation.scales) <= 0:
         raise InputError(f"evaluation.scales is {evaluation.scales}; expected positive numbers")
 

@@ -62,7 +62,7 @@ def _input(config: ConfigDict) -> dict[str, Any]:
 def _inference(config: ConfigDict) -> dict[str, Any]:
     return measure_inference(
         config,
-        num_classes=dataset_classes(config.data.name).num_classes,
+        num_classes=dataset_classes(config.data.name, config.data.data_dir).num_classes,
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,

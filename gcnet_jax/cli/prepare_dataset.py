@@ -69,6 +69,8 @@ def _prepare(arguments: list[str]) -> None:
         )
     name, pixels = arguments[0], cast(Pixels, _PIXELS.value)
     if name == _OWN:
+        if _SUBSET.value:
+            raise InputError(f"--subset is for official data sets, not for '{_OWN}'")
         name = command.required(_NAME.value, "--name")
         folder = prepare_folder(
             name,

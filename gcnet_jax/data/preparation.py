@@ -8,7 +8,6 @@ under the final name is whole, and a second start goes on behind the last whole 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gcnet_jax.data.catalog import DatasetClasses
+from gcnet_jax.data.only_process import only_process
 from gcnet_jax.data.records import FEATURES, WRITER_OPTIONS, Pixels, serialize
 from gcnet_jax.data.sources.examples import Example, Examples
 from gcnet_jax.errors import InputError
@@ -133,7 +133,7 @@ def write_dataset(
     """
     folder = unfinished_folder(data_dir, name)
     folder.mkdir(parents=True, exist_ok=True)
-    with _progress() as progress, _alone(folder, progress.console):
+    with _progress() as progress, only_process(folder, progress.console):
         contents = _begun(folder, classes, pixels)
         planned = {split: _shards(folder, name, split, examples[split]) for split in examples}
         _forget_others(folder, contents, planned)
@@ -265,24 +265,6 @@ def _progress() -> Progress:
 
 
 # The unfinished folder ---------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _alone(folder: epath.Path, console: Console) -> Iterator[None]:
-    """Refuses to write where another process does; a killed one is in nobody's way."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another process is writing {folder}; wait until it has ended"
-            ) from error
-        except OSError as error:  # some file systems of clusters have no locks
-            console.print(f"{folder} cannot be locked ({error}): let no other process prepare it")
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _begun(folder: epath.Path, classes: DatasetClasses, pixels: Pixels) -> Contents:

@@ -49,7 +49,9 @@ class Inference:
         self._graphdef = graphdef
         self._mode = inference_mode(config)
         self._passes = (False, True) if mirrored_too else (False,)
-        self._decode = jax.jit(self._decode_pass, static_argnums=3, out_shardings=sharding)
+        # Apart from the network, which is then compiled once for both passes.
+        self._mirror = jax.jit(_mirror, out_shardings=sharding)
+        self._decode = jax.jit(self._decode_pass, out_shardings=sharding)
 
     def decode(self, variables: PyTree, scaled: Sequence[ScaledImages]) -> Logits:
         """The logits of a batch; one program for each shape of images is compiled and kept.
@@ -59,8 +61,11 @@ class Inference:
             scaled: the batch at each scale. Entries of no size come out as anything.
         """
         return [
-            [self._decode(variables, s["image"], s["size"], mirrored) for mirrored in self._passes]
-            for s in scaled
+            [
+                self._decode(variables, self._mirror(*images) if mirrored else images[0], images[1])
+                for mirrored in self._passes
+            ]
+            for images in ((s["image"], s["size"]) for s in scaled)
         ]
 
     def views(
@@ -101,13 +106,16 @@ class Inference:
         variables: PyTree,
         images: UInt8[Array, "b h w 3"],
         sizes: Integer[Array, "b 2"],
-        mirrored: bool,
     ) -> Float[Array, "b out_h out_w classes"]:
         sizes = _at_least_one_pixel(sizes)
-        if mirrored:
-            images = mirror(images, sizes)
         model = merge(self._graphdef, variables)
         return self._mode.decode(model, normalize_images(images, sizes), sizes)
+
+
+def _mirror(
+    images: UInt8[Array, "b h w 3"], sizes: Integer[Array, "b 2"]
+) -> UInt8[Array, "b h w 3"]:
+    return mirror(images, _at_least_one_pixel(sizes))
 
 
 def _at_least_one_pixel(sizes: Integer[Array | np.ndarray, "b 2"]) -> Integer[Array, "b 2"]:

@@ -1,16 +1,16 @@
 """Finding the parts of an official release in a source folder, unpacked or as archives."""
 
 import gzip
-import os
-import shutil
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 
+import rich.progress
 from etils import epath
 from rich.console import Console
 
+from gcnet_jax.data.only_process import only_process
 from gcnet_jax.data.sources.examples import Part
 from gcnet_jax.errors import InputError
 
@@ -42,39 +42,50 @@ def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Pa
     # With its size: what an incomplete archive has left is not to be taken for the whole one.
     target = unpack_dir / f"{archive.stem}-{archive.stat().length}"
     console = Console(stderr=True, soft_wrap=True)
-    if target.exists():
-        console.print(f"Taking {archive.name} as unpacked in {target}", highlight=False)
-        return target
-    console.print(f"Unpacking {archive} to {target}", highlight=False)
-    partial = target.with_name(f"{target.name}.partial")
-    if partial.exists():
-        partial.rmtree()
-    partial.mkdir(parents=True)
-    try:
+    unpack_dir.mkdir(parents=True, exist_ok=True)
+    with only_process(unpack_dir, console):
+        if target.exists():
+            console.print(f"Taking {archive.name} as unpacked in {target}", highlight=False)
+            return target
+        partial = target.with_name(f"{target.name}.partial")
+        if partial.exists():
+            partial.rmtree()
+        partial.mkdir()
+        try:
+            _extract(archive, partial, console)
+        except (
+            gzip.BadGzipFile,
+            tarfile.TarError,
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+        ) as error:
+            partial.rmtree()
+            raise InputError(
+                f"{archive} is not a whole archive, probably a partial download ({error}); "
+                "download it again"
+            ) from error
+        if not _holds_folders(partial, part):
+            partial.rmtree()
+            raise InputError(
+                f"{archive} does not hold {' '.join(part.folders)}; is it another file?"
+            )
+        partial.rename(target)
+    return target
+
+
+def _extract(archive: epath.Path, folder: epath.Path, console: Console) -> None:
+    description = f"Unpacking {archive.name}"
+    with rich.progress.open(archive, "rb", description=description, console=console) as file:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(file) as zipped:
+                zipped.extractall(folder)
+            return
         if archive.suffix == ".tar":
             _check_end_of_tar(archive)
-        if archive.suffix == ".zip":
-            shutil.unpack_archive(os.fspath(archive), os.fspath(partial))
-        else:  # a tar could say that its files go anywhere on the disk; not with this filter
-            shutil.unpack_archive(os.fspath(archive), os.fspath(partial), filter="data")
-    except (
-        gzip.BadGzipFile,
-        shutil.ReadError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-    ) as error:
-        partial.rmtree()
-        raise InputError(
-            f"{archive} is not a whole archive, probably a partial download ({error}); "
-            "download it again"
-        ) from error
-    if not _holds_folders(partial, part):
-        partial.rmtree()
-        raise InputError(f"{archive} does not hold {' '.join(part.folders)}; is it another file?")
-    partial.rename(target)
-    return target
+        # A tar could say that its files go anywhere on the disk; not with this filter.
+        with tarfile.open(fileobj=file) as tar:
+            tar.extractall(folder, filter="data")
 
 
 def _check_end_of_tar(archive: epath.Path) -> None:
