@@ -17,10 +17,13 @@ from absl import flags
 from etils import epath
 
 from gcnet_jax.cli import command
+from gcnet_jax.cli.inference import inference_settings
+from gcnet_jax.config import load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedResult, published_results
 
 _RUNS = flags.DEFINE_string("runs", "runs", "folder of the run folders, each named as its config")
+_CONFIGS = flags.DEFINE_string("configs", "configs/gcnet", "folder of the published runs' configs")
 _PAGE = flags.DEFINE_string("page", "docs/results.md", "the page whose table is written anew")
 
 _BEGIN, _END = "<!-- published runs -->", "<!-- end of published runs -->"
@@ -64,13 +67,20 @@ def _miou(folder: epath.Path, result: PublishedResult, *, multi_scale: bool) -> 
     """In percent, if the run was evaluated that way.
 
     Raises:
-        InputError: there is an evaluation, but it is damaged or not of this run's validation split.
+        InputError: there is an evaluation, but it is damaged, of another split than this run's
+            validation split, or with other settings.
     """
     file = folder / ("evaluation_val_tta.json" if multi_scale else "evaluation_val.json")
     if not file.exists():
         return None
     name, images = _DATASETS[result.dataset]
-    expected = {"dataset": name, "split": "val", "images": images, "multi_scale": multi_scale}
+    config = load_config(f"{_CONFIGS.value}/{result.run}.py")
+    expected = {
+        "dataset": name,
+        "split": "val",
+        "images": images,
+        "settings": inference_settings(config, multi_scale=multi_scale),
+    }
     try:
         evaluation: dict[str, Any] = json.loads(file.read_text())
         found = {key: evaluation[key] for key in expected}

@@ -25,7 +25,12 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import Picture, save_examples
-from gcnet_jax.cli.inference import TrainedModel, load_trained_model
+from gcnet_jax.cli.inference import (
+    TrainedModel,
+    inference_settings,
+    lack_of_memory_named,
+    load_trained_model,
+)
 from gcnet_jax.data import (
     EvaluationBatch,
     dataset_classes,
@@ -91,12 +96,16 @@ def _evaluate(arguments: list[str]) -> None:
         "split": split,
         "images": images,
         "inference": inference,
-        "multi_scale": _TTA.value,
+        "settings": inference_settings(config, multi_scale=_TTA.value),
         "checkpoint": str(trained.checkpoint),
         **metrics.to_plain(names),
         "confusion": confusion.tolist(),
     }
-    output.write_text(json.dumps(result, indent=2) + "\n")
+    if jax.process_index() != 0:
+        return  # all hosts have the same figures; one writes them
+    partial = output.with_name(f".{output.name}.partial")
+    partial.write_text(json.dumps(result, indent=2) + "\n")
+    partial.replace(output)
     picture = output.with_suffix(".png")
     save_examples(picture, _examples(config, split, trained), trained.classes)
     print(f"checkpoint {trained.checkpoint}\nwritten to {output} and {picture}")
@@ -117,7 +126,7 @@ def _confusion(
 ) -> Int[np.ndarray, "classes classes"]:
     """Pixel counts by (label, prediction) over the split, with a progress bar."""
     with rich.progress.Progress(console=rich.console.Console(stderr=True)) as progress:
-        task = progress.add_task("evaluating", total=images)
+        task = progress.add_task("evaluating", total=-(-images // jax.process_count()))
 
         def counted(batches: Iterable[EvaluationBatch]) -> Iterator[EvaluationBatch]:
             for batch in batches:
@@ -138,7 +147,8 @@ def _confusion(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        return evaluate(trained.variables, counted(batches))
+        with lack_of_memory_named():
+            return evaluate(trained.variables, counted(batches))
 
 
 def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dict[str, Picture]]:

@@ -1,6 +1,9 @@
 """A trained model from the command line's `--config` with `--workdir` or `--checkpoint`."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 from etils import epath
@@ -70,3 +73,35 @@ def load_trained_model(
     graphdef, variables = split_for_evaluation(pretrained.model)
     variables = jax.device_put(variables, replicated(mesh))
     return TrainedModel(graphdef, variables, pretrained.classes, pretrained.source)
+
+
+def inference_settings(config: ConfigDict, *, multi_scale: bool) -> dict[str, Any]:
+    """What the figures of an evaluation depend on beside weights and data, ready for JSON."""
+    evaluation = config.evaluation
+    settings: dict[str, Any] = {"multi_scale": multi_scale, "mode": evaluation.mode}
+    if evaluation.mode == "slide":
+        settings["window"] = list(evaluation.window)
+        settings["window_stride"] = list(evaluation.window_stride)
+    if multi_scale:
+        settings["scales"] = list(evaluation.scales)
+    else:
+        settings["base_scale"] = list(config.data.base_scale)
+    return settings
+
+
+@contextlib.contextmanager
+def lack_of_memory_named() -> Iterator[None]:
+    """Says which settings need less memory where a device has run out of it.
+
+    Raises:
+        InputError: in place of JAX's error.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(
+            "the devices have too little memory for this batch of images; lower "
+            "evaluation.batch_size, or evaluation.windows_at_once in mode 'slide'"
+        ) from error

@@ -12,7 +12,7 @@ EVALUATION = {
     "dataset": "cityscapes",
     "split": "val",
     "images": 500,
-    "multi_scale": False,
+    "settings": {"multi_scale": False, "mode": "whole", "base_scale": [2048, 1024]},
     "summary": {"mIoU": 0.77124},
 }
 
@@ -20,6 +20,15 @@ EVALUATION = {
 @pytest.fixture
 def page(root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(root / "docs" / "results.md", tmp_path / "results.md"))
+
+
+@pytest.fixture
+def collect(command: Callable, root: Path, page: Path) -> Callable:
+    """`collect(runs)`: fills the copied page from a folder of runs."""
+    configs = root / "configs" / "gcnet"
+    return lambda runs: command(
+        "collect_results", f"--runs={runs}", f"--page={page}", f"--configs={configs}"
+    )
 
 
 def write(folder: Path, run: str = RUN, name: str = "evaluation_val.json", **changes) -> Path:
@@ -39,14 +48,14 @@ def rows(page: Path) -> dict[str, list[str]]:
 
 
 def test_runs_fill_their_columns_and_the_rest_of_the_page_stays(
-    command: Callable, page: Path, tmp_path: Path
+    collect: Callable, page: Path, tmp_path: Path
 ):
     write(tmp_path / "runs")
-    write(
-        tmp_path / "runs", name="evaluation_val_tta.json", multi_scale=True, summary={"mIoU": 0.8}
-    )
+    settings = {"multi_scale": True, "mode": "whole", "scales": [0.5, 0.75, 1, 1.25, 1.5, 1.75]}
+    tta = {"name": "evaluation_val_tta.json", "settings": settings, "summary": {"mIoU": 0.8}}
+    write(tmp_path / "runs", **tta)
     before = page.read_text()
-    process = command("collect_results", f"--runs={tmp_path / 'runs'}", f"--page={page}")
+    process = collect(tmp_path / "runs")
     assert process.returncode == 0, process.stderr
     assert "2 of 32 figures" in process.stdout
     table = rows(page)
@@ -73,15 +82,15 @@ def test_the_pages_table_is_that_of_the_published_figures(root: Path):
     [
         ({"images": 499}, "'images': 499"),
         ({"dataset": "camvid"}, "'dataset': 'camvid'"),
-        ({"multi_scale": True}, "'multi_scale': True"),
+        ({"settings": EVALUATION["settings"] | {"base_scale": [96, 48]}}, "'base_scale': [96, 48]"),
         ({"summary": {}}, "no whole evaluation"),
     ],
 )
 def test_an_evaluation_of_something_else_is_named_and_the_page_left(
-    command: Callable, page: Path, tmp_path: Path, changes: dict, says: str
+    collect: Callable, page: Path, tmp_path: Path, changes: dict, says: str
 ):
     file, before = write(tmp_path / "runs", **changes), page.read_text()
-    process = command("collect_results", f"--runs={tmp_path / 'runs'}", f"--page={page}")
+    process = collect(tmp_path / "runs")
     assert process.returncode == 1
     assert str(file) in process.stderr
     assert says in process.stderr
@@ -91,7 +100,9 @@ def test_an_evaluation_of_something_else_is_named_and_the_page_left(
 def test_a_page_without_a_place_for_the_table_is_named(command: Callable, tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text("# Results\n")
-    process = command("collect_results", f"--runs={tmp_path}", f"--page={page}")
+    process = command(
+        "collect_results", f"--runs={tmp_path}", f"--page={page}", f"--configs={configs}"
+    )
     assert process.returncode == 1
     assert "no place for the table" in process.stderr
     assert page.read_text() == "# Results\n"

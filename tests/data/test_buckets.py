@@ -39,6 +39,14 @@ def test_sizes_that_differ_least_are_joined_and_large_ones_come_first():
     assert [group.tolist() for group in groups] == [[3], [0, 2], [1, 4]]
 
 
+def test_both_of_the_joined_pay_for_padding():
+    """Many small images make it dear to join them with a larger one, whichever comes first."""
+    many_small = np.array([[10, 10]] * 50 + [[12, 12], [16, 16]])[:, None]
+    assert [len(group) for group in group_into_buckets(many_small, 2)] == [2, 50]
+    many_large = np.array([[10, 10], [13, 13]] + [[16, 16]] * 50)[:, None]
+    assert [len(group) for group in group_into_buckets(many_large, 2)] == [50, 2]
+
+
 @pytest.mark.parametrize(("max_buckets", "expected"), [(2, [[1], [0, 2]]), (1, [[0, 1, 2]])])
 def test_all_that_is_padded_along_counts(max_buckets, expected):
     """The images are of one size, but one label is large."""

@@ -22,7 +22,7 @@ from gcnet_jax.cli.benchmarks.scenes import (
 )
 from gcnet_jax.data import Pixels, Split, decode, open_split, transforms
 from gcnet_jax.data.pipeline import RandomTransform
-from gcnet_jax.data.records import decode_rgb
+from gcnet_jax.data.records import decode_rgb, encode_plain
 
 STAGES: tuple[str, ...] = ("read", "image", "label", "crop", "colours", "rest")
 """Parts of the work: to read the stored bytes; to decode the image; to decode the label; to resize
@@ -60,9 +60,8 @@ def write_source(scenes: Iterable[Scene], folder: Path) -> None:
     write_scenes(folder, scenes, num_classes=19)
     for path in sorted(folder.glob("*/*.png")):
         pixels = np.array(Image.open(path))
-        kind, suffix = (b"P6", ".ppm") if pixels.ndim == 3 else (b"P5", ".pgm")
-        header = b"%b\n%d %d\n255\n" % (kind, pixels.shape[1], pixels.shape[0])
-        path.with_suffix(suffix).write_bytes(header + pixels.tobytes())
+        suffix = ".ppm" if pixels.ndim == 3 else ".pgm"
+        path.with_suffix(suffix).write_bytes(encode_plain(pixels))
 
 
 # Ours --------------------------------------------------------------------------------------------

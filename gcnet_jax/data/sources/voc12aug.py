@@ -39,7 +39,7 @@ def find_examples(roots: Sequence[epath.Path]) -> Examples:
     )
     sbd_all = _read_list(sbd / "train.txt") | _read_list(sbd / "val.txt")
     return {
-        "train": _pairs(voc, sbd, own=voc_train - voc_val, added=sbd_all - voc_train - voc_val),
+        "train": _pairs(voc, sbd, own=voc_train, added=sbd_all - voc_train - voc_val),
         "val": _pairs(voc, sbd, own=voc_val, added=set()),
     }
 
