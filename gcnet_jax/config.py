@@ -214,6 +214,8 @@ def _check_evaluation(config: ConfigDict) -> None:
     evaluation = config.evaluation
     if evaluation.mode not in ("whole", "slide"):
         raise InputError(f"evaluation.mode is {evaluation.mode!r}; expected 'whole' or 'slide'")
+    if min(evaluation.window) < 1:
+        raise InputError(f"evaluation.window is {evaluation.window}; expected 1 or more")
     for step, extent in zip(evaluation.window_stride, evaluation.window, strict=True):
         if not 0 < step <= extent:
             raise InputError(

@@ -154,6 +154,9 @@ def test_tuples_of_any_length_hold_the_right_elements():
         ("window_stride", (5, 1000), r"evaluation\.window_stride"),
         ("scales", (1.0, 0.0), r"evaluation\.scales"),
         ("scales", (), r"evaluation\.scales"),
+        ("window", (0, 40), r"evaluation\.window is \(0, 40\)"),
+        ("windows_at_once", -1, r"evaluation\.windows_at_once is -1"),
+        ("max_buckets", 0, r"evaluation\.max_buckets is 0"),
     ],
 )
 def test_inference_that_cannot_work_is_refused_before_anything_starts(key, value, says):

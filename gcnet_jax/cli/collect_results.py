@@ -18,7 +18,7 @@ from etils import epath
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.inference import inference_settings
-from gcnet_jax.config import load_config
+from gcnet_jax.config import differences, load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedResult, published_results
 
@@ -88,7 +88,10 @@ def _miou(folder: epath.Path, result: PublishedResult, *, multi_scale: bool) -> 
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is no whole evaluation as evaluate.py writes it") from error
     if found != expected:
-        raise InputError(f"{file} is an evaluation of {found}; expected {expected}")
+        raise InputError(
+            f"{file} is no evaluation of this run: {'; '.join(differences(expected, found))} "
+            "(expected -> found)"
+        )
     return miou
 
 

@@ -84,6 +84,11 @@ def _evaluate(arguments: list[str]) -> None:
 
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     confusion = _confusion(config, split, images, trained, mesh)
+    if not confusion.any():
+        raise InputError(
+            f"no pixel of split '{split}' of {config.data.name} has a label: there is nothing to "
+            "evaluate, as in the test split of Cityscapes"
+        )
     metrics = metrics_from_confusion(confusion)
 
     names = trained.classes.names
@@ -152,16 +157,15 @@ def _confusion(
 
 
 def _examples(config: ConfigDict, split: str, trained: TrainedModel) -> list[dict[str, Picture]]:
-    """Images spread over the split, as pictures by title; those of the first one's size."""
+    """Images spread over the split, as pictures by title."""
     records = open_split(config.data.name, config.data.data_dir, split)
     count = min(_PICTURES, len(records))
     samples = [decode(records[i * len(records) // count]) for i in range(count)]
-    samples = [s for s in samples if s["label"].shape == samples[0]["label"].shape]
     palette = trained.classes.palette
-    logits_of = trained.predictor(config)
+    scores_of = trained.predictor(config, multi_scale=_TTA.value)
     examples = []
     for sample in samples:
-        prediction = logits_of(sample["image"]).argmax(-1).astype(np.uint8)
+        prediction = scores_of(sample["image"]).argmax(-1).astype(np.uint8)
         examples.append(
             {
                 "image": sample["image"],

@@ -17,6 +17,7 @@ Picture = UInt8[np.ndarray, "h w 3"]
 _DPI = 100
 _WIDTH = 12.0  # inches
 _CURVES_HEIGHT = 3.5  # inches
+_LEGEND_COLUMNS, _MOST_IN_LEGEND = 10, 40  # classes
 _COLORS = ("#1f6feb", "#d1495b")
 
 
@@ -42,8 +43,9 @@ def save_examples(
 
     Args:
         path: of the PNG.
-        examples: for each its pictures, all of one size, by title.
-        classes: whose names and colours the legend shows; no legend without.
+        examples: for each its pictures, of one size, by title.
+        classes: whose names and colours the legend shows; no legend without, nor for so many that
+            nobody could tell their colours apart.
     """
     figure = matplotlib.figure.Figure(
         figsize=(_WIDTH, _examples_height(examples, classes)), dpi=_DPI
@@ -105,30 +107,44 @@ def _examples_height(
     examples: Sequence[Mapping[str, Picture]], classes: DatasetClasses | None
 ) -> float:
     """Inches that the rows need at the full width, with titles and legend."""
-    height, width, _ = next(iter(examples[0].values())).shape
-    row = _WIDTH / len(examples[0]) * height / width
-    return len(examples) * (row + 0.05) + (0.8 if classes is not None else 0.45)
+    return sum(_row_heights(examples)) + 0.05 * len(examples) + 0.4 + _legend_height(classes)
+
+
+def _row_heights(examples: Sequence[Mapping[str, Picture]]) -> list[float]:
+    """Inches of each example's pictures at the full width; tall ones are made narrower."""
+    shapes = [next(iter(example.values())).shape for example in examples]
+    return [_WIDTH / len(examples[0]) * min(height / width, 1) for height, width, _ in shapes]
+
+
+def _legend_height(classes: DatasetClasses | None) -> float:
+    """Inches of the legend; nothing without."""
+    if classes is None or classes.num_classes > _MOST_IN_LEGEND:
+        return 0.0
+    return 0.15 + 0.25 * -(-classes.num_classes // _LEGEND_COLUMNS)
 
 
 def _draw_examples(
     figure: Any, examples: Sequence[Mapping[str, Picture]], classes: DatasetClasses | None
 ) -> None:
     titles = list(examples[0])
-    axes = figure.subplots(len(examples), len(titles), squeeze=False)
+    axes = figure.subplots(
+        len(examples), len(titles), squeeze=False, height_ratios=_row_heights(examples)
+    )
     for row, example in zip(axes, examples, strict=True):
         for axis, title in zip(row, titles, strict=True):
             axis.imshow(example[title])
             axis.set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=11)
-    if classes is not None:
+    legend = _legend_height(classes)
+    if classes is not None and legend:
         _draw_legend(figure, classes)
     inches = _examples_height(examples, classes)
     figure.subplots_adjust(
         left=0.005,
         right=0.995,
         top=1 - 0.35 / inches,
-        bottom=(0.4 if classes is not None else 0.05) / inches,
+        bottom=(legend + 0.05) / inches,
         wspace=0.02,
         hspace=0.04,
     )
@@ -143,7 +159,7 @@ def _draw_legend(figure: Any, classes: DatasetClasses) -> None:
     ]
     figure.legend(
         handles=handles,
-        ncols=min(len(handles), 11),
+        ncols=min(len(handles), _LEGEND_COLUMNS),
         loc="lower center",
         frameon=False,
         fontsize=9,

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from gcnet_jax.config import architecture, to_plain
 from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import Predictor, create_predictor
@@ -37,9 +38,9 @@ class TrainedModel:
     classes: DatasetClasses
     checkpoint: epath.Path
 
-    def predictor(self, config: ConfigDict) -> Predictor:
-        """A function from an RGB image to logits at its size, in the config's mode."""
-        return create_predictor(self.graphdef, self.variables, config)
+    def predictor(self, config: ConfigDict, *, multi_scale: bool = False) -> Predictor:
+        """A function from an RGB image to scores at its size, see `create_predictor`."""
+        return create_predictor(self.graphdef, self.variables, config, multi_scale=multi_scale)
 
 
 def load_trained_model(
@@ -79,6 +80,7 @@ def inference_settings(config: ConfigDict, *, multi_scale: bool) -> dict[str, An
     """What the figures of an evaluation depend on beside weights and data, ready for JSON."""
     evaluation = config.evaluation
     settings: dict[str, Any] = {"multi_scale": multi_scale, "mode": evaluation.mode}
+    settings["model"] = architecture(to_plain(config)["model"])
     if evaluation.mode == "slide":
         settings["window"] = list(evaluation.window)
         settings["window_stride"] = list(evaluation.window_stride)

@@ -11,7 +11,13 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli.figures import Curve, save_curves
 from gcnet_jax.config import check_config, to_plain, versions
-from gcnet_jax.data import dataset_classes, evaluation_batches, split_size, train_iterator
+from gcnet_jax.data import (
+    dataset_classes,
+    evaluation_batches,
+    split_image_sizes,
+    split_size,
+    train_iterator,
+)
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.models import build_model, split_for_evaluation
 from gcnet_jax.parallel import check_batch_size, create_mesh
@@ -50,7 +56,9 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     )
     check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
 
-    split_size(config.data.name, config.data.data_dir, evaluation.split)  # fail now, not in an hour
+    # Fail now, not in an hour.
+    split_size(config.data.name, config.data.data_dir, evaluation.split)
+    split_image_sizes(config.data.name, config.data.data_dir, evaluation.split)
 
     process: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     classes = dataset_classes(config.data.name, config.data.data_dir)

@@ -64,7 +64,14 @@ def read_class_table(table: Traversable) -> DatasetClasses:
     Raises:
         InputError: if the table is something else; the message names the file and the row.
     """
-    rows = list(csv.DictReader(table.read_text().splitlines()))
+    try:
+        text = table.read_bytes().decode("utf-8-sig")  # spreadsheets write the mark before it
+    except UnicodeDecodeError as error:
+        raise InputError(f"{table} is no text in UTF-8; expected a CSV table") from error
+    rows = list(csv.DictReader(text.splitlines()))
+    if rows and "name" not in rows[0]:
+        columns = ", ".join(map(repr, rows[0]))
+        raise InputError(f"{table}: expected a column 'name', separated by commas; found {columns}")
     names = tuple((row.get("name") or "").strip() for row in rows)
     if not all(names) or not 0 < len(names) <= IGNORE_LABEL or len(set(names)) < len(names):
         raise InputError(

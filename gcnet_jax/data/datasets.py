@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from jaxtyping import Int32
 
+from gcnet_jax.config import brief_reason
 from gcnet_jax.data.catalog import CATALOG, DatasetClasses, read_class_table
 from gcnet_jax.data.preparation import (
     Contents,
@@ -86,11 +87,9 @@ def prepare(
         if not subset:
             _check_counts(official, sizes, f"{target} holds a part of it: delete that, or")
         return target
-    roots = (
-        [archives.locate(part, source, target.with_name("unpacked")) for part in official.parts]
-        if source is not None
-        else []
-    )
+    roots = []
+    if source is not None:
+        roots = archives.locate(official.parts, source, target.with_name("unpacked"))
     examples = official.find_examples(roots)
     if not subset:
         _check_counts(
@@ -230,7 +229,13 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
           gives the command that prepares it), or files of it are missing.
     """
     target = _prepared_folder(name, data_dir)
-    builder = tfds.builder_from_directory(target)
+    try:
+        builder = tfds.builder_from_directory(target)
+    except Exception as error:  # several, of JSON and of protocol buffers
+        raise InputError(
+            f"the description of {target} is damaged ({brief_reason(error)}); "
+            f"{_prepare_again(target)}"
+        ) from error
     _check_split(name, split, builder.info.splits)
     info = builder.info.splits[split]
     for file in info.filepaths:
@@ -332,6 +337,8 @@ def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     target = final_folder(data_dir, name)
     if _is_whole(target):
         return target
+    if target.exists():
+        raise InputError(f"{target} has lost some of its files; {_prepare_again(target)}")
     if name in OFFICIAL_SETS:
         source = " --source FOLDER" if OFFICIAL_SETS[name].parts else ""
         command = f"{name}{source}"

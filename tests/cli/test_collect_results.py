@@ -1,5 +1,6 @@
 """The table of published and own results, written into a copy of the page."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -7,14 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from gcnet_jax.cli.inference import inference_settings
+from gcnet_jax.config import load_config
+
 RUN = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+CONFIG = load_config(Path(__file__).parents[2] / "configs" / "gcnet" / f"{RUN}.py")
 EVALUATION = {
     "dataset": "cityscapes",
     "split": "val",
     "images": 500,
-    "settings": {"multi_scale": False, "mode": "whole", "base_scale": [2048, 1024]},
+    "settings": inference_settings(CONFIG, multi_scale=False),
     "summary": {"mIoU": 0.77124},
 }
+NARROW = copy.deepcopy(EVALUATION["settings"])
+NARROW["model"]["backbone"]["base_channels"] = 8
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ def test_runs_fill_their_columns_and_the_rest_of_the_page_stays(
     collect: Callable, page: Path, tmp_path: Path
 ):
     write(tmp_path / "runs")
-    settings = {"multi_scale": True, "mode": "whole", "scales": [0.5, 0.75, 1, 1.25, 1.5, 1.75]}
+    settings = inference_settings(CONFIG, multi_scale=True)
     tta = {"name": "evaluation_val_tta.json", "settings": settings, "summary": {"mIoU": 0.8}}
     write(tmp_path / "runs", **tta)
     before = page.read_text()
@@ -80,9 +87,10 @@ def test_the_pages_table_is_that_of_the_published_figures(root: Path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"images": 499}, "'images': 499"),
-        ({"dataset": "camvid"}, "'dataset': 'camvid'"),
-        ({"settings": EVALUATION["settings"] | {"base_scale": [96, 48]}}, "'base_scale': [96, 48]"),
+        ({"images": 499}, "images: 500 -> 499"),
+        ({"dataset": "camvid"}, "dataset: cityscapes -> camvid"),
+        ({"settings": EVALUATION["settings"] | {"base_scale": [96, 48]}}, "[96, 48]"),
+        ({"settings": NARROW}, "settings.model.backbone.base_channels: 64 -> 8"),
         ({"summary": {}}, "no whole evaluation"),
     ],
 )
@@ -97,12 +105,11 @@ def test_an_evaluation_of_something_else_is_named_and_the_page_left(
     assert page.read_text() == before
 
 
-def test_a_page_without_a_place_for_the_table_is_named(command: Callable, tmp_path: Path):
-    page = tmp_path / "page.md"
+def test_a_page_without_a_place_for_the_table_is_named(
+    collect: Callable, page: Path, tmp_path: Path
+):
     page.write_text("# Results\n")
-    process = command(
-        "collect_results", f"--runs={tmp_path}", f"--page={page}", f"--configs={configs}"
-    )
+    process = collect(tmp_path)
     assert process.returncode == 1
     assert "no place for the table" in process.stderr
     assert page.read_text() == "# Results\n"

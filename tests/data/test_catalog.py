@@ -1,7 +1,7 @@
 import pytest
 
 from gcnet_jax.data import OFFICIAL_SETS, DatasetClasses, dataset_classes, generic_palette
-from gcnet_jax.data.catalog import CATALOG
+from gcnet_jax.data.catalog import CATALOG, read_class_table
 from gcnet_jax.errors import InputError
 
 
@@ -41,3 +41,15 @@ def test_the_generic_colours_are_those_of_voc_and_stay_apart():
 def test_every_class_needs_a_colour():
     with pytest.raises(ValueError, match="2 class names but 1 colours"):
         DatasetClasses(names=("a", "b"), palette=((0, 0, 0),))
+
+
+def test_tables_of_spreadsheets_are_read_and_other_files_named(tmp_path):
+    table = tmp_path / "classes.csv"
+    table.write_bytes("name\nroad\nsky\n".encode("utf-8-sig"))
+    assert read_class_table(table).names == ("road", "sky")
+    table.write_text("name;red;green;blue\nroad;1;2;3\n")
+    with pytest.raises(InputError, match="separated by commas; found 'name;red;green;blue'"):
+        read_class_table(table)
+    table.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(InputError, match="no text in UTF-8"):
+        read_class_table(table)

@@ -84,10 +84,18 @@ def test_remains_of_a_killed_preparation_are_not_taken_for_data(few_shapes):
 def test_a_prepared_folder_without_its_description_is_not_taken_for_data(few_shapes):
     folder = prepare("context_shapes", few_shapes)
     (folder / "dataset_info.json").unlink()
-    with pytest.raises(InputError, match="not prepared"):
+    with pytest.raises(InputError, match="has lost some of its files; delete"):
         open_split("context_shapes", few_shapes, "train")
     with pytest.raises(InputError, match="holds no whole data set; delete"):
         prepare("context_shapes", few_shapes)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_a_truncated_description_is_named(few_shapes, name):
+    file = prepare("context_shapes", few_shapes) / name
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(InputError, match=r"the description of .*2\.0\.0 is damaged .*; delete"):
+        open_split("context_shapes", few_shapes, "train")
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):

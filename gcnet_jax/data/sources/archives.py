@@ -4,7 +4,7 @@ import gzip
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import rich.progress
 from etils import epath
@@ -15,22 +15,32 @@ from gcnet_jax.data.sources.examples import Part
 from gcnet_jax.errors import InputError
 
 
-def locate(part: Part, source: epath.Path, unpack_dir: epath.Path) -> epath.Path:
-    """Returns the folder in which the folders of a part lie, unpacking its archive if need be.
+def locate(parts: Sequence[Part], source: epath.Path, unpack_dir: epath.Path) -> list[epath.Path]:
+    """Returns the folder in which each part's folders lie, unpacking archives if need be.
 
     Args:
-        part: what to find.
+        parts: what to find; nothing is unpacked unless all are there.
         source: the folder that should hold the part or its archive.
         unpack_dir: folder for unpacked archives; what has been unpacked there is not again.
 
     Raises:
-        InputError: if the source holds neither (the message names the folder above or below that
-          does, if one does), or the archive is not whole or holds something else.
+        InputError: if the source holds neither of one (the message names the folder above or below
+          that does, if one does), or an archive is not whole, holds something else or cannot be
+          unpacked.
     """
+    archives = [_archive(part, source) for part in parts]
+    return [
+        source if archive is None else _unpack(archive, part, unpack_dir)
+        for part, archive in zip(parts, archives, strict=True)
+    ]
+
+
+def _archive(part: Part, source: epath.Path) -> epath.Path | None:
+    """The archive to unpack; none if the source holds the folders themselves."""
     if any((source / folder).is_dir() for folder in part.folders):
-        return source
+        return None
     if part.archive is not None and (source / part.archive).exists():
-        return _unpack(source / part.archive, part, unpack_dir)
+        return source / part.archive
     message = f"{source} does not hold {part}"
     for folder in _neighbours(source):
         if _holds(folder, part):
@@ -65,6 +75,9 @@ def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Pa
                 f"{archive} is not a whole archive, probably a partial download ({error}); "
                 "download it again"
             ) from error
+        except OSError as error:
+            partial.rmtree()
+            raise InputError(f"{archive} cannot be unpacked into {unpack_dir} ({error})") from error
         if not _holds_folders(partial, part):
             partial.rmtree()
             raise InputError(

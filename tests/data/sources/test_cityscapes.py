@@ -1,3 +1,4 @@
+import errno
 import shutil
 import zipfile
 from pathlib import Path
@@ -127,6 +128,29 @@ def test_unpacking_is_for_one_process_and_never_taken_for_the_whole_when_interru
     assert "as unpacked" not in capfd.readouterr().err
     (unpacked,) = (tmp_path / "data" / "cityscapes" / "unpacked").iterdir()
     assert unpacked.suffix != ".partial"
+
+
+def test_a_disk_without_room_for_an_archives_files_is_named(tmp_path, monkeypatch):
+    source = make_cityscapes(tmp_path / "source")
+    (source / "content").mkdir()
+    (source / "leftImg8bit").rename(source / "content" / "leftImg8bit")
+    pack(source / "content", source / "leftImg8bit_trainvaltest.zip")
+
+    def full(zipped, folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    with pytest.raises(InputError, match=r"trainvaltest\.zip cannot be unpacked .*No space left"):
+        prepare("cityscapes", tmp_path / "data", source, subset=True)
+    assert not list((tmp_path / "data" / "cityscapes" / "unpacked").iterdir())
+
+
+def test_nothing_is_unpacked_unless_all_is_there(tmp_path):
+    source = make_cityscapes(tmp_path / "source")
+    pack(source, tmp_path / "archives" / "leftImg8bit_trainvaltest.zip")
+    with pytest.raises(InputError, match="gtFine"):
+        prepare("cityscapes", tmp_path / "data", tmp_path / "archives", subset=True)
+    assert not (tmp_path / "data" / "cityscapes" / "unpacked").exists()
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
