@@ -3,11 +3,8 @@
 Needs the extra `peer`. Both sides start from the reference's configs and ours of the same name.
 """
 
-import importlib.machinery
 import importlib.util
 import json
-import sys
-import types
 from pathlib import Path
 
 import jax
@@ -17,6 +14,7 @@ import optax
 import pytest
 from flax import nnx
 
+from gcnet_jax.cli.benchmarks.peer import import_peer
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.evaluation import create_view, inference_mode, score_pixels
@@ -60,26 +58,11 @@ WINDOW, STRIDE = (65, 65), (43, 43)  # for images of this size
 STEPS = 10
 
 
-class _Operators(types.ModuleType):
-    """In place of mmcv's compiled operators, which are imported but never called here."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def operator(*_, **__):
-            raise RuntimeError(f"mmcv's operator {name} was called, but it is not there")
-
-        return operator
-
-
 @pytest.fixture(scope="module")
 def build():
     """`build(run)`: the reference's network with random weights and statistics, our model, its
     config."""
-    operators = _Operators("mmcv._ext")
-    operators.__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
-    sys.modules.setdefault("mmcv._ext", operators)
+    import_peer("mmseg")  # without the compiled operators of mmcv
     import mmseg
     import torch
     from mmengine import Config
