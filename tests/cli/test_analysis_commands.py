@@ -29,6 +29,7 @@ def ablation(root, command, shapes_dir, tmp_path_factory):
     return arguments, folder
 
 
+@pytest.mark.slow
 def test_an_ablation_has_every_variant_with_every_seed(ablation):
     _, folder = ablation
     result = json.loads((folder / "ablation.json").read_text())
@@ -47,6 +48,7 @@ def test_an_ablation_has_every_variant_with_every_seed(ablation):
     assert (folder / "ablation.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_what_is_done_of_an_ablation_is_not_repeated(ablation, command):
     arguments, folder = ablation
     before = json.loads((folder / "ablation.json").read_text())["rows"]
@@ -57,6 +59,7 @@ def test_what_is_done_of_an_ablation_is_not_repeated(ablation, command):
     assert [row["miou"] for row in before] == [row["miou"] for row in after]
 
 
+@pytest.mark.slow
 def test_results_of_another_config_are_not_taken_for_this_one(ablation, fails):
     arguments, folder = ablation
     says = "optimizer.power: 0.9 -> 1.0"
@@ -68,6 +71,7 @@ def test_results_of_another_config_are_not_taken_for_this_one(ablation, fails):
         kept.rename(score)
 
 
+@pytest.mark.slow
 def test_the_study_of_a_non_local_block(ablation, command, tmp_path):
     arguments, folder = ablation
     config, *overrides = (a for a in arguments if a.startswith("--config"))
@@ -152,6 +156,7 @@ def test_sizes_and_points_that_are_none_are_refused(parse, text):
         parse(text)
 
 
+@pytest.mark.slow
 def test_a_network_without_context_blocks_has_nothing_to_study(ablation, fails, tmp_path):
     arguments, folder = ablation
     config, *overrides = (a for a in arguments if a.startswith("--config"))
@@ -163,11 +168,13 @@ def test_a_network_without_context_blocks_has_nothing_to_study(ablation, fails, 
     assert not list(output.iterdir())
 
 
+@pytest.mark.slow
 def test_variants_that_there_are_not_are_refused(fails, ablation, root):
     arguments, _ = ablation
     fails("ablate", *arguments, "--variants=", says="names none")
 
 
+@pytest.mark.slow
 def test_a_table_with_more_rows_is_not_replaced(fails, ablation):
     arguments, folder = ablation
     before = (folder / "ablation.json").read_text()
