@@ -117,7 +117,9 @@ class NonLocal(ContextBlock):
         reduction: the embeddings have `channels // reduction` channels, at least one.
         use_scale: whether the embedded Gaussian divides the scores by the square root of the
             embedding's channels; the other modes don't look at it.
-        sub_sample: whether keys and values are max-pooled by two along height and width first.
+        sub_sample: whether keys and values are max-pooled by two along height and width first. It
+            takes two positions on each of them, of every image in a padded batch: one with less
+            has no keys, and gets no numbers there.
         dtype: dtype of the computation; the softmax is always taken in float32.
 
     Raises:
