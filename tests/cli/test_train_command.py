@@ -106,7 +106,12 @@ def test_a_config_of_camvid_trains_from_the_command_line(command, fails, root, t
             image = rng.integers(0, 256, (360, 480, 3))
             cv2.imwrite(str(tmp_path / "camvid" / split / f"{i}.png"), image)
             cv2.imwrite(str(tmp_path / "camvid" / f"{split}annot" / f"{i}.png"), label)
-    arguments = ("camvid", f"--source={tmp_path / 'camvid'}", f"--data_dir={tmp_path / 'data'}")
+    arguments = (
+        "camvid",
+        "--subset",
+        f"--source={tmp_path / 'camvid'}",
+        f"--data_dir={tmp_path / 'data'}",
+    )
     assert command("prepare_dataset", *arguments).returncode == 0
     process = command(
         "train",

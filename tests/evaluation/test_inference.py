@@ -239,7 +239,9 @@ def test_networks_with_every_block_score_a_batch_as_single_images(block, mode, m
             image,
             multi_scale=multi_scale,
         )
-        np.testing.assert_allclose(ours, expected, atol=2e-5 * np.abs(expected).max())
+        # Logits are in the tens here: the exponential makes much of their rounding.
+        tolerance = 1e-4 if multi_scale else 2e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(ours, expected, atol=tolerance)
 
 
 def test_single_images_are_predicted_as_in_a_batch():
