@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gcnet_jax.data import dataset_classes, prepare
+from gcnet_jax.data import dataset_classes, prepare, split_size
 from gcnet_jax.errors import InputError
 from tests.official_trees import make_cityscapes, pack, read_values
 
@@ -143,6 +143,17 @@ def test_a_disk_without_room_for_an_archives_files_is_named(tmp_path, monkeypatc
     with pytest.raises(InputError, match=r"trainvaltest\.zip cannot be unpacked .*No space left"):
         prepare("cityscapes", tmp_path / "data", source, subset=True)
     assert not list((tmp_path / "data" / "cityscapes" / "unpacked").iterdir())
+
+
+def test_an_archive_of_another_size_is_unpacked_anew(tmp_path):
+    for images, name in ((1, "first"), (3, "second")):
+        source = make_cityscapes(tmp_path / name, {"train": images, "val": 1, "test": 1})
+        (source / "content").mkdir()
+        (source / "leftImg8bit").rename(source / "content" / "leftImg8bit")
+        pack(source / "content", source / "leftImg8bit_trainvaltest.zip")
+        prepare("cityscapes", tmp_path / "data", source, subset=True)
+        assert split_size("cityscapes", tmp_path / "data", "train") == images
+        shutil.rmtree(tmp_path / "data" / "cityscapes" / "2.0.0")
 
 
 def test_nothing_is_unpacked_unless_all_is_there(tmp_path):
