@@ -28,6 +28,7 @@ _COUNTS = (
     "training.evaluate_every",
     "training.checkpoint_every",
     "training.keep_newest",
+    "parallel.spatial",
     "evaluation.batch_size",
     "evaluation.max_buckets",
 )
@@ -102,6 +103,10 @@ def default_config() -> ConfigDict:
     config.training.keep_newest = 2  # checkpoints, beside the best one
     config.training.init_from = ""  # a checkpoint of any kind, or a published one by name
     config.training.init_part = "backbone"  # what to take of it, or "model" for everything
+
+    config.parallel = ConfigDict()
+    config.parallel.spatial = 1  # devices that each image is split over, by its height
+    config.parallel.fsdp = False  # parameters and optimizer state spread over the devices
 
     config.evaluation = ConfigDict()
     config.evaluation.split = "val"

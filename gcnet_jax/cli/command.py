@@ -22,7 +22,11 @@ from gcnet_jax.config import (
     describe_defaults,
     make_common_configs_importable,
 )
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, Preempted
+from gcnet_jax.parallel import join_processes
+
+PREEMPTED = 75
+"""Exit status after a stop that a later start goes on from (`EX_TEMPFAIL` of sysexits.h)."""
 
 
 def define_config_flag() -> flags.FlagHolder:
@@ -62,6 +66,32 @@ def define_allow_partial_flag() -> flags.FlagHolder:
     """Defines `--allow_partial`."""
     return flags.DEFINE_bool(
         "allow_partial", False, "take what fits of a .pth file of another model"
+    )
+
+
+class ProcessFlags(NamedTuple):
+    """The flags that say which process of a job this is."""
+
+    coordinator_address: flags.FlagHolder
+    num_processes: flags.FlagHolder
+    process_id: flags.FlagHolder
+
+    def join(self) -> None:
+        """Joins the other processes, see `join_processes`."""
+        join_processes(**{name: flag.value for name, flag in self._asdict().items()})
+
+
+def define_process_flags() -> ProcessFlags:
+    """Defines `--coordinator_address`, `--num_processes` and `--process_id`."""
+    return ProcessFlags(
+        flags.DEFINE_string(
+            "coordinator_address",
+            None,
+            "HOST:PORT of the first process, where the cluster (Cloud TPU, GKE, SLURM, Open MPI) "
+            "does not tell",
+        ),
+        flags.DEFINE_integer("num_processes", None, "of the job, then", lower_bound=1),
+        flags.DEFINE_integer("process_id", None, "of this process, from 0, then", lower_bound=0),
     )
 
 
@@ -105,7 +135,8 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     """Parses the command line and runs `main` on what is left of it.
 
     What the user can put right ends in one line on stderr: exit status 2 for the command line, 1
-    for everything else, and 130 after Ctrl-C. `--help` shows the module's docstring and its flags.
+    for everything else. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM with all work saved.
+    `--help` shows the module's docstring and its flags.
     """
     if {"--help", "-h", "-help"} & set(sys.argv[1:]):
         print(_help(module))
@@ -134,10 +165,14 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Preempted as notice:
+        print(f"preempted: {notice}", file=sys.stderr)
+        return PREEMPTED
     except OSError as error:  # a path that cannot be read or written, a full disk
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -13,7 +13,6 @@ OpenMMLab or the published weights of the run:
 import json
 from collections.abc import Iterable, Iterator
 
-import jax
 import numpy as np
 import rich.console
 import rich.progress
@@ -46,9 +45,10 @@ from gcnet_jax.evaluation import (
     label_overlay,
     metrics_from_confusion,
 )
-from gcnet_jax.parallel import check_batch_size, create_mesh
+from gcnet_jax.parallel import check_batch_size, create_mesh, input_shard, is_first_process
 
 _CONFIG = command.define_config_flag()
+_PROCESSES = command.define_process_flags()
 _MODEL = command.define_checkpoint_flags()
 _SPLIT = flags.DEFINE_string("split", None, "split to evaluate on (default: the config's)")
 _TTA = flags.DEFINE_bool("tta", False, "average over evaluation.scales, each with its mirror image")
@@ -70,13 +70,14 @@ def main() -> None:
 def _evaluate(arguments: list[str]) -> None:
     command.refuse(arguments)
     config = command.checked_config(_CONFIG)
+    _PROCESSES.join()
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
     name = f"evaluation_{split}_tta.json" if _TTA.value else f"evaluation_{split}.json"
     output = epath.Path(_OUTPUT.value or epath.Path(_MODEL.workdir.value or ".") / name)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
-    mesh = create_mesh()
+    mesh = create_mesh(spatial=config.parallel.spatial)
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(config, mesh, **_MODEL.values())
@@ -95,7 +96,6 @@ def _evaluate(arguments: list[str]) -> None:
     inference = {"whole": "whole images", "slide": "sliding windows"}[config.evaluation.mode]
     inference += f", scales {config.evaluation.scales} and flips" if _TTA.value else ""
     title = f"{config.data.name} {split}, {images} images, {inference}"
-    rich.console.Console().print(metrics.table(names, title))
     result = {
         "dataset": config.data.name,
         "split": split,
@@ -106,8 +106,9 @@ def _evaluate(arguments: list[str]) -> None:
         **metrics.to_plain(names),
         "confusion": confusion.tolist(),
     }
-    if jax.process_index() != 0:
-        return  # all hosts have the same figures; one writes them
+    if not is_first_process():
+        return  # all have the same figures; one shows and writes them
+    rich.console.Console().print(metrics.table(names, title))
     partial = output.with_name(f".{output.name}.partial")
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(output)
@@ -130,8 +131,9 @@ def _confusion(
     config: ConfigDict, split: str, images: int, trained: TrainedModel, mesh: Mesh
 ) -> Int[np.ndarray, "classes classes"]:
     """Pixel counts by (label, prediction) over the split, with a progress bar."""
-    with rich.progress.Progress(console=rich.console.Console(stderr=True)) as progress:
-        task = progress.add_task("evaluating", total=-(-images // jax.process_count()))
+    shard, console = input_shard(mesh), rich.console.Console(stderr=True)
+    with rich.progress.Progress(console=console, disable=not is_first_process()) as progress:
+        task = progress.add_task("evaluating", total=-(-images // shard.count))
 
         def counted(batches: Iterable[EvaluationBatch]) -> Iterator[EvaluationBatch]:
             for batch in batches:
@@ -149,8 +151,8 @@ def _confusion(
             config,
             split,
             multi_scale=_TTA.value,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            shard_index=shard.index,
+            shard_count=shard.count,
         )
         with lack_of_memory_named():
             return evaluate(trained.variables, counted(batches))

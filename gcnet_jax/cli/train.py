@@ -8,6 +8,9 @@ with the same parameters as a run that was never interrupted. Any leaf of the co
 the command line:
 
     --config.training.batch_size=16 --config.optimizer.learning_rate=0.02
+
+On several hosts the command is started once on each (docs/scaling.md). SIGTERM ends it with exit
+status 75 once everything is saved.
 """
 
 from absl import flags
@@ -16,6 +19,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.training_run import train_from_config
 
 _CONFIG = command.define_config_flag()
+_PROCESSES = command.define_process_flags()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; created if missing")
 
 
@@ -25,6 +29,8 @@ def main() -> None:
     def work(arguments: list[str]) -> None:
         command.refuse(arguments)
         config = command.checked_config(_CONFIG)
-        train_from_config(config, command.required(_WORKDIR.value, "--workdir"))
+        workdir = command.required(_WORKDIR.value, "--workdir")
+        _PROCESSES.join()
+        train_from_config(config, workdir)
 
     command.run(work, __name__)

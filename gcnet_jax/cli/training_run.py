@@ -2,16 +2,18 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.figures import Curve, save_curves
 from gcnet_jax.config import check_config, to_plain, versions
 from gcnet_jax.data import (
+    EvaluationBatch,
     dataset_classes,
     evaluation_batches,
     split_image_sizes,
@@ -20,10 +22,19 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.models import build_model, split_for_evaluation
-from gcnet_jax.parallel import check_batch_size, create_mesh
+from gcnet_jax.parallel import (
+    SPATIAL_AXIS,
+    check_batch_size,
+    check_height,
+    create_mesh,
+    input_shard,
+    is_first_process,
+    replicated,
+)
 from gcnet_jax.pretrained import initialize
 from gcnet_jax.training import (
     Checkpoints,
+    PreemptionNotice,
     RunLog,
     TrainState,
     create_optimizer,
@@ -47,7 +58,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     start = time.monotonic()
     workdir = epath.Path(workdir)
     training, evaluation = config.training, config.evaluation
-    mesh = create_mesh()
+    mesh = create_mesh(spatial=config.parallel.spatial)
     check_batch_size(
         training.batch_size,
         mesh,
@@ -55,19 +66,27 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
         key="training.batch_size",
     )
     check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
+    check_height(
+        config.data.crop_size[0],
+        config.model.backbone.output_stride,
+        mesh,
+        key="data.crop_size",
+    )
 
     # Fail now, not in an hour.
     split_size(config.data.name, config.data.data_dir, evaluation.split)
     split_image_sizes(config.data.name, config.data.data_dir, evaluation.split)
 
-    process: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    shard = input_shard(mesh)
+    of_batches: Any = {"shard_index": shard.index, "shard_count": shard.count}
     classes = dataset_classes(config.data.name, config.data.data_dir)
     batches = train_iterator(
-        config.data, batch_size=training.batch_size, seed=config.seed, **process
+        config.data, batch_size=training.batch_size, seed=config.seed, **of_batches
     )
     model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)
     optimizer = create_optimizer(config.optimizer, training.total_steps)
-    graphdef, state = create_state(model, optimizer, mesh, seed=config.seed)
+    placement: Any = {"seed": config.seed, "fsdp": config.parallel.fsdp}
+    graphdef, state = create_state(model, optimizer, mesh, **placement)
     schedule = learning_rate_schedule(config.optimizer, training.total_steps)
     train_step = create_train_step(
         graphdef,
@@ -76,15 +95,23 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
         mesh,
         schedule=schedule,
         accumulation_steps=training.accumulation_steps,
+        state_shardings=jax.tree.map(lambda x: x.sharding, state),
     )
 
     evaluation_graphdef, _ = split_for_evaluation(model)
     confusion = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
 
-    def evaluate(state: TrainState) -> Mapping[str, float]:
+    preemption = PreemptionNotice()
+
+    def evaluate(state: TrainState) -> Mapping[str, float] | None:
         variables = {"params": state.params, "statistics": state.statistics}
-        held_out = evaluation_batches(config, evaluation.split, **process)
-        return metrics_from_confusion(confusion(variables, held_out)).summary()
+        variables = jax.device_put(variables, replicated(mesh))
+        held_out = evaluation_batches(config, evaluation.split, **of_batches)
+        try:
+            counts = confusion(variables, _until_preempted(held_out, preemption))
+        except _GivenUp:
+            return None
+        return metrics_from_confusion(counts).summary()
 
     metadata = {
         "config": to_plain(config),
@@ -100,17 +127,19 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
             state = restored
         elif config.training.init_from:
             initialization = initialize(model, config, classes)
-            _, state = create_state(model, optimizer, mesh, seed=config.seed)
-        (workdir / "config.json").write_text(json.dumps(metadata, indent=2) + "\n")
-        with RunLog(
+            _, state = create_state(model, optimizer, mesh, **placement)
+        if is_first_process():
+            (workdir / "config.json").write_text(json.dumps(metadata, indent=2) + "\n")
+        log = RunLog(
             workdir,
             first_step=int(state.step),
             total_steps=training.total_steps,
             log_every=training.log_every,
             batch_size=training.batch_size,
-            writes=jax.process_index() == 0,
-        ) as log:
-            log.message(_summary(config, workdir, state, initialization, mesh.size))
+            writes=is_first_process(),
+        )
+        with preemption, log:
+            log.message(_summary(config, workdir, state, initialization, mesh))
             train(
                 state,
                 train_step,
@@ -122,28 +151,47 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
                 evaluation_split=evaluation.split,
                 checkpoints=checkpoints,
                 checkpoint_every=training.checkpoint_every,
+                preempted=preemption.reached,
                 log=log,
             )
-            save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
+            if is_first_process():
+                save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
             log.message(f"done in {time.monotonic() - start:.0f} s; checkpoints are in {workdir}")
     finally:
         checkpoints.close()
         batches.close()
 
 
+class _GivenUp(Exception):
+    """An evaluation that the machine is taken away from."""
+
+
+def _until_preempted(
+    batches: Iterable[EvaluationBatch], preemption: PreemptionNotice
+) -> Iterator[EvaluationBatch]:
+    for batch in batches:
+        if preemption.reached():
+            raise _GivenUp
+        yield batch
+
+
 def _summary(
-    config: ConfigDict, workdir: epath.Path, state: TrainState, initialization: str, devices: int
+    config: ConfigDict, workdir: epath.Path, state: TrainState, initialization: str, mesh: Mesh
 ) -> str:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     step = int(state.step)
     if step:
         initialization = f"resuming after step {step}"
+    processes, spatial = jax.process_count(), mesh.shape[SPATIAL_AXIS]
+    how = f"{processes} processes" if processes > 1 else "1 process"
+    how += f", each image over {spatial} devices" if spatial > 1 else ""
+    how += ", parameters spread over them" if config.parallel.fsdp else ""
     return "\n".join(
         [
             f"workdir   {workdir}",
             f"start     {initialization}",
             f"data      {config.data.name}, {config.data.train_split} split",
             f"model     {parameters:,} parameters, computing in {config.model.dtype}",
-            f"devices   {devices} x {jax.devices()[0].device_kind}",
+            f"devices   {mesh.size} x {jax.devices()[0].device_kind}, {how}",
         ]
     )

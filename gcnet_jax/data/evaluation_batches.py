@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.data.buckets import group_into_buckets
 from gcnet_jax.data.catalog import IGNORE_LABEL
 from gcnet_jax.data.datasets import Split, open_split, split_image_sizes
-from gcnet_jax.data.pipeline import per_process
+from gcnet_jax.data.pipeline import shard_size
 from gcnet_jax.data.records import decode
 from gcnet_jax.data.transforms import rescaled_size
 
@@ -82,33 +82,34 @@ def evaluation_batches(
     split: str,
     *,
     multi_scale: bool = False,
-    process_index: int = 0,
-    process_count: int = 1,
+    shard_index: int = 0,
+    shard_count: int = 1,
 ) -> Iterator[EvaluationBatch]:
     """Yields every image of a split once.
 
     The images are grouped into at most `evaluation.max_buckets` groups of similar size. All batches
-    of a group have the same shapes; one that stays incomplete is filled up with entries that are
-    ignored everywhere, so that nothing counts twice. All processes yield the same number of batches
-    with the same shapes, as computations over all of them need; each reads its own images alone.
+    of a group have the same shapes, whose heights split over `parallel.spatial` devices; one that
+    stays incomplete is filled up with entries that are ignored everywhere, so that nothing counts
+    twice. All parts have the same number of batches with the same shapes, as computations over all
+    of them need; each reads its own images alone.
 
     Args:
         config: of the run; what counts is in `data` and `evaluation`.
         split: which split to read.
         multi_scale: whether images come at each of `evaluation.scales`, see `scaled_sizes`.
-        process_index: which of the processes (hosts) this is.
-        process_count: how many share each batch of `evaluation.batch_size`.
+        shard_index: which part of each batch to yield.
+        shard_count: how many parts a batch of `evaluation.batch_size` has.
 
     Raises:
-        InputError: the split cannot be opened, the batch does not divide by the processes, or a
+        InputError: the split cannot be opened, the batch does not divide by the parts, or a
           record is corrupt; the first two at once, not with the first batch.
     """
-    local_batch_size = per_process(config.evaluation.batch_size, process_count)
+    local_batch_size = shard_size(config.evaluation.batch_size, shard_count)
     records = open_split(config.data.name, config.data.data_dir, split)
     image_sizes = split_image_sizes(config.data.name, config.data.data_dir, split)
     entries = _plan(image_sizes.tolist(), config, multi_scale=multi_scale)
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
-    images = grain.MapDataset.source(entries[process_index::process_count]).map(_Load(records))
+    images = grain.MapDataset.source(entries[shard_index::shard_count]).map(_Load(records))
     images = images.to_iter_dataset(grain.ReadOptions(threads, 2 * threads))
     return iter(images.batch(local_batch_size))
 
@@ -141,11 +142,18 @@ def _plan(
     entries = []
     for members in group_into_buckets(np.array(sizes), config.evaluation.max_buckets):
         height_and_width = np.array([sizes[index] for index in members]).max(0)
-        *scaled, label = ((int(h), int(w)) for h, w in height_and_width)
+        *scaled, label = ((_splitting_height(int(h), config), int(w)) for h, w in height_and_width)
         fill_up = -len(members) % config.evaluation.batch_size
         entries += [_Entry(int(index), sizes[index][:-1], scaled, label) for index in members]
         entries += [_Entry(None, [(0, 0)] * len(scaled), scaled, label)] * fill_up
     return entries
+
+
+def _splitting_height(height: int, config: ConfigDict) -> int:
+    """The next height that splits over `parallel.spatial` devices, the smallest features too."""
+    spatial = config.parallel.spatial
+    unit = spatial * config.model.backbone.output_stride if spatial > 1 else 1
+    return -(-height // unit) * unit
 
 
 @dataclasses.dataclass(frozen=True)

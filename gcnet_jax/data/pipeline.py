@@ -7,6 +7,7 @@ exactly the samples of the batch that one host alone would make.
 
 import dataclasses
 import os
+import signal
 from typing import Any, TypedDict
 
 import cv2
@@ -44,8 +45,8 @@ def train_iterator(
     *,
     batch_size: int,
     seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    shard_index: int = 0,
+    shard_count: int = 1,
 ) -> "TrainIterator":
     """Returns an endless iterator over randomly transformed training batches.
 
@@ -59,20 +60,21 @@ def train_iterator(
           script must guard its entry with ``if __name__ == "__main__"``, for workers import it.
         batch_size: number of images a step, over all processes.
         seed: determines order and transforms.
-        process_index: which of the processes (hosts) this is.
-        process_count: how many share each step; each gets ``batch_size / process_count`` images.
+        shard_index: which part of each batch to make.
+        shard_count: how many parts there are; each has ``batch_size / shard_count`` images.
 
     Raises:
-        InputError: if the split cannot be opened, or the batch does not divide by the processes.
+        InputError: if the split cannot be opened, or the batch does not divide by the parts.
     """
-    local_batch_size = per_process(batch_size, process_count)
+    local_batch_size = shard_size(batch_size, shard_count)
     config: Any = data_config  # its values have no static types
     records = open_split(config.name, config.data_dir, config.train_split)
     transform = RandomTransform.from_config(data_config)
     samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
     # Sliced only here, after everything random: a sample's randomness follows from its position
-    # in the one global sequence, whichever process makes it.
-    batches = samples[process_index::process_count].batch(local_batch_size)
+    # in the one global sequence, whichever process makes it. Each batch is cut into one piece a
+    # process, in order, so that a sample also has the same place in the batch.
+    batches = samples.batch(local_batch_size)[shard_index::shard_count]
     return TrainIterator(batches, num_workers=config.num_workers)
 
 
@@ -190,19 +192,21 @@ class TrainIterator(grain.DatasetIterator[Batch]):
 
 def _initialise_worker(worker_index: int, worker_count: int) -> None:
     del worker_index, worker_count
+    # A scheduler's notice goes to all processes of a job; the one that trains says when to stop.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Each worker is to keep one core busy, not each of them all cores.
     cv2.setNumThreads(0)
 
 
-def per_process(batch_size: int, process_count: int) -> int:
-    """The share of a batch that each process makes.
+def shard_size(batch_size: int, shard_count: int) -> int:
+    """How many images of a batch each part has.
 
     Raises:
-        InputError: the batch does not divide by the processes.
+        InputError: the batch does not divide by the parts.
     """
-    if batch_size <= 0 or batch_size % process_count:
+    if batch_size <= 0 or batch_size % shard_count:
         raise InputError(
-            f"batch size {batch_size} does not divide by the {process_count} processes; "
-            f"expected a positive multiple of {process_count}"
+            f"batch size {batch_size} does not divide by the {shard_count} processes that share "
+            f"it; expected a positive multiple of {shard_count}"
         )
-    return batch_size // process_count
+    return batch_size // shard_count

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.data import EvaluationBatch
 from gcnet_jax.evaluation.inference import Inference, Logits
 from gcnet_jax.evaluation.views import score_pixels
-from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
+from gcnet_jax.parallel import replicated, shard_batch
 
 Evaluator = Callable[[PyTree, Iterable[EvaluationBatch]], Int[np.ndarray, "classes classes"]]
 
@@ -46,9 +46,7 @@ def create_evaluator(
     Raises:
         InputError: see `inference_mode`.
     """
-    inference = Inference(
-        graphdef, config, mirrored_too=mirrored_too, sharding=batch_sharding(mesh)
-    )
+    inference = Inference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
 
     @functools.partial(jax.jit, out_shardings=replicated(mesh))
     def add_counts(
@@ -60,7 +58,7 @@ def create_evaluator(
         labels = batch["label"]
         size = (labels.shape[1], labels.shape[2])
         views = inference.views(variables, logits, batch["scaled"], batch["label_size"], size)
-        predictions = score_pixels(views, lambda scores: jnp.argmax(scores, axis=-1))
+        predictions = score_pixels(views, lambda scores: jnp.argmax(scores, axis=-1), mesh)
         return _add(total, confusion_matrix(labels, predictions, num_classes))
 
     def evaluate(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, PyTree, UInt8
 from ml_collections import ConfigDict
 
@@ -16,6 +16,7 @@ from gcnet_jax.evaluation.modes import inference_mode
 from gcnet_jax.evaluation.views import View, create_view, mirror, score_pixels
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
+from gcnet_jax.parallel import batch_sharding
 
 Predictor = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h w classes"]]
 Logits = list[list[Float[Array, "b h w classes"]]]
@@ -32,7 +33,7 @@ class Inference:
         graphdef: the model's structure in evaluation mode, from `split_for_evaluation`.
         config: the `evaluation` section of the run's config, see `inference_mode`.
         mirrored_too: whether each image also goes through the network mirrored left to right.
-        sharding: of batches.
+        mesh: that batches are split over, if any.
 
     Raises:
         InputError: see `inference_mode`.
@@ -44,13 +45,16 @@ class Inference:
         config: ConfigDict,
         *,
         mirrored_too: bool,
-        sharding: NamedSharding | None = None,
+        mesh: Mesh | None = None,
     ):
         self._graphdef = graphdef
         self._mode = inference_mode(config)
         self._passes = (False, True) if mirrored_too else (False,)
+        self._mesh = mesh
         # Apart from the network, which is then compiled once for both passes.
-        self._mirror = jax.jit(_mirror, out_shardings=sharding)
+        self._mirror = jax.jit(_mirror)
+        # Logits are small: devices that share an image each get all of them.
+        sharding = None if mesh is None else batch_sharding(mesh)
         self._decode = jax.jit(self._decode_pass, out_shardings=sharding)
 
     def decode(self, variables: PyTree, scaled: Sequence[ScaledImages]) -> Logits:
@@ -109,7 +113,7 @@ class Inference:
     ) -> Float[Array, "b out_h out_w classes"]:
         sizes = _at_least_one_pixel(sizes)
         model = merge(self._graphdef, variables)
-        return self._mode.decode(model, normalize_images(images, sizes), sizes)
+        return self._mode.decode(model, normalize_images(images, sizes), sizes, self._mesh)
 
 
 def _mirror(

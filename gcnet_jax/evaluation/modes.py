@@ -9,19 +9,25 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import Segmentor
 from gcnet_jax.ops import interpolation_matrix
+from gcnet_jax.parallel import over_all_devices
 
 
 class InferenceMode(Protocol):
     """What of an image the network sees at once."""
 
     def decode(
-        self, model: Segmentor, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"]
+        self,
+        model: Segmentor,
+        images: Float[Array, "b h w 3"],
+        sizes: Integer[Array, "b 2"],
+        mesh: Mesh | None = None,
     ) -> Float[Array, "b out_h out_w classes"]:
         """The logits of all that the network sees.
 
@@ -29,6 +35,7 @@ class InferenceMode(Protocol):
             model: in evaluation mode.
             images: normalised RGB, zero outside.
             sizes: (height, width) of each image, at the top left of its array.
+            mesh: that `images` are split over, if any.
         """
         ...
 
@@ -50,9 +57,14 @@ class WholeImages:
     """The network sees the image as a whole."""
 
     def decode(
-        self, model: Segmentor, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"]
+        self,
+        model: Segmentor,
+        images: Float[Array, "b h w 3"],
+        sizes: Integer[Array, "b 2"],
+        mesh: Mesh | None = None,
     ) -> Float[Array, "b out_h out_w classes"]:
         """See `InferenceMode`."""
+        del mesh
         return model.decode(images, sizes)
 
     def to_pixels(
@@ -92,7 +104,11 @@ class SlidingWindows:
             )
 
     def decode(
-        self, model: Segmentor, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"]
+        self,
+        model: Segmentor,
+        images: Float[Array, "b h w 3"],
+        sizes: Integer[Array, "b 2"],
+        mesh: Mesh | None = None,
     ) -> Float[Array, "b out_h out_w classes"]:
         """The logits of all windows, side by side in a grid; see `InferenceMode`."""
         bucket = (images.shape[1], images.shape[2])
@@ -110,9 +126,11 @@ class SlidingWindows:
 
         def of_some(indices: Integer[Array, " some"]) -> Float[Array, "b some h w classes"]:
             windows = cut_some(images, tops[:, indices // columns], lefts[:, indices % columns])
-            logits = model.decode(
-                windows.reshape(batch * at_once, *extents, 3), jnp.repeat(window_sizes, at_once, 0)
-            )
+            windows = windows.reshape(batch * at_once, *extents, 3)
+            if mesh is not None and len(windows) % mesh.size == 0:
+                # Devices that share an image take whole windows each, not a part of every window.
+                windows = lax.with_sharding_constraint(windows, over_all_devices(mesh))
+            logits = model.decode(windows, jnp.repeat(window_sizes, at_once, 0))
             return logits.reshape(batch, at_once, *logits.shape[1:])
 
         steps = -(-rows * columns // at_once)

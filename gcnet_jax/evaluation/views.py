@@ -15,11 +15,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from gcnet_jax.evaluation.modes import InferenceMode
 from gcnet_jax.models import Segmentor
 from gcnet_jax.ops import apply_separable, interpolation_matrix
+from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding
 
 _STRIPE_ELEMENTS = 2**24
 """About how many scores exist at one time, of all images of a batch: 64 MiB for each view."""
@@ -80,6 +82,7 @@ def create_view(
 def score_pixels(
     views: Sequence[View],
     result: Callable[[Float[Array, "b rows w classes"]], Shaped[Array, "b rows w *rest"]],
+    mesh: Mesh | None = None,
 ) -> Shaped[Array, "b h w *rest"]:
     """What a function makes of the class scores of every pixel.
 
@@ -89,13 +92,17 @@ def score_pixels(
     Args:
         views: of the same images.
         result: takes the scores of some rows of all images to what is kept of them.
+        mesh: over which the work is split, if any.
     """
     batch, height, _ = views[0].rows.shape
     width, classes = views[0].columns.shape[1], views[0].logits.shape[-1]
     stripes = min(-(-batch * height * width * classes // _STRIPE_ELEMENTS), height)
-    rows_at_once = -(-height // stripes)
+    parts = 1 if mesh is None else mesh.shape[SPATIAL_AXIS]
+    rows_at_once = -(-height // (stripes * parts)) * parts
 
     def of_stripe(rows: list[Float[Array, "b rows h"]]) -> Shaped[Array, "b rows w *rest"]:
+        if mesh is not None:
+            rows = [lax.with_sharding_constraint(x, batch_sharding(mesh, x.shape)) for x in rows]
         scores = [
             apply_separable(view.logits, stripe, view.columns)
             for view, stripe in zip(views, rows, strict=True)

@@ -1,20 +1,22 @@
 """Optimizer and schedule, state and step, loop, checkpoints and logs."""
 
-from gcnet_jax.training.checkpoints import (
-    Checkpoints,
+from gcnet_jax.training.checkpoint_files import (
     find_checkpoint,
     read_metadata,
     restore_variables,
     save_variables,
 )
+from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.loop import train
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
+from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.run_log import RunLog, read_rows
 from gcnet_jax.training.segmentation import head_losses, segmentation_loss
 from gcnet_jax.training.step import TrainState, create_state, create_train_step
 
 __all__ = [
     "Checkpoints",
+    "PreemptionNotice",
     "RunLog",
     "TrainState",
     "create_optimizer",

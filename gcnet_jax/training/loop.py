@@ -8,19 +8,19 @@ before, and its metrics are read when they are there.
 import collections
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import shard_batch
 from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.run_log import RunLog
 from gcnet_jax.training.step import Metrics, TrainState, TrainStep
 
-Evaluate = Callable[[TrainState], Mapping[str, float]]
+Evaluate = Callable[[TrainState], Mapping[str, float] | None]
 
 # Steps that may be under way at once. Enough to hide the host's work; more would only hold more
 # batches in device memory and report trouble later.
@@ -42,6 +42,7 @@ def train(
     evaluation_split: str,
     checkpoints: Checkpoints,
     checkpoint_every: int,
+    preempted: Callable[[], bool],
     log: RunLog,
 ) -> TrainState:
     """Trains from `state.step` to `total_steps`.
@@ -49,21 +50,25 @@ def train(
     Args:
         state: where to begin; its buffers are given away.
         train_step: from `create_train_step`.
-        batches: a checkpointable Grain iterator of this process's part of each batch.
+        batches: this process's part of each batch, from an iterator that can be checkpointed.
         mesh: the devices.
         total_steps: steps of the whole run.
-        evaluate: takes a state to metrics, among them the one that decides which state is best.
+        evaluate: takes a state to metrics, among them the one that decides which state is best; or
+            to None, if it was given up because the machine is about to be taken away.
         evaluate_every: steps between evaluations; one more follows the last step.
         evaluation_split: name of the split that `evaluate` looks at, for the log.
         checkpoints: where to save.
         checkpoint_every: steps between checkpoints; evaluated states are saved in any case.
+        preempted: whether the machine is about to be taken away; asked after each step.
         log: where metrics go.
 
     Returns:
         The state after the last step, saved.
 
     Raises:
-        InputError: the loss, the gradient or the state is not finite. None such is ever saved.
+        InputError: the loss, the gradient or the state is not finite, none of which is ever saved;
+            or a checkpoint cannot be written.
+        Preempted: the machine is about to be taken away, and the state is saved.
     """
     in_flight: collections.deque[tuple[int, Metrics]] = collections.deque()
 
@@ -75,23 +80,43 @@ def train(
             _check_finite(step, values)
             log.step(step, values)
 
+    def evaluate_and_save(state: TrainState, step: int, *, evaluates: bool) -> bool:
+        """Returns whether an evaluation was given up."""
+        read_metrics(keep=0)  # so that no state is saved that a bad step has spoilt
+        with log.paused():
+            evaluation = evaluate(state) if evaluates else None
+            if evaluation is not None:
+                evaluation = dict(evaluation)
+                log.evaluation(step, evaluation_split, evaluation)
+            checkpoints.save(state, batches, step=step, metrics=evaluation)
+        return evaluates and evaluation is None
+
+    def is_evaluated(step: int) -> bool:
+        return step == total_steps or step % evaluate_every == 0
+
+    def stop(step: int) -> NoReturn:
+        checkpoints.wait()
+        raise Preempted(f"stopped after step {step}, which is saved; run the same command to go on")
+
     first_step = int(state.step)
+    # A run that was stopped before an evaluation, or during it, begins with that.
+    owes_evaluation = (
+        first_step > 0 and is_evaluated(first_step) and not checkpoints.has_metrics(first_step)
+    )
+    if owes_evaluation and evaluate_and_save(state, first_step, evaluates=True):
+        stop(first_step)
     for step in range(first_step + 1, total_steps + 1):
         batch = shard_batch(next(batches), mesh)
         state, metrics = train_step(state, batch)
         in_flight.append((step, metrics))
         read_metrics(keep=_STEPS_IN_FLIGHT)
 
-        last = step == total_steps
-        evaluates = last or step % evaluate_every == 0
-        if evaluates or step % checkpoint_every == 0:
-            read_metrics(keep=0)  # so that no state is saved that a bad step has spoilt
-            evaluation = None
-            with log.paused():
-                if evaluates:
-                    evaluation = dict(evaluate(state))
-                    log.evaluation(step, evaluation_split, evaluation)
-                checkpoints.save(state, batches, step=step, metrics=evaluation)
+        stops = preempted()
+        if stops or is_evaluated(step) or step % checkpoint_every == 0:
+            evaluates = is_evaluated(step) and not stops
+            stops |= evaluate_and_save(state, step, evaluates=evaluates)
+        if stops:
+            stop(step)
     checkpoints.wait()
     return state
 

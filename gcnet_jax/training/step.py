@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
-from gcnet_jax.parallel import batch_sharding, replicated
+from gcnet_jax.parallel import replicated, split_largest_axis
 
 Metrics = dict[str, Float[Array, ""]]
 LossFunction = Callable[[Any, PyTree, nnx.Rngs], tuple[Float[Array, ""], Metrics]]
@@ -39,9 +39,23 @@ class TrainState:
 
 
 def create_state(
-    model: nnx.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, seed: int
+    model: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    seed: int,
+    fsdp: bool = False,
 ) -> tuple[nnx.GraphDef, TrainState]:
-    """Splits a model into its structure, in training mode, and the state at step 0 on the mesh."""
+    """Splits a model into its structure, in training mode, and the state at step 0 on the mesh.
+
+    Args:
+        model: the model, which is left as it is.
+        optimizer: an Optax transformation.
+        mesh: the devices.
+        seed: of dropout.
+        fsdp: whether parameters and optimizer state are spread over the devices
+            (`split_largest_axis`), which gather them as they need them. Otherwise each has all.
+    """
     model = nnx.clone(model)
     model.train()
     graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
@@ -56,7 +70,14 @@ def create_state(
         optimizer=optimizer.init(params),
         seed=jnp.asarray(seed, jnp.int32),
     )
-    return graphdef, jax.device_put(state, replicated(mesh))
+    shardings = jax.tree.map(lambda _: replicated(mesh), state)
+    if fsdp:
+        shardings = dataclasses.replace(
+            shardings,
+            params=split_largest_axis(state.params, mesh),
+            optimizer=split_largest_axis(state.optimizer, mesh),
+        )
+    return graphdef, jax.device_put(state, shardings)
 
 
 def create_train_step(
@@ -67,6 +88,7 @@ def create_train_step(
     *,
     schedule: optax.Schedule,
     accumulation_steps: int = 1,
+    state_shardings: PyTree | None = None,
 ) -> TrainStep:
     """Compiles (on first use) the function that takes a state and a batch to the next state.
 
@@ -75,10 +97,11 @@ def create_train_step(
         loss_function: takes the model, a batch and random streams to the loss (mean over the
             batch) and scalar metrics.
         optimizer: an Optax transformation.
-        mesh: batches are split over it, the state is replicated on it.
+        mesh: batches are split over it.
         schedule: the optimizer's learning rate by step, for the metrics.
         accumulation_steps: a batch is worked through in that many parts, whose gradients are
             averaged. Batch statistics are those of each part in turn.
+        state_shardings: how the state lies on the mesh; by default every device has a copy.
 
     Returns:
         The step function. The state passed in is donated: use the returned one. To the metrics of
@@ -140,9 +163,5 @@ def create_train_step(
         metrics["state_norm"] = optax.tree.norm((new_state.params, new_state.statistics))
         return new_state, metrics
 
-    return jax.jit(
-        step,
-        donate_argnums=0,
-        in_shardings=(replicated(mesh), batch_sharding(mesh)),
-        out_shardings=(replicated(mesh), replicated(mesh)),
-    )
+    of_state = replicated(mesh) if state_shardings is None else state_shardings
+    return jax.jit(step, donate_argnums=0, out_shardings=(of_state, replicated(mesh)))

@@ -19,7 +19,7 @@ def final_arrays(workdir, step=30):
     folder = workdir / "checkpoints" / str(step)
     with ocp.StandardCheckpointer() as checkpointer:
         parts = {name: checkpointer.restore(folder / name) for name in ("model", "training")}
-    parts["data"] = json.loads((folder / "data" / "process_0-of-1.json").read_text())
+    parts["data"] = json.loads((folder / "data" / "metadata").read_text())
     return {jax.tree_util.keystr(path): x for path, x in jax.tree.leaves_with_path(parts)}
 
 

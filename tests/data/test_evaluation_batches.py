@@ -77,7 +77,7 @@ def test_processes_share_each_batch_in_equal_shapes(camvid_dir, batch_size, max_
     run = config(camvid_dir, batch_size, max_buckets=max_buckets)
     alone = list(evaluation_batches(run, "test"))
     first, second = (
-        list(evaluation_batches(run, "test", process_index=index, process_count=2))
+        list(evaluation_batches(run, "test", shard_index=index, shard_count=2))
         for index in range(2)
     )
     for whole, *parts in zip(alone, first, second, strict=True):
@@ -89,7 +89,7 @@ def test_processes_share_each_batch_in_equal_shapes(camvid_dir, batch_size, max_
 
 def test_a_batch_that_the_processes_cannot_share_is_refused_at_once(camvid_dir):
     with pytest.raises(InputError, match="batch size 3 does not divide by the 2 processes"):
-        evaluation_batches(config(camvid_dir, batch_size=3), "test", process_count=2)
+        evaluation_batches(config(camvid_dir, batch_size=3), "test", shard_count=2)
 
 
 def test_data_that_is_not_there_is_named_at_once(tmp_path):

@@ -13,7 +13,7 @@ from gcnet_jax.evaluation import (
 )
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.parallel import batch_sharding, create_mesh, replicated, shard_batch
+from gcnet_jax.parallel import create_mesh, replicated, shard_batch
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_devices_run_the_network_on_their_images_without_exchanging_anything(mod
     graphdef, variables = model
     mesh, config = create_mesh(jax.devices()[:4]), default_config().evaluation
     config.mode, config.window, config.window_stride = mode, (16, 16), (9, 9)
-    inference = Inference(graphdef, config, mirrored_too=True, sharding=batch_sharding(mesh))
+    inference = Inference(graphdef, config, mirrored_too=True, mesh=mesh)
     variables = jax.device_put(variables, replicated(mesh))
     batch = shard_batch(batch_of([(24, 40), (17, 31), (24, 9), (0, 0)], (24, 40)), mesh)
     program = jax.jit(inference.decode).lower(variables, batch["scaled"]).compile().as_text()

@@ -42,7 +42,16 @@ def points(poisoned_step=None, batch_size=8):
     return iter(source.to_iter_dataset())
 
 
-def run(workdir, batches, *, total_steps=40, evaluate=None, checkpoint_every=10, rate=0.01):
+def run(
+    workdir,
+    batches,
+    *,
+    total_steps=40,
+    evaluate=None,
+    checkpoint_every=10,
+    rate=0.01,
+    preempted=None,
+):
     mesh = create_mesh(jax.devices()[:2])
     optimizer = optax.sgd(rate)
     graphdef, state = create_state(Line(), optimizer, mesh, seed=0)
@@ -69,6 +78,7 @@ def run(workdir, batches, *, total_steps=40, evaluate=None, checkpoint_every=10,
                 evaluation_split="val",
                 checkpoints=checkpoints,
                 checkpoint_every=checkpoint_every,
+                preempted=preempted or (lambda: False),
                 log=log,
             )
     finally:
@@ -186,6 +196,7 @@ def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monke
             evaluation_split="val",
             checkpoints=checkpoints,
             checkpoint_every=100,
+            preempted=lambda: False,
             log=log,
         )
     checkpoints.close()

@@ -239,6 +239,7 @@ def _in_blocks(gather, queries: Float[Array, "b queries c"]) -> Float[Array, "b 
     blocks = -(-count // QUERIES_AT_ONCE)
     size = -(-count // blocks)  # as even as can be: hardly anything is padded
     padded = jnp.pad(queries, ((0, 0), (0, blocks * size - count), (0, 0)))
-    split = jnp.moveaxis(padded.reshape(batch, blocks, size, channels), 1, 0)
-    gathered = jnp.moveaxis(lax.map(jax.checkpoint(gather), split), 0, 1)
+    # A block takes every so-many-th query: positions that lie split over devices stay split.
+    split = jnp.moveaxis(padded.reshape(batch, size, blocks, channels), 2, 0)
+    gathered = jnp.moveaxis(lax.map(jax.checkpoint(gather), split), 0, 2)
     return gathered.reshape(batch, blocks * size, -1)[:, :count]

@@ -1,0 +1,34 @@
+"""Devices and hosts: the mesh, how arrays lie on it, and how processes find each other."""
+
+from gcnet_jax.parallel.mesh import (
+    DATA_AXIS,
+    SPATIAL_AXIS,
+    InputShard,
+    batch_sharding,
+    check_batch_size,
+    check_height,
+    create_mesh,
+    input_shard,
+    over_all_devices,
+    replicated,
+    shard_batch,
+    split_largest_axis,
+)
+from gcnet_jax.parallel.processes import is_first_process, join_processes
+
+__all__ = [
+    "DATA_AXIS",
+    "SPATIAL_AXIS",
+    "InputShard",
+    "batch_sharding",
+    "check_batch_size",
+    "check_height",
+    "create_mesh",
+    "input_shard",
+    "is_first_process",
+    "join_processes",
+    "over_all_devices",
+    "replicated",
+    "shard_batch",
+    "split_largest_axis",
+]

@@ -1,0 +1,47 @@
+"""Start-up on many hosts: one process a host or a device, which find each other through JAX."""
+
+import jax
+
+from gcnet_jax.errors import InputError
+
+
+def join_processes(
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> None:
+    """Joins the processes of a job; to be called before anything else asks JAX for devices.
+
+    Without arguments JAX looks where it runs: Cloud TPU, GKE, SLURM and Open MPI tell it. Where
+    nothing does, this is the only process.
+
+    Args:
+        coordinator_address: `HOST:PORT` of the first process; with it the other two are needed.
+        num_processes: of the job.
+        process_id: of this one, from 0.
+
+    Raises:
+        InputError: some of the three are missing, or make no sense together.
+    """
+    given = (coordinator_address, num_processes, process_id)
+    if all(value is None for value in given):
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:  # what JAX raises where it has found no cluster
+            if "coordinator_address should be defined" not in str(error):
+                raise
+        return
+    if any(value is None for value in given):
+        raise InputError(
+            "--coordinator_address, --num_processes and --process_id belong together; give all "
+            "three, or none where the cluster tells them"
+        )
+    try:
+        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    except ValueError as error:
+        raise InputError(f"the processes cannot be joined: {error}") from error
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes and prints what all of them have."""
+    return jax.process_index() == 0
