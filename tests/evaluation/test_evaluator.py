@@ -72,16 +72,25 @@ def batch_of(sizes, bucket, seed=0):
     return {"scaled": scaled, "label": batch["label"], "label_size": batch["size"]}
 
 
-@pytest.mark.parametrize("mirrored_too", [False, True])
-def test_devices_share_batches_of_several_sizes_without_changing_a_count(model, mirrored_too):
+@pytest.mark.parametrize(("devices", "spatial"), [(4, 1), (8, 2), (8, 8)])
+@pytest.mark.parametrize(
+    ("mode", "mirrored_too"), [("whole", False), ("whole", True), ("slide", True)]
+)
+def test_devices_share_batches_of_several_sizes_without_changing_a_count(
+    model, devices, spatial, mode, mirrored_too
+):
+    """Batches split over devices, and images too, against all on one device."""
     graphdef, variables = model
-    sizes = [(24, 40), (17, 31), (24, 9), (0, 0)]
+    sizes = [(32, 40), (17, 31), (24, 9), (0, 0)]
+    config = default_config().evaluation
+    config.mode, config.window, config.window_stride = mode, (16, 16), (9, 9)
     counts = []
-    for devices in (1, 4):
-        mesh = create_mesh(jax.devices()[:devices])
-        config = default_config().evaluation
+    for mesh in (
+        create_mesh(jax.devices()[:1]),
+        create_mesh(jax.devices()[:devices], spatial=spatial),
+    ):
         evaluate = create_evaluator(graphdef, 7, config, mesh, mirrored_too=mirrored_too)
-        counts.append(evaluate(variables, [batch_of(sizes, (24, 40))] * 2))
+        counts.append(evaluate(variables, [batch_of(sizes, (32, 40))] * 2))
     assert counts[0].sum() == 2 * sum(height * width for height, width in sizes)
     assert np.abs(counts[0] - counts[1]).sum() <= 4
 

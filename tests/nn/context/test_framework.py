@@ -22,6 +22,8 @@ from gcnet_jax.nn import (
     SimplifiedNonLocal,
     SqueezeExcite,
 )
+from gcnet_jax.nn.context import modelling
+from gcnet_jax.parallel import create_mesh, replicated, shard_batch
 
 CHANNELS = 8
 BLOCKS = {
@@ -220,3 +222,25 @@ def test_a_mask_of_another_shape_is_refused():
     x = features(2, 3, 4, CHANNELS)
     with pytest.raises(InputError, match=r"mask has the shape \(2, 3\); expected .* \(2, 3, 4\)"):
         build("global_context")(x, np.ones((2, 3), bool))
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_devices_that_share_images_compute_what_one_computes(name, monkeypatch):
+    """Values and gradients, with queries in several blocks where there are queries."""
+    monkeypatch.setattr(modelling, "QUERIES_AT_ONCE", 20)
+    graphdef, params = nnx.split(build(name))
+    x = features(4, 8, 6, CHANNELS)
+    mesh = create_mesh(spatial=4)
+
+    @jax.jit
+    def compute(params, x):
+        def scalar(params, x):
+            y = nnx.merge(graphdef, params)(x)
+            return jnp.sum(jnp.sin(y)), y
+
+        return jax.grad(scalar, argnums=(0, 1), has_aux=True)(params, x)
+
+    alone = compute(params, x)
+    together = compute(jax.device_put(params, replicated(mesh)), shard_batch(x, mesh))
+    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())

@@ -1,0 +1,166 @@
+"""The commands in several real processes, joined by `jax.distributed` on the loopback address."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gcnet_jax.cli.command import PREEMPTED
+from gcnet_jax.training import read_rows
+from tests.cli.jobs import Job, final_arrays, free_port
+
+# At a low rate, where rounding does not grow from step to step.
+SLOWLY = (
+    "--config.optimizer.learning_rate=0.001",
+    "--config.training.batch_size=8",
+    "--config.training.total_steps=24",
+    "--config.training.evaluate_every=100",
+    "--config.evaluation.batch_size=40",
+)
+
+
+@pytest.fixture(scope="module")
+def arguments(root, tiny):
+    return (str(root / "scripts" / "train.py"), *tiny, *SLOWLY)
+
+
+@pytest.fixture(scope="module")
+def alone(arguments, tmp_path_factory):
+    """The workdir of the run in one process on one device."""
+    folder = tmp_path_factory.mktemp("alone")
+    job = Job([*arguments, f"--workdir={folder / 'run'}"], folder, processes=1, devices=1)
+    assert job.finish() == [0], job.output()
+    return folder / "run"
+
+
+def assert_same_run(workdir, expected):
+    def losses(folder):
+        return [row["loss"] for row in read_rows(folder) if row["split"] == "train"]
+
+    np.testing.assert_allclose(losses(workdir), losses(expected), rtol=1e-4)
+    arrays, expected_arrays = final_arrays(workdir, 24), final_arrays(expected, 24)
+    assert arrays.keys() == expected_arrays.keys()
+    for name, array in expected_arrays.items():
+        atol = 2e-3 * np.abs(array).max()
+        np.testing.assert_allclose(arrays[name], array, rtol=0, atol=atol, err_msg=name)
+
+
+def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_on(
+    arguments, alone, tmp_path
+):
+    """Two processes of four devices; one gets SIGTERM; one process of two devices ends the run."""
+    command = [*arguments, f"--workdir={tmp_path / 'run'}"]
+    job = Job(command, tmp_path / "two", processes=2, devices=4)
+    job.wait_for(r"step [67]/24")
+    job.terminate(1)
+    assert job.finish() == [PREEMPTED, PREEMPTED], job.output(0) + job.output(1)
+    outputs = "\n".join(job.output(index) for index in range(2))
+    steps = {int(s) for s in re.findall(r"preempted: stopped after step (\d+)", outputs)}
+    assert len(steps) == 1, outputs
+    (step,) = steps
+    assert 6 < step < 24
+    assert (tmp_path / "run" / "checkpoints" / str(step)).exists()
+    assert "8 x cpu, 2 processes" in job.output()
+
+    job = Job(command, tmp_path / "one", processes=1, devices=2)
+    assert job.finish() == [0], job.output()
+    assert f"resuming after step {step}" in job.output()
+    assert_same_run(tmp_path / "run", alone)
+
+
+def test_two_processes_count_every_pixel_once(root, tiny, trained, tmp_path):
+    confusion = []
+    for processes, devices in ((1, 1), (2, 2)):
+        output = tmp_path / f"{processes}.json"
+        command = [
+            str(root / "scripts" / "evaluate.py"),
+            *tiny,
+            "--config.evaluation.batch_size=40",
+        ]
+        job = Job(
+            [*command, f"--workdir={trained}", f"--output={output}"],
+            tmp_path / str(processes),
+            processes=processes,
+            devices=devices,
+        )
+        assert job.finish() == [0] * processes, job.output()
+        confusion.append(np.array(json.loads(output.read_text())["confusion"]))
+    assert confusion[0].sum() == confusion[1].sum() == 100 * 64 * 128
+    assert np.abs(confusion[0] - confusion[1]).sum() <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--config.parallel.spatial=2",),
+        ("--config.parallel.spatial=8",),
+        ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
+    ],
+    ids=["spatial within a process", "spatial across processes", "fsdp"],
+)
+def test_images_and_state_can_be_split_over_two_processes(arguments, alone, tmp_path, options):
+    command = [*arguments, *options, f"--workdir={tmp_path / 'run'}"]
+    job = Job(command, tmp_path, processes=2, devices=4)
+    assert job.finish() == [0, 0], job.output(0) + job.output(1)
+    assert_same_run(tmp_path / "run", alone)
+
+
+def slurm(index, port):
+    return {
+        "SLURM_JOB_ID": str(port - (65535 - 2**12 + 1)),
+        "SLURM_STEP_NODELIST": "127.0.0.1",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+    }
+
+
+def open_mpi(index, port):
+    return {
+        "OMPI_MCA_orte_hnp_uri": f"{(port - (65535 - 2**12 + 1)) * 2**12}.0;tcp://127.0.0.1:1",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(index),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
+    }
+
+
+@pytest.mark.parametrize("cluster", [slurm, open_mpi])
+def test_processes_find_each_other_by_what_the_cluster_sets(cluster):
+    program = (
+        "import jax; from gcnet_jax.parallel import join_processes; join_processes(); "
+        "print(jax.process_index(), jax.process_count())"
+    )
+    port = 65535 - free_port() % 2**12  # where both look for one, by the number of the job
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, **cluster(index, port)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    printed = [process.communicate(timeout=120)[0].split()[-2:] for process in processes]
+    assert printed == [["0", "2"], ["1", "2"]]
+
+
+def test_without_a_cluster_a_process_is_alone():
+    program = (
+        "import jax; from gcnet_jax.parallel import join_processes; join_processes(); "
+        "print(jax.process_count(), jax.distributed.is_initialized())"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert process.stdout.split() == ["1", "False"]
+
+
+def test_an_incomplete_address_is_refused(fails, tiny, tmp_path):
+    fails(
+        "train", *tiny, f"--workdir={tmp_path}", "--num_processes=2", says="give all three, or none"
+    )

@@ -1,0 +1,108 @@
+"""Training on any number of devices is training on one, up to the rounding of float32."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from gcnet_jax.models import model_config
+from gcnet_jax.parallel import create_mesh, shard_batch
+
+HEIGHT = 64  # 8 rows of features at stride 8: one for each of 8 devices
+TOLERANCE = 2e-5  # of a leaf's largest value
+
+
+def three_steps(make_setup, make_batch, devices, spatial=1, **options):
+    """Losses, gradient norms and the state after three steps on different batches, with dropout."""
+    mesh = create_mesh(jax.devices()[:devices], spatial=spatial)
+    _, state, step, _ = make_setup(mesh, dropout=0.5, **options)
+    scalars = []
+    for seed in range(3):
+        state, metrics = step(state, shard_batch(make_batch(seed, height=HEIGHT), mesh))
+        scalars += [float(metrics["loss"]), float(metrics["gradient_norm"])]
+    return scalars, jax.device_get(state)
+
+
+@functools.cache
+def on_one_device(make_setup, make_batch):
+    return three_steps(make_setup, make_batch, 1)
+
+
+def assert_same_run(actual, expected):
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5)
+    for path, leaf in jax.tree.leaves_with_path(expected[1]):
+        other = functools.reduce(_child, path, actual[1])
+        scale = np.abs(leaf).max()
+        np.testing.assert_allclose(other, leaf, rtol=0, atol=TOLERANCE * scale, err_msg=str(path))
+
+
+def _child(node, key):
+    name = getattr(key, "name", getattr(key, "key", getattr(key, "idx", None)))
+    return getattr(node, name) if isinstance(key, jax.tree_util.GetAttrKey) else node[name]
+
+
+@pytest.mark.parametrize(("devices", "spatial"), [(2, 1), (4, 1), (8, 1), (2, 2), (8, 2), (8, 8)])
+def test_losses_gradients_statistics_and_dropout_are_those_of_one_device(
+    make_setup, make_batch, devices, spatial
+):
+    run = three_steps(make_setup, make_batch, devices, spatial)
+    assert_same_run(run, on_one_device(make_setup, make_batch))
+
+
+@pytest.mark.parametrize("spatial", [1, 4])
+def test_a_state_spread_over_the_devices_takes_the_same_steps(make_setup, make_batch, spatial):
+    run = three_steps(make_setup, make_batch, 8, spatial, fsdp=True)
+    assert_same_run(run, on_one_device(make_setup, make_batch))
+
+
+def test_fsdp_leaves_each_device_its_part_of_large_parameters_and_momentum(make_setup, make_batch):
+    mesh = create_mesh(spatial=2)
+    _, state, step, _ = make_setup(mesh, fsdp=True)
+    batch = shard_batch(make_batch(0, height=HEIGHT), mesh)
+    for _ in range(2):  # the layout lasts
+        for part in (state.params, state.optimizer):
+            large = [x for x in jax.tree.leaves(part) if x.size >= 2**14]
+            assert large
+            assert all(x.addressable_shards[0].data.size == x.size // 8 for x in large)
+        assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(state.statistics))
+        state, _ = step(state, batch)
+
+
+def test_accumulation_and_spatial_axes_go_together(make_setup, make_batch):
+    runs = [
+        three_steps(make_setup, make_batch, devices, spatial, accumulation_steps=2)
+        for devices, spatial in [(1, 1), (8, 4)]
+    ]
+    assert_same_run(runs[1], runs[0])
+
+
+def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_batch):
+    """What is kept for the gradient of one image shrinks almost as the devices grow."""
+    temporary = []
+    for devices in (1, 8):
+        mesh = create_mesh(jax.devices()[:devices], spatial=devices)
+        _, state, step, _ = make_setup(mesh)
+        batch = shard_batch(make_batch(0, size=1, height=1024), mesh)
+        program = step.lower(state, batch).compile()
+        temporary.append(program.memory_analysis().temp_size_in_bytes)
+    assert temporary[1] < temporary[0] / 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize(("devices", "spatial"), [(8, 1), (8, 2), (4, 4), (8, 8)])
+def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
+    make_setup, make_batch, depth, devices, spatial
+):
+    def network():
+        config = model_config(f"gcnet_r{depth}-d8")
+        config.backbone.base_channels = 8
+        config.decode_head.channels = config.auxiliary_head.channels = 16
+        config.backbone.context.block = "global_context"
+        config.backbone.context.global_context.ratio = 1 / 4
+        return config
+
+    one = three_steps(make_setup, make_batch, 1, model_section=network())
+    many = three_steps(make_setup, make_batch, devices, spatial, model_section=network())
+    assert_same_run(many, one)
