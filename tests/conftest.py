@@ -17,7 +17,7 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from etils import epath  # noqa: E402
 
-from tests.bucket import Objects, install  # noqa: E402
+from tests.cloud_storage import Objects, install  # noqa: E402
 from tests.reference.equivalence import EQUIVALENCE, Equivalence, Row  # noqa: E402
 
 # How long an example takes depends on what else the machine does.

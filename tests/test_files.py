@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
 
 def test_a_bucket_that_refuses_is_named_and_keeps_what_it_had(bucket, storage, monkeypatch):
     files.write_whole(bucket / "a.txt", "first")
-    monkeypatch.setattr(storage, "refuse_writes", True)
+    monkeypatch.setattr(storage, "refuses", "writes")
     with pytest.raises(InputError, match=r"gs://.*a\.txt cannot be written \(Forbidden: "):
         files.write_whole(bucket / "a.txt", "second")
     assert (bucket / "a.txt").read_text() == "first"
@@ -90,9 +90,6 @@ def test_without_gcsfs_the_error_says_what_to_install(monkeypatch):
 
 
 def test_what_a_bucket_answers_in_place_of_an_answer_is_passed_on(storage, monkeypatch):
-    def denied(*args, **kwargs):
-        raise OSError("Anonymous caller does not have storage.buckets.get access")
-
-    monkeypatch.setattr("tests.bucket.BucketFileSystem.info", denied)
-    with pytest.raises(InputError, match=r"gs://other cannot be reached \(Anonymous caller"):
+    monkeypatch.setattr(storage, "refuses", "everything")
+    with pytest.raises(InputError, match=r"gs://other cannot be reached \(Forbidden: the caller"):
         files.as_path("gs://other/runs")

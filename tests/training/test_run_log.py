@@ -95,7 +95,7 @@ def test_a_damaged_line_is_reported_and_left_out(workdir, caplog):
 
 def test_a_bucket_that_refuses_ends_the_run_and_does_not_hang_it(bucket, storage, monkeypatch):
     log = log_of(bucket)
-    monkeypatch.setattr(storage, "refuse_writes", True)
+    monkeypatch.setattr(storage, "refuses", "writes")
     for step in range(1, 101):  # many more events than any queue would hold
         log.step(step, METRICS)
     with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written \(Forbidden"):
