@@ -22,6 +22,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import absolute, write_whole
 from gcnet_jax.training.step import TrainState
 
 _FOLDER = "checkpoints"
@@ -40,7 +41,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
-        self._workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
+        self._workdir = absolute(workdir)  # Orbax takes no others
         self._root = self._workdir / _FOLDER
         self._metadata = metadata
         self._keep_newest = keep_newest
@@ -172,6 +173,8 @@ class Checkpoints:
                 target,
             )
             target.parent.mkdir(parents=True, exist_ok=True)
+            # In a bucket this is also what makes the folder that the checkpoint is moved to.
+            write_whole(target.with_name(f"{target.name}.txt"), f"{_brief(error)}\n")
             folder.rename(target)
 
 
@@ -197,7 +200,7 @@ def restore_variables(checkpoint: epath.PathLike, variables: PyTree) -> PyTree:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, variables)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore((folder / "model").resolve(), abstract)
+            return checkpointer.restore(absolute(folder / "model"), abstract)
     except Exception as error:
         raise InputError(f"the checkpoint {folder} cannot be read ({_brief(error)})") from error
 
@@ -213,7 +216,7 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
     Raises:
         InputError: the folder is there already, or cannot be written.
     """
-    folder = epath.Path(checkpoint).resolve()
+    folder = absolute(checkpoint)
     if folder.exists():
         raise InputError(f"{folder} is there already; give the name of a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
