@@ -20,6 +20,7 @@ from gcnet_jax.config import (
 )
 from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path
 from gcnet_jax.interop import (
     CLASSIFIERS,
     Mismatch,
@@ -165,7 +166,7 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
         name = config.published_run
     if name in published_files():  # a folder of that name would be given as ./NAME
         return epath.Path(fetch_published(name))
-    path = epath.Path(name)
+    path = as_path(name)
     if not path.exists():
         raise InputError(f"there is no checkpoint {path}")
     return path

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,7 +15,9 @@ sys.path.insert(0, str(ROOT))  # for the configs
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from etils import epath  # noqa: E402
 
+from tests.cloud_storage import Objects, install  # noqa: E402
 from tests.reference.equivalence import EQUIVALENCE, Equivalence, Row  # noqa: E402
 
 # How long an example takes depends on what else the machine does.
@@ -82,3 +85,20 @@ def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shapes")
     prepare("context_shapes", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[Objects]:
+    """All objects of the stand-in for Google Cloud Storage."""
+    objects = Objects()
+    with pytest.MonkeyPatch.context() as patch:
+        install(objects, patch)
+        yield objects
+
+
+@pytest.fixture
+def bucket(storage: Objects) -> epath.Path:
+    """A new, empty bucket."""
+    name = f"bucket-{len(storage.buckets)}"
+    storage.buckets.add(name)
+    return epath.Path(f"gs://{name}")

@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ import numpy as np
 import rich.console
 import rich.table
 from absl import flags
+from etils import epath
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -33,6 +33,7 @@ from gcnet_jax.config import differences, to_plain
 from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.files import write_whole
 from gcnet_jax.models import build_model
 from gcnet_jax.parallel import create_mesh
 
@@ -110,7 +111,7 @@ def _ablate(arguments: list[str]) -> None:
     configs = _distinct({name: _variant(config, name) for name in _VARIANTS.value})
     num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
     split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
-    output_dir = Path(command.output_folder(_OUTPUT_DIR.value, "--output_dir"))
+    output_dir = command.output_folder(_OUTPUT_DIR.value, "--output_dir")
     runs = {
         (name, seed): _Run(config, seed, output_dir / "runs" / f"{name}_{seed}")
         for seed in range(_SEEDS.value)
@@ -179,7 +180,7 @@ def _costs(configs: Mapping[str, ConfigDict], num_classes: int) -> dict[str, tup
 class _Run:
     """The training of one variant from one seed, and its score."""
 
-    def __init__(self, config: ConfigDict, seed: int, workdir: Path):
+    def __init__(self, config: ConfigDict, seed: int, workdir: epath.Path):
         self._config = config.copy_and_resolve_references()
         self._config.seed = seed
         self._workdir = workdir
@@ -213,13 +214,11 @@ class _Run:
         )
         batches = evaluation_batches(config, _SPLIT.value)
         miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps({"mIoU": miou}) + "\n")
-        partial.replace(file)  # so that a file of that name is a whole one
+        write_whole(file, json.dumps({"mIoU": miou}) + "\n")
         return miou
 
 
-def _check_table(file: Path, names: Collection[str]) -> None:
+def _check_table(file: epath.Path, names: Collection[str]) -> None:
     """Raises InputError if the table that would be replaced has more rows."""
     if not file.exists():
         return
@@ -231,7 +230,7 @@ def _check_table(file: Path, names: Collection[str]) -> None:
         )
 
 
-def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
+def _write(rows: Sequence[Row], config: ConfigDict, output_dir: epath.Path) -> None:
     table = rich.table.Table(title=f"{config.data.name} {_SPLIT.value}, seeds: {_SEEDS.value}")
     for position, heading in enumerate(_HEADINGS[:_ON_SCREEN]):
         table.add_column(
@@ -261,8 +260,8 @@ def _write(rows: Sequence[Row], config: ConfigDict, output_dir: Path) -> None:
             for row in rows
         ],
     }
-    (output_dir / "ablation.json").write_text(json.dumps(result, indent=2) + "\n")
-    (output_dir / "ablation.md").write_text("\n".join(lines) + "\n")
+    write_whole(output_dir / "ablation.json", json.dumps(result, indent=2) + "\n")
+    write_whole(output_dir / "ablation.md", "\n".join(lines) + "\n")
     picture = output_dir / "ablation.png"
     save_scores(picture, {row.name: [100 * score for score in row.miou] for row in rows})
     print(f"written to {output_dir / 'ablation.json'}, ablation.md and {picture}")

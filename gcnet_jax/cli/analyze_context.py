@@ -23,6 +23,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.attention_study import parse_point, study_attention
 from gcnet_jax.cli.cost_tables import paper_costs, parse_size, variant_costs
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import write_whole
 
 _CONFIG = command.define_config_flag()
 _MODEL = command.define_checkpoint_flags()
@@ -95,5 +96,5 @@ def _cost() -> None:
         result = variant_costs(command.checked_config(_CONFIG), size)
     if folder is not None:
         file = folder / "cost.json"
-        file.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(file, json.dumps(result, indent=2) + "\n")
         print(f"written to {file}")

@@ -24,6 +24,7 @@ from gcnet_jax.cli.inference import TrainedModel, load_trained_model
 from gcnet_jax.data import decode, open_split, resize_image, scaled_sizes
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import heat_overlay
+from gcnet_jax.files import write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
@@ -133,7 +134,7 @@ def study_attention(
         "checkpoint": str(trained.checkpoint),
         "blocks": plain,
     }
-    (output_dir / "attention.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_whole(output_dir / "attention.json", json.dumps(result, indent=2) + "\n")
     pages = ", ".join(f"{path}.png" for path in reports)
     print(f"written to {output_dir}: attention.json and {pages}")
 

@@ -24,7 +24,6 @@ from types import MappingProxyType
 from typing import Any
 
 from absl import flags
-from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
@@ -33,6 +32,7 @@ from gcnet_jax.cli.benchmarks.input import measure_input
 from gcnet_jax.cli.cost_tables import parse_size
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path, write_whole
 
 _CONFIG = command.define_config_flag()
 _OUTPUT = flags.DEFINE_string(
@@ -83,12 +83,12 @@ def _benchmark(arguments: list[str]) -> None:
         raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
     config = command.checked_config(_CONFIG)
-    output = epath.Path(_OUTPUT.value or f"benchmark_{name}.json")
+    output = as_path(_OUTPUT.value or f"benchmark_{name}.json")
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     result = {"benchmark": name, "machine": _machine(), **_BENCHMARKS[name](config)}
-    output.write_text(json.dumps(result, indent=2) + "\n")
+    write_whole(output, json.dumps(result, indent=2) + "\n")
     print(f"written to {output}")
 
 

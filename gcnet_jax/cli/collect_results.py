@@ -20,6 +20,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.inference import inference_settings
 from gcnet_jax.config import differences, load_config
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.interop import PublishedResult, published_results
 
 _RUNS = flags.DEFINE_string("runs", "runs", "folder of the run folders, each named as its config")
@@ -42,7 +43,7 @@ def main() -> None:
 
 def _collect(arguments: list[str]) -> None:
     command.refuse(arguments)
-    runs, page = epath.Path(_RUNS.value), epath.Path(_PAGE.value)
+    runs, page = as_path(_RUNS.value), as_path(_PAGE.value)
     if not runs.is_dir():
         raise InputError(f"--runs: there is no folder {runs}")
     if not page.is_file():
@@ -56,9 +57,7 @@ def _collect(arguments: list[str]) -> None:
         for result in results
     ]
     before, after = text.split(_BEGIN)[0], text.split(_END)[1]
-    partial = page.with_name(f".{page.name}.partial")
-    partial.write_text(f"{before}{_BEGIN}\n{_table(results, ours)}\n{_END}{after}")
-    partial.replace(page)
+    write_whole(page, f"{before}{_BEGIN}\n{_table(results, ours)}\n{_END}{after}")
     found = sum(miou is not None for of_run in ours for miou in of_run)
     print(f"{found} of {2 * len(ours)} figures found below {runs}; written to {page}")
 

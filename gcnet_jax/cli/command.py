@@ -23,6 +23,7 @@ from gcnet_jax.config import (
     make_common_configs_importable,
 )
 from gcnet_jax.errors import InputError, Preempted
+from gcnet_jax.files import as_path
 from gcnet_jax.parallel import join_processes
 
 PREEMPTED = 75
@@ -118,7 +119,7 @@ def output_folder(value: str | None, flag: str) -> epath.Path:
     Raises:
         InputError: no folder is given, or it is a file.
     """
-    folder = epath.Path(required(value, flag))
+    folder = as_path(required(value, flag))
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{flag}: {folder} is a file; expected a folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,10 @@ loads. Class names and colours go along. Needs PyTorch for reading and writing .
 """
 
 from absl import flags
-from etils import epath
 
 from gcnet_jax.cli import command
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path
 from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
 from gcnet_jax.pretrained import load_pretrained, save_model
 
@@ -34,7 +34,7 @@ def _convert(arguments: list[str]) -> None:
     command.refuse(arguments)
     config = command.checked_config(_CONFIG)
     source = command.required(_SOURCE.value, "--source")
-    output = epath.Path(command.required(_OUTPUT.value, "--output"))
+    output = as_path(command.required(_OUTPUT.value, "--output"))
     if output.exists():
         raise InputError(f"--output: {output} is there already; give a new name")
     pretrained = load_pretrained(config, source, allow_partial=_ALLOW_PARTIAL.value)

@@ -45,6 +45,7 @@ from gcnet_jax.evaluation import (
     label_overlay,
     metrics_from_confusion,
 )
+from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.parallel import check_batch_size, create_mesh, input_shard, is_first_process
 
 _CONFIG = command.define_config_flag()
@@ -74,7 +75,7 @@ def _evaluate(arguments: list[str]) -> None:
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
     name = f"evaluation_{split}_tta.json" if _TTA.value else f"evaluation_{split}.json"
-    output = epath.Path(_OUTPUT.value or epath.Path(_MODEL.workdir.value or ".") / name)
+    output = as_path(_OUTPUT.value or epath.Path(_MODEL.workdir.value or ".") / name)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     mesh = create_mesh(spatial=config.parallel.spatial)
@@ -109,9 +110,7 @@ def _evaluate(arguments: list[str]) -> None:
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
     rich.console.Console().print(metrics.table(names, title))
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.replace(output)
+    write_whole(output, json.dumps(result, indent=2) + "\n")
     picture = output.with_suffix(".png")
     save_examples(picture, _examples(config, split, trained), trained.classes)
     print(f"checkpoint {trained.checkpoint}\nwritten to {output} and {picture}")

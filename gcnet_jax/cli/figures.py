@@ -1,6 +1,7 @@
 """The pictures that commands leave beside their numbers."""
 
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from etils import epath
 from jaxtyping import UInt8
 
 from gcnet_jax.data import DatasetClasses
+from gcnet_jax.files import write_whole
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -99,8 +101,9 @@ def save_scores(path: epath.PathLike, scores: Mapping[str, Sequence[float]]) -> 
 
 
 def _save(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
-    with epath.Path(path).open("wb") as file:
-        figure.savefig(file, format="png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_whole(path, buffer.getvalue())
 
 
 def _examples_height(

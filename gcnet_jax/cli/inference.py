@@ -16,6 +16,7 @@ from gcnet_jax.config import architecture, to_plain
 from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import Predictor, create_predictor
+from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import replicated
 from gcnet_jax.pretrained import load_pretrained
@@ -67,7 +68,7 @@ def load_trained_model(
         raise InputError(
             "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint"
         )
-    source = find_checkpoint(workdir) if workdir is not None else str(checkpoint)
+    source = find_checkpoint(as_path(workdir)) if workdir is not None else str(checkpoint)
     pretrained = load_pretrained(config, source, allow_partial=allow_partial)
     if pretrained.left:
         print(f"left as initialised or not taken: {pretrained.left}")

@@ -8,9 +8,9 @@ For each image NAME the output folder receives `NAME_label.png` (class indices),
 x width x classes). Images are PNG or JPEG files, or folders of them, after --images or at the end.
 """
 
+import io
 from collections.abc import Iterator
 
-import cv2
 import jax
 import numpy as np
 import rich.console
@@ -21,9 +21,10 @@ from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.inference import load_trained_model
-from gcnet_jax.data.records import decode_rgb, read_image_file
+from gcnet_jax.data.records import decode_rgb, encode_png, read_image_file
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import label_overlay
+from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.parallel import create_mesh
 
 _CONFIG = command.define_config_flag()
@@ -42,7 +43,7 @@ def main() -> None:
 
 def _predict(arguments: list[str]) -> None:
     config = command.checked_config(_CONFIG)
-    output_dir = epath.Path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    output_dir = as_path(command.required(_OUTPUT_DIR.value, "--output_dir"))
     paths = _image_files([*_IMAGES.value, *arguments])
     mesh = create_mesh(jax.local_devices()[:1])
     trained = load_trained_model(config, mesh, **_MODEL.values())
@@ -67,7 +68,7 @@ def _image_files(given: list[str]) -> list[epath.Path]:
     """The image files among what was given, in order; every name may occur once."""
     if not given:
         raise InputError("no images given; name files or folders with --images or at the end")
-    files = [file for name in given for file in _files_of(epath.Path(name))]
+    files = [file for name in given for file in _files_of(as_path(name))]
     seen: dict[str, epath.Path] = {}
     for file in files:
         if other := seen.get(file.stem):
@@ -92,13 +93,10 @@ def _write(
     path: epath.Path,
     array: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w c"],
 ) -> None:
-    """Writes a PNG or an `.npy` file under another name and renames it when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        if path.suffix == ".npy":
-            np.save(file, array)
-        else:
-            if array.ndim == 3:
-                array = cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
-            file.write(cv2.imencode(".png", array)[1].tobytes())
-    partial.replace(path)
+    """Writes a PNG or an `.npy` file."""
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        write_whole(path, buffer.getvalue())
+    else:
+        write_whole(path, encode_png(array))

@@ -18,6 +18,7 @@ import numpy as np
 import rich.console
 import rich.table
 from absl import flags
+from etils import epath
 from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
@@ -33,6 +34,7 @@ from gcnet_jax.evaluation import (
     heat_overlay,
     metrics_from_confusion,
 )
+from gcnet_jax.files import local, write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
@@ -77,7 +79,7 @@ def main() -> None:
 def _quickstart(arguments: list[str]) -> None:
     command.refuse(arguments)
     start = time.monotonic()
-    output_dir = Path(_OUTPUT_DIR.value)
+    output_dir = local(_OUTPUT_DIR.value, "the data set is prepared there too")
     data_dir = output_dir / "data"
     prepare("context_shapes", data_dir)
     if (output_dir / "runs").exists():
@@ -98,7 +100,7 @@ def _quickstart(arguments: list[str]) -> None:
         "mIoU": [{"network": r.network, "seed": r.seed, "mIoU": r.miou} for r in runs],
         "seconds": time.monotonic() - start,
     }
-    (output_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_whole(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     page = output_dir / "page.png"
     save_page(
         page,
@@ -109,7 +111,7 @@ def _quickstart(arguments: list[str]) -> None:
     print(f"{time.monotonic() - start:.0f} s; pictures are in {page}")
 
 
-def _config(network: str, seed: int, data_dir: Path) -> ConfigDict:
+def _config(network: str, seed: int, data_dir: epath.Path) -> ConfigDict:
     config = load_config(_CONFIGS / f"{network}.py")
     config.seed = seed
     config.data.data_dir = str(data_dir)
@@ -118,17 +120,17 @@ def _config(network: str, seed: int, data_dir: Path) -> ConfigDict:
     return config
 
 
-def _workdir(output_dir: Path, config: ConfigDict, network: str) -> Path:
+def _workdir(output_dir: epath.Path, config: ConfigDict, network: str) -> epath.Path:
     """Runs of another length are other runs, not earlier parts of this one."""
     name = f"{network}_seed{config.seed}_{config.training.total_steps}steps"
     return output_dir / "runs" / name
 
 
-def _trained(config: ConfigDict, workdir: Path) -> TrainedModel:
+def _trained(config: ConfigDict, workdir: epath.Path) -> TrainedModel:
     return load_trained_model(config, create_mesh(), workdir=str(workdir))
 
 
-def _test(config: ConfigDict, workdir: Path) -> float:
+def _test(config: ConfigDict, workdir: epath.Path) -> float:
     """The mIoU on the images held out for testing."""
     mesh = create_mesh()
     trained = _trained(config, workdir)
@@ -156,7 +158,7 @@ def _print_results(runs: list[Run]) -> None:
     rich.console.Console().print(table)
 
 
-def _examples(output_dir: Path, data_dir: Path) -> list[dict[str, Picture]]:
+def _examples(output_dir: epath.Path, data_dir: epath.Path) -> list[dict[str, Picture]]:
     """Some test images with what the networks of seed 0 make of them, as pictures by title."""
     records = open_split("context_shapes", data_dir, _TEST_SPLIT)
     samples = [decode(records[i]) for i in range(_PICTURES)]

@@ -21,6 +21,7 @@ from gcnet_jax.data import (
     train_iterator,
 )
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.models import build_model, split_for_evaluation
 from gcnet_jax.parallel import (
     SPATIAL_AXIS,
@@ -56,7 +57,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     """
     check_config(config)
     start = time.monotonic()
-    workdir = epath.Path(workdir)
+    workdir = as_path(workdir)
     training, evaluation = config.training, config.evaluation
     mesh = create_mesh(spatial=config.parallel.spatial)
     check_batch_size(
@@ -129,7 +130,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
             initialization = initialize(model, config, classes)
             _, state = create_state(model, optimizer, mesh, **placement)
         if is_first_process():
-            (workdir / "config.json").write_text(json.dumps(metadata, indent=2) + "\n")
+            write_whole(workdir / "config.json", json.dumps(metadata, indent=2) + "\n")
         log = RunLog(
             workdir,
             first_step=int(state.step),

@@ -17,6 +17,7 @@ from jaxtyping import Int32
 from gcnet_jax.config import brief_reason
 from gcnet_jax.data.catalog import CATALOG, DatasetClasses, read_class_table
 from gcnet_jax.data.preparation import (
+    VERSION,
     Contents,
     final_folder,
     fingerprints,
@@ -32,6 +33,7 @@ from gcnet_jax.data.sources.context_shapes import CONTEXT_SHAPES
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.voc12aug import VOC12AUG
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import in_bucket, local
 
 OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
     {official.name: official for official in (ADE20K, CAMVID, CITYSCAPES, CONTEXT_SHAPES, VOC12AUG)}
@@ -56,7 +58,7 @@ def prepare(
 
     Args:
         name: the data set, a key of ``OFFICIAL_SETS``.
-        data_dir: folder for all prepared data sets.
+        data_dir: folder for all prepared data sets; not in a bucket.
         source: folder with the original files, unpacked or as the archives they are distributed
           in, which are unpacked below ``data_dir``. Refused by data sets that are generated.
         pixels: how to store images and labels; see ``gcnet_jax.data.records``.
@@ -75,6 +77,7 @@ def prepare(
             f"there is no official data set '{name}'; there are: {', '.join(OFFICIAL_SETS)}"
         )
     official = OFFICIAL_SETS[name]
+    data_dir = local(data_dir, _how_to_prepare(name, data_dir))
     source = _checked_source(official, source)
     target = final_folder(data_dir, name)
     if target.exists():
@@ -115,7 +118,7 @@ def prepare_folder(
 
     Args:
         name: what to call the data set.
-        data_dir: folder for all prepared data sets.
+        data_dir: folder for all prepared data sets; not in a bucket.
         source: the folder that the patterns start from.
         images: patterns of each split's images, such as ``{"train": ["train/*_rgb.jpg"]}``.
         masks: patterns of each split's masks, such as ``{"train": ["train/*_label.png"]}``. A mask
@@ -135,7 +138,8 @@ def prepare_folder(
     if name in CATALOG:
         raise InputError(f"'{name}' is the name of a data set of this library; choose another")
     folder.check_name(name, "data set")
-    source, class_table = (epath.Path(path).expanduser() for path in (source, classes))
+    data_dir = local(data_dir, _how_to_prepare(name, data_dir))
+    source, class_table = (local(path, "copy it first").expanduser() for path in (source, classes))
     if not source.is_dir():
         raise InputError(f"source {source} is not a folder")
     if not class_table.exists():
@@ -161,7 +165,7 @@ def _checked_source(official: OfficialSet, source: epath.PathLike | None) -> epa
         return None
     if source is None:
         raise InputError(f"data set '{official.name}' needs a source: {official.expected_source}")
-    path = epath.Path(source).expanduser()
+    path = local(source, "copy it first").expanduser()
     if not path.is_dir():
         raise InputError(f"source {source} is not a folder; expected {official.expected_source}")
     return path
@@ -238,9 +242,9 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
         ) from error
     _check_split(name, split, builder.info.splits)
     info = builder.info.splits[split]
-    for file in info.filepaths:
-        if not file.exists():
-            raise InputError(f"{file} is missing; {_prepare_again(target)}")
+    there = {file.name for file in target.iterdir()}
+    if missing := sorted(set(info.filenames) - there):
+        raise InputError(f"{target / missing[0]} is missing; {_prepare_again(target)}")
     still_encoded = tfds.decode.SkipDecoding()
     source = builder.as_data_source(
         split,  # pyright: ignore[reportCallIssue] TFDS decorates the signature away
@@ -281,7 +285,7 @@ class Split:
             raise IndexError(f"record {index} of a split of {len(self)}")
         try:
             return self._source[index]
-        except RuntimeError as error:  # which is how array_record reports a checksum mismatch
+        except RuntimeError as error:  # of array_record: a checksum mismatch, a bucket's refusal
             file = self._folder / self._files[bisect.bisect_right(self._ends, index)]
             raise InputError(
                 f"record {index} cannot be read ({error}) from {file}; "
@@ -339,15 +343,7 @@ def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
         return target
     if target.exists():
         raise InputError(f"{target} has lost some of its files; {_prepare_again(target)}")
-    if name in OFFICIAL_SETS:
-        source = " --source FOLDER" if OFFICIAL_SETS[name].parts else ""
-        command = f"{name}{source}"
-    else:
-        command = f"folder --name {name} --source FOLDER ..."
-    message = (
-        f"data set '{name}' is not prepared in {data_dir}; prepare it with: "
-        f"python scripts/prepare_dataset.py {command} --data_dir {data_dir}"
-    )
+    message = f"data set '{name}' is not prepared in {data_dir}; {_how_to_prepare(name, data_dir)}"
     if unfinished_folder(data_dir, name).exists():
         message += " (which goes on with what has been begun)"
     elif before := _other_versions(target):
@@ -369,7 +365,22 @@ def _other_versions(target: epath.Path) -> list[epath.Path]:
 
 
 def _prepare_again(target: epath.Path) -> str:
-    return f"delete {target} and prepare '{target.parent.name}' again"
+    name = target.parent.name
+    if in_bucket(target):
+        return f"if it is damaged there, copy '{name}' there again"
+    return f"delete {target} and prepare '{name}' again"
+
+
+def _how_to_prepare(name: str, data_dir: epath.PathLike) -> str:
+    if in_bucket(data_dir):
+        return (
+            "prepare it in a local folder, such as data, and copy it when it is whole: "
+            f"gcloud storage cp -r data/{name}/{VERSION} {epath.Path(data_dir) / name}/"
+        )
+    command = f"folder --name {name} --source FOLDER ..."
+    if name in OFFICIAL_SETS:
+        command = f"{name} --source FOLDER" if OFFICIAL_SETS[name].parts else name
+    return f"prepare it with: python scripts/prepare_dataset.py {command} --data_dir {data_dir}"
 
 
 def _check_split(name: str, split: str, splits: Mapping[str, object]) -> None:

@@ -7,19 +7,21 @@ beside the weights is neither refused nor built, but recorded.
 
 import collections
 import dataclasses
+import io
 import os
 import pickletools
 import re
 import zipfile
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from etils import epath
 from jaxtyping import Shaped
 
 from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.interop.openmmlab import StateDict
 
 
@@ -58,16 +60,18 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
             which case nothing of it is executed. Also if PyTorch is not installed.
     """
     torch = _torch("reading", path)
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with torch.serialization.safe_globals([(_Recorded, name) for name in _STOOD_IN_FOR]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        stood_in_for = [(_Recorded, name) for name in _STOOD_IN_FOR]
+        with torch.serialization.safe_globals(stood_in_for), path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # PyTorch raises a dozen kinds on a damaged file
         refused = re.search(r"(?:GLOBAL|Unsupported class|but got) (\S+)", str(error))
-        if refused and not _breaks_off(Path(path)):
+        if refused and not _breaks_off(path):
             raise InputError(
                 f"{path} is refused: loading it would call {refused[1]}; expected nothing but "
                 "tensors and plain containers"
@@ -98,7 +102,7 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
 def write_torch_checkpoint(
     path: os.PathLike, state_dict: StateDict, classes: DatasetClasses
 ) -> None:
-    """Writes a checkpoint that mmsegmentation 0.x and 1.x load, under another name until whole.
+    """Writes a checkpoint that mmsegmentation 0.x and 1.x load.
 
     Args:
         path: of the file; one that is there is replaced.
@@ -109,7 +113,7 @@ def write_torch_checkpoint(
         InputError: PyTorch is not installed, or the file cannot be written.
     """
     torch = _torch("writing", path)
-    target = Path(path)
+    target = as_path(path)
     names, palette = list(classes.names), [list(color) for color in classes.palette]
     meta = {
         "dataset_meta": {"classes": names, "palette": palette},
@@ -119,14 +123,9 @@ def write_torch_checkpoint(
     tensors = {name: torch.from_numpy(np.array(x)) for name, x in state_dict.items()}
     if target.is_dir():
         raise InputError(f"{target} is a folder; expected the name of a file")
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        torch.save({"meta": meta, "state_dict": tensors}, partial)
-        partial.replace(target)
-    except RuntimeError as error:  # so PyTorch says that the disk is full
-        raise InputError(f"{target} cannot be written: {str(error).splitlines()[0]}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": tensors}, buffer)
+    write_whole(target, buffer.getvalue())
 
 
 def _torch(doing: str, path: os.PathLike) -> ModuleType:
@@ -140,15 +139,16 @@ def _torch(doing: str, path: os.PathLike) -> ModuleType:
     return torch
 
 
-def _breaks_off(path: Path) -> bool:
+def _breaks_off(path: epath.Path) -> bool:
     """Whether a file in the older format ends within its pickles, perhaps within a name.
 
     There are five before the arrays: magic number, protocol, machine, content, keys. They are
     taken apart here, not executed.
     """
-    if zipfile.is_zipfile(path):
-        return False
     with path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            return False
+        file.seek(0)
         try:
             for _ in range(5):
                 collections.deque(pickletools.genops(file), maxlen=0)

@@ -12,6 +12,7 @@ from etils import epath
 from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import absolute
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
@@ -43,7 +44,7 @@ def restore_variables(checkpoint: epath.PathLike, variables: PyTree) -> PyTree:
     if not (folder / "model").exists():
         raise InputError(f"{folder} is not a checkpoint: it has no folder 'model'")
     try:
-        restored = read_arrays((folder / "model").resolve(), variables)
+        restored = read_arrays(absolute(folder / "model"), variables)
         if fingerprints(restored) != read_document(folder, "fingerprints")["model"]:
             raise Damaged("its model is not what was written")
         return restored
@@ -62,7 +63,7 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
     Raises:
         InputError: the folder is there already, or cannot be written.
     """
-    folder = epath.Path(checkpoint).resolve()
+    folder = absolute(checkpoint)
     if folder.exists():
         raise InputError(f"{folder} is there already; give the name of a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import absolute, write_whole
 from gcnet_jax.training.checkpoint_files import (
     FOLDER,
     brief,
@@ -54,7 +55,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
-        self._workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
+        self._workdir = absolute(workdir)  # Orbax takes no others
         self._root = self._workdir / FOLDER
         self._metadata = metadata
         self._keep_newest = keep_newest
@@ -235,6 +236,8 @@ class Checkpoints:
                 target,
             )
             target.parent.mkdir(parents=True, exist_ok=True)
+            # In a bucket this is also what makes the folder that the checkpoint is moved to.
+            write_whole(target.with_name(f"{target.name}.txt"), f"{brief(error)}\n")
             folder.rename(target)
 
 

@@ -3,21 +3,33 @@
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
+from typing import Any
 
 import rich.console
 import rich.progress
+from absl import logging
 from etils import epath
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.files import write_whole
+
+# Objects in a bucket cannot be appended to: files are written anew, all of them, so not too often.
+# With rows of 200 bytes, 160k steps logged every 50 are 640 KB in the end.
+_SECONDS_BETWEEN_WRITES = 10.0
+_SHARE_OF_WRITING = 0.05  # of the time, however long a write takes
 
 
 class RunLog:
     """Collects the metrics of steps and evaluations and shows them.
 
     `<workdir>/metrics.jsonl` gets one JSON object a line, `{"step", "split", ...}`; TensorBoard
-    events go to `<workdir>/tensorboard`. Only the first process of a multi-host run should have one
-    that writes.
+    events go to `<workdir>/tensorboard`. Both are written every few seconds, after an evaluation,
+    and before what happens in `paused`: a checkpoint saved there never knows of steps that the
+    files do not have. Only the first process of a multi-host run should have one that writes.
 
     Args:
         workdir: the run's folder.
@@ -60,13 +72,11 @@ class RunLog:
             "training", total=total_steps, completed=first_step, status="compiling"
         )
         self._path = epath.Path(workdir) / "metrics.jsonl"
-        _drop_rows_after(self._path, first_step)
-        import tensorboardX  # here, for it loads PyTorch if there is one
-
-        self._events = tensorboardX.SummaryWriter(
-            str(epath.Path(workdir) / "tensorboard"),
-            purge_step=first_step + 1 if first_step else None,
-        )
+        # What a run that was killed had logged beyond the checkpoint it resumes from is dropped.
+        self._lines = [line for line, step in _lines(self._path) if step <= first_step]
+        self._events = _Events(epath.Path(workdir) / "tensorboard", first_step)
+        self._next_write = 0.0
+        self.flush()
 
     def __enter__(self) -> "RunLog":
         if self._writes:
@@ -81,6 +91,7 @@ class RunLog:
     ) -> None:
         if self._writes:
             self._progress.stop()
+            self.flush()
             self._events.close()
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -117,12 +128,14 @@ class RunLog:
     def paused(self) -> Iterator[None]:
         """What happens in this context does not count as time spent training."""
         start = time.monotonic()
+        self.flush()
         yield
         self._pauses += time.monotonic() - start
 
     def evaluation(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of an evaluation after `step` steps."""
         self._write(step, split, metrics)
+        self.flush()
         values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         self.message(f"step {step}  {split}  {values}")
 
@@ -134,10 +147,100 @@ class RunLog:
     def _write(self, step: int, split: str, row: Mapping[str, float]) -> None:
         if not self._writes:
             return
-        for name, value in row.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, "split": split, **row}) + "\n")
+        self._events.add(step, {f"{split}/{name}": value for name, value in row.items()})
+        self._lines.append(json.dumps({"step": step, "split": split, **row}))
+        if time.monotonic() >= self._next_write:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has been logged so far.
+
+        Raises:
+            InputError: a file cannot be written.
+        """
+        if not self._writes:
+            return
+        start = time.monotonic()
+        write_whole(self._path, "".join(f"{line}\n" for line in self._lines))
+        self._events.flush()
+        end = time.monotonic()
+        pause = max(_SECONDS_BETWEEN_WRITES, (end - start) / _SHARE_OF_WRITING)
+        self._next_write = end + pause
+
+
+class _Events:
+    """A file of TensorBoard events.
+
+    Not tensorboardX's `SummaryWriter`: that one writes in a thread, and once the disk or the bucket
+    has refused, waits for ever to hand the thread the next event.
+    """
+
+    def __init__(self, folder: epath.Path, first_step: int):
+        from tensorboardX import event_file_writer, record_writer  # here: PyTorch comes along
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.summary import scalar
+
+        record_writer.register_writer_factory("gs", _BucketFiles())
+        self._kinds: Any = event_pb2
+        self._scalar = scalar
+        self._folder = folder
+        with self._named_on_failure():
+            event_file_writer.directory_check(os.fspath(folder))
+            self._file = event_file_writer.EventsWriter(os.fspath(folder / "events"))
+        if first_step:  # TensorBoard then leaves out what an earlier file has from there on
+            start = self._kinds.SessionLog(status=self._kinds.SessionLog.START)
+            self._write(first_step + 1, session_log=start)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes the values of one step."""
+        for name, value in values.items():
+            self._write(step, summary=self._scalar(name, value))
+
+    def flush(self) -> None:
+        """Writes what has been taken."""
+        with self._named_on_failure():
+            self._file.flush()
+
+    def close(self) -> None:
+        """Writes what has been taken, and closes the file."""
+        with self._named_on_failure():
+            self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        with self._named_on_failure():
+            self._file.write_event(self._kinds.Event(wall_time=time.time(), step=step, **content))
+
+    @contextlib.contextmanager
+    def _named_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # which does not say where the disk is full
+            raise InputError(f"{self._folder} cannot be written ({error.strerror})") from error
+
+
+class _BucketFiles:
+    """How tensorboardX is to open what lies in a bucket."""
+
+    def open(self, path: str) -> "_BucketFile":
+        return _BucketFile(path)
+
+    def directory_check(self, path: str) -> None:
+        """There are no folders to make."""
+
+
+class _BucketFile:
+    def __init__(self, path: str):
+        self._path = path
+        self._content = bytearray()
+
+    def write(self, content: bytes) -> None:
+        self._content += content
+
+    def flush(self) -> None:
+        write_whole(self._path, bytes(self._content))
+
+    def close(self) -> None:
+        self.flush()
 
 
 def read_rows(workdir: epath.PathLike) -> list[dict[str, float | str]]:
@@ -146,21 +249,15 @@ def read_rows(workdir: epath.PathLike) -> list[dict[str, float | str]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _drop_rows_after(path: epath.Path, step: int) -> None:
-    """Removes what a run that was killed had logged beyond the checkpoint it resumes from."""
+def _lines(path: epath.Path) -> Iterator[tuple[str, int]]:
+    """The lines of a `metrics.jsonl` that can be read, each with its step."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # the killed process was in the middle of a line
-            continue
-        if row["step"] <= step:
-            kept.append(line)
-    replacement = path.with_name(path.name + ".new")
-    replacement.write_text("".join(f"{line}\n" for line in kept))
-    replacement.replace(path)
+            yield line, int(json.loads(line)["step"])
+        except (ValueError, TypeError, KeyError):
+            logging.warning("Line %d of %s is damaged and left out.", number, path)
 
 
 def _duration(seconds: float) -> str:

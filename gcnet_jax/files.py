@@ -1,0 +1,106 @@
+"""Paths that a user gives, on a disk or in a bucket, and files that are never seen half-written.
+
+Buckets are those of Google Cloud Storage (`gs://`). They know no folders, no appending and no
+renaming; an object appears when all of it has been sent.
+"""
+
+import functools
+import os
+import re
+
+from etils import epath
+
+from gcnet_jax.errors import InputError
+
+_BUCKET = "gs://"
+
+
+def as_path(path: epath.PathLike) -> epath.Path:
+    """The path that a user has given, once it is clear that it leads somewhere.
+
+    Args:
+        path: local, or `gs://BUCKET/...`.
+
+    Raises:
+        InputError: it is of another kind of storage, its bucket is not there or may not be seen, or
+            what reads buckets is not installed.
+    """
+    text = os.fspath(path)
+    if not in_bucket(path):
+        # As a local path it would be a folder called "gs:" or "s3:".
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+            raise InputError(f"{text} is neither a local path nor gs://BUCKET/...")
+        return epath.Path(path)
+    _check_bucket(text.removeprefix(_BUCKET).partition("/")[0])
+    return epath.Path(path)
+
+
+def in_bucket(path: epath.PathLike) -> bool:
+    """Whether a path leads into a bucket."""
+    return os.fspath(path).startswith(_BUCKET)
+
+
+def local(path: epath.PathLike, advice: str) -> epath.Path:
+    """As `as_path`, for what needs locks, links or renaming.
+
+    Args:
+        path: local, or on a mounted file system.
+        advice: what to do where only a bucket is at hand.
+
+    Raises:
+        InputError: it leads into a bucket.
+    """
+    if in_bucket(path):
+        raise InputError(f"{os.fspath(path)} is in a bucket; expected a local folder: {advice}")
+    return as_path(path)
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+    """As `as_path`, from the root of its file system."""
+    return as_path(path) if in_bucket(path) else as_path(path).resolve()
+
+
+def write_whole(path: epath.PathLike, content: str | bytes) -> None:
+    """Writes a file that appears under its name when it is whole, in place of one that is there.
+
+    Only one process at a time may write a file.
+
+    Args:
+        path: of the file, in a folder that is there.
+        content: all of it; text is stored as UTF-8.
+
+    Raises:
+        InputError: it cannot be written; what was there before is still there.
+    """
+    path = epath.Path(path)
+    encoded = content.encode() if isinstance(content, str) else content
+    partial = path if in_bucket(path) else path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(encoded)
+        if partial != path:
+            partial.replace(path)
+    except Exception as error:  # of a bucket, what comes depends on the library that reads it
+        if partial != path:
+            partial.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({_reason(error)})") from error
+
+
+@functools.cache  # asked once a process: a bucket's answer takes a while
+def _check_bucket(bucket: str) -> None:
+    root = epath.Path(f"{_BUCKET}{bucket}")
+    try:
+        found = bool(bucket) and root.exists()
+    except ImportError as error:
+        raise InputError(
+            f"{_BUCKET}{bucket} needs gcsfs: pip install 'gcnet-jax[gcs]' ({_reason(error)})"
+        ) from error
+    except Exception as error:  # of credentials, the network and the storage
+        raise InputError(f"bucket {root} cannot be reached ({_reason(error)})") from error
+    if not found:
+        raise InputError(f"there is no bucket {_BUCKET}{bucket}, or it may not be seen from here")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,95 @@
+"""Paths of users, on a disk and in a bucket, and files that are whole or not there."""
+
+from pathlib import Path
+
+import fsspec
+import pytest
+from etils import epath
+from etils.epath import backend
+
+from gcnet_jax import files
+from gcnet_jax.errors import InputError
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def folder(request, tmp_path):
+    return epath.Path(tmp_path) if request.param == "disk" else request.getfixturevalue("bucket")
+
+
+def test_what_is_written_whole_is_read_again_and_nothing_else_is_left(folder):
+    files.write_whole(folder / "a.txt", "first")
+    files.write_whole(folder / "a.txt", "größer")
+    files.write_whole(folder / "b.bin", b"\x00\xff")
+    assert (folder / "a.txt").read_bytes() == "größer".encode()
+    assert (folder / "b.bin").read_bytes() == b"\x00\xff"
+    assert {path.name for path in folder.iterdir()} == {"a.txt", "b.bin"}
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    files.write_whole(tmp_path / "a.txt", "first")
+    write_bytes = Path.write_bytes
+
+    def half(path, content):
+        write_bytes(path, content[:2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(epath.Path(tmp_path)), "write_bytes", half)
+    with pytest.raises(InputError, match=r"a\.txt cannot be written \(No space left on device\)"):
+        files.write_whole(tmp_path / "a.txt", "second")
+    assert (tmp_path / "a.txt").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_bucket_that_refuses_is_named_and_keeps_what_it_had(bucket, storage, monkeypatch):
+    files.write_whole(bucket / "a.txt", "first")
+    monkeypatch.setattr(storage, "refuses", "writes")
+    with pytest.raises(InputError, match=r"gs://.*a\.txt cannot be written \(Forbidden: "):
+        files.write_whole(bucket / "a.txt", "second")
+    assert (bucket / "a.txt").read_text() == "first"
+
+
+def test_paths_on_disk_and_in_buckets_are_taken_as_they_are(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("runs/a", tmp_path / "b", "odd:name", f"{bucket}/runs"):
+        assert str(files.as_path(path)) == str(path)
+    assert files.absolute("runs/a") == epath.Path(tmp_path) / "runs" / "a"
+    assert files.absolute(bucket / "runs") == bucket / "runs"
+    assert files.local("runs", "advice") == epath.Path("runs")
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://bucket/runs", "gs:/bucket/runs", Path("gs://bucket/runs"), "file:///tmp"]
+)
+def test_what_would_become_a_local_folder_of_an_odd_name_is_refused(path):
+    with pytest.raises(InputError, match=r"is neither a local path nor gs://BUCKET"):
+        files.as_path(path)
+
+
+def test_a_bucket_that_is_not_there_is_named(storage):
+    for path, name in (
+        ("gs://no-such-bucket/runs", "gs://no-such-bucket"),
+        ("gs:///runs", "gs://"),
+    ):
+        with pytest.raises(InputError, match=f"there is no bucket {name},"):
+            files.as_path(path)
+
+
+def test_what_needs_a_local_folder_says_what_to_do_instead(bucket):
+    with pytest.raises(InputError, match=r"in a bucket; expected a local folder: copy it first"):
+        files.local(bucket / "data", "copy it first")
+
+
+def test_without_gcsfs_the_error_says_what_to_install(monkeypatch):
+    def missing(*args, **kwargs):
+        raise ImportError("Please install gcsfs to access Google Storage")
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    backend.fsspec_backend._get_filesystem.cache_clear()
+    with pytest.raises(InputError, match=r"needs gcsfs: pip install 'gcnet-jax\[gcs\]'"):
+        files.as_path("gs://some-bucket/runs")
+
+
+def test_what_a_bucket_answers_in_place_of_an_answer_is_passed_on(storage, monkeypatch):
+    monkeypatch.setattr(storage, "refuses", "everything")
+    with pytest.raises(InputError, match=r"gs://other cannot be reached \(Forbidden: the caller"):
+        files.as_path("gs://other/runs")
