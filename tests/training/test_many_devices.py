@@ -10,7 +10,8 @@ from gcnet_jax.models import model_config
 from gcnet_jax.parallel import create_mesh, shard_batch
 
 HEIGHT = 64  # 8 rows of features at stride 8: one for each of 8 devices
-TOLERANCE = 2e-5  # of a leaf's largest value
+TOLERANCE = 2e-5  # of an array's largest value
+NOISE = 1e-4  # arrays of smaller values are rounding alone: some gradients are zero in theory
 
 
 def three_steps(make_setup, make_batch, devices, spatial=1, **options):
@@ -33,7 +34,7 @@ def assert_same_run(actual, expected):
     np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5)
     for path, leaf in jax.tree.leaves_with_path(expected[1]):
         other = functools.reduce(_child, path, actual[1])
-        scale = np.abs(leaf).max()
+        scale = max(np.abs(leaf).max(), NOISE)
         np.testing.assert_allclose(other, leaf, rtol=0, atol=TOLERANCE * scale, err_msg=str(path))
 
 
@@ -42,7 +43,15 @@ def _child(node, key):
     return getattr(node, name) if isinstance(key, jax.tree_util.GetAttrKey) else node[name]
 
 
-@pytest.mark.parametrize(("devices", "spatial"), [(2, 1), (4, 1), (8, 1), (2, 2), (8, 2), (8, 8)])
+@pytest.mark.parametrize(
+    ("devices", "spatial"),
+    [
+        (2, 1),
+        (8, 2),
+        (8, 8),
+        *(pytest.param(*mesh, marks=pytest.mark.slow) for mesh in [(4, 1), (8, 1), (2, 2)]),
+    ],
+)
 def test_losses_gradients_statistics_and_dropout_are_those_of_one_device(
     make_setup, make_batch, devices, spatial
 ):
@@ -50,15 +59,19 @@ def test_losses_gradients_statistics_and_dropout_are_those_of_one_device(
     assert_same_run(run, on_one_device(make_setup, make_batch))
 
 
-@pytest.mark.parametrize("spatial", [1, 4])
+@pytest.mark.parametrize("spatial", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_state_spread_over_the_devices_takes_the_same_steps(make_setup, make_batch, spatial):
     run = three_steps(make_setup, make_batch, 8, spatial, fsdp=True)
     assert_same_run(run, on_one_device(make_setup, make_batch))
 
 
 def test_fsdp_leaves_each_device_its_part_of_large_parameters_and_momentum(make_setup, make_batch):
+    section = model_config("gcnet_r18-d16")
+    section.backbone.base_channels, section.backbone.num_stages = 32, 1
+    section.decode_head.stage, section.decode_head.channels = 0, 64
+    section.auxiliary_head.enabled = False
     mesh = create_mesh(spatial=2)
-    _, state, step, _ = make_setup(mesh, fsdp=True)
+    _, state, step, _ = make_setup(mesh, fsdp=True, model_section=section)
     batch = shard_batch(make_batch(0, height=HEIGHT), mesh)
     for _ in range(2):  # the layout lasts
         for part in (state.params, state.optimizer):
@@ -69,6 +82,7 @@ def test_fsdp_leaves_each_device_its_part_of_large_parameters_and_momentum(make_
         state, _ = step(state, batch)
 
 
+@pytest.mark.slow
 def test_accumulation_and_spatial_axes_go_together(make_setup, make_batch):
     runs = [
         three_steps(make_setup, make_batch, devices, spatial, accumulation_steps=2)
@@ -83,7 +97,7 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
     for devices in (1, 8):
         mesh = create_mesh(jax.devices()[:devices], spatial=devices)
         _, state, step, _ = make_setup(mesh)
-        batch = shard_batch(make_batch(0, size=1, height=1024), mesh)
+        batch = shard_batch(make_batch(0, size=1, height=512), mesh)
         program = step.lower(state, batch).compile()
         temporary.append(program.memory_analysis().temp_size_in_bytes)
     assert temporary[1] < temporary[0] / 5

@@ -243,4 +243,5 @@ def test_devices_that_share_images_compute_what_one_computes(name, monkeypatch):
     alone = compute(params, x)
     together = compute(jax.device_put(params, replicated(mesh)), shard_batch(x, mesh))
     for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+        # Some gradients are zero in theory, such as that of a score's bias: there is only noise.
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * max(np.abs(b).max(), 10))
