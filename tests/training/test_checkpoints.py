@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import create_mesh, shard_batch
 from gcnet_jax.training import Checkpoints, find_checkpoint, read_metadata, restore_variables
 
 METADATA = {
@@ -133,6 +134,65 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert {"metadata/metadata", "data/metadata"} <= set(taken[3])
     assert max(sizes, key=lambda name: sizes[name]) in taken[3]
     assert len(taken[3]) > 8
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_flipped_bit_is_never_taken_for_the_checkpoint(run, make_setup, tmp_path_factory):
+    """In each file in turn: either it does no harm at all, or step 3 is taken."""
+    workdir, states = run
+    rng, taken = np.random.default_rng(0), {3: [], 4: []}
+    for number, name in enumerate(all_files(workdir / "checkpoints" / "4")):
+        damaged = tmp_path_factory.mktemp("flipped") / str(number)
+        shutil.copytree(workdir, damaged)
+        victim = damaged / "checkpoints" / "4" / name
+        content = bytearray(victim.read_bytes())
+        if not content:
+            continue
+        content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        victim.write_bytes(content)
+        state, iterator = restore(damaged, make_setup)
+        step = int(state.step)
+        taken[step].append(name)
+        assert states_equal(state, states[step]), name
+        assert next(iterator) == step
+    assert {
+        "metadata/metadata",
+        "data/metadata",
+        "metrics/metrics",
+        "fingerprints/metadata",
+    } <= set(taken[3])
+
+
+def test_a_flipped_bit_in_parameters_is_refused_in_inference_too(run, make_setup):
+    workdir, _ = run
+    _, template, _, _ = make_setup()
+    folder = workdir / "checkpoints" / "3"
+    variables = {"params": template.params, "statistics": template.statistics}
+    files = [p for p in (folder / "model").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoints/3 cannot be read"):
+        restore_variables(folder, variables)
+
+
+def test_other_devices_take_up_a_state_that_was_spread_over_eight(tmp_path, make_setup, make_batch):
+    eight, two = create_mesh(spatial=2), create_mesh(jax.devices()[:2])
+    _, state, step, _ = make_setup(eight, fsdp=True)
+    state, _ = step(state, shard_batch(make_batch(0, height=32), eight))
+    checkpoints, iterator = Checkpoints(tmp_path, METADATA), numbers()
+    next(iterator)
+    checkpoints.save(state, iterator, step=1)
+    checkpoints.close()
+    expected = jax.device_get(state)
+
+    _, template, step, _ = make_setup(two)
+    checkpoints, iterator = Checkpoints(tmp_path, METADATA), numbers()
+    restored = checkpoints.restore_newest(template, iterator)
+    assert states_equal(restored, expected)
+    assert next(iterator) == 1
+    assert {x.sharding.mesh for x in jax.tree.leaves(restored)} == {two}
 
 
 def test_damaged_metrics_of_an_older_checkpoint_do_not_stop_the_run(run, make_setup, make_batch):

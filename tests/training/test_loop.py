@@ -12,7 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import Checkpoints, RunLog, create_state, create_train_step, train
 from gcnet_jax.training import loop as loop_module
@@ -211,3 +211,58 @@ def test_what_a_killed_run_logged_beyond_its_checkpoint_is_dropped(tmp_path, cap
         run(tmp_path, points(), total_steps=20)
     assert [row["step"] for row in rows(tmp_path, "train")] == [5, 10, 15, 20]
     assert rows(tmp_path, "train")[2]["loss"] != 1.0
+
+
+def test_a_preempted_run_saves_its_step_and_ends_bitwise_like_one_never_stopped(tmp_path):
+    whole = run(tmp_path / "whole", points())
+    moments = iter([False] * 12 + [True])
+    with pytest.raises(Preempted, match="stopped after step 13, which is saved"):
+        run(tmp_path / "stopped", points(), preempted=lambda: next(moments))
+    assert Checkpoints(tmp_path / "stopped", METADATA).has_metrics(13) is False
+    stopped = run(tmp_path / "stopped", points())
+    assert float(stopped.params["slope"]) == float(whole.params["slope"])
+    for split in ("train", "val"):
+        ends = [
+            [
+                (row["step"], row.get("loss"), row.get("mIoU"))
+                for row in rows(tmp_path / name, split)
+            ]
+            for name in ("whole", "stopped")
+        ]
+        # A row is a mean over the steps since the row before, or since the start.
+        assert ends[0][-4:] == ends[1][-4:]
+
+
+@pytest.mark.parametrize("total_steps", [20, 40])
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_an_evaluation_that_preemption_prevented_is_made_up_for(tmp_path, when, total_steps):
+    """Step 20 is to be evaluated, be it the last or not."""
+    moments = iter([False] * 19 + [when == "before"])
+    with pytest.raises(Preempted, match="after step 20"):
+        run(
+            tmp_path,
+            points(),
+            total_steps=total_steps,
+            evaluate=lambda state: None,
+            preempted=lambda: next(moments),
+        )
+    assert rows(tmp_path, "val") == []
+    assert not Checkpoints(tmp_path, METADATA).has_metrics(20)
+
+    with pytest.raises(Preempted, match="after step 20"):  # and prevented again
+        run(tmp_path, points(), total_steps=total_steps, evaluate=lambda state: None)
+
+    run(tmp_path, points(), total_steps=total_steps)
+    assert rows(tmp_path, "val")[0]["step"] == 20
+    steps = [20] if total_steps == 20 else [20, 40]
+    assert [row["step"] for row in rows(tmp_path, "val")] == steps
+    assert Checkpoints(tmp_path, METADATA).has_metrics(total_steps)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path):
+    def in_the_way():
+        (tmp_path / "checkpoints").write_text("a file where the folder should be")
+        return False
+
+    with pytest.raises(InputError, match=r"a checkpoint cannot be written to .*checkpoints"):
+        run(tmp_path, points(), preempted=in_the_way)
