@@ -18,7 +18,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import Predictor, create_predictor
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
-from gcnet_jax.parallel import replicated
+from gcnet_jax.parallel import replicate
 from gcnet_jax.pretrained import load_pretrained
 from gcnet_jax.training import find_checkpoint
 
@@ -40,8 +40,12 @@ class TrainedModel:
     checkpoint: epath.Path
 
     def predictor(self, config: ConfigDict, *, multi_scale: bool = False) -> Predictor:
-        """A function from an RGB image to scores at its size, see `create_predictor`."""
-        return create_predictor(self.graphdef, self.variables, config, multi_scale=multi_scale)
+        """A function from an RGB image to scores at its size, see `create_predictor`.
+
+        It runs on one device of this process, whatever others there are.
+        """
+        variables = jax.tree.map(lambda x: x.addressable_data(0), self.variables)
+        return create_predictor(self.graphdef, variables, config, multi_scale=multi_scale)
 
 
 def load_trained_model(
@@ -73,7 +77,7 @@ def load_trained_model(
     if pretrained.left:
         print(f"left as initialised or not taken: {pretrained.left}")
     graphdef, variables = split_for_evaluation(pretrained.model)
-    variables = jax.device_put(variables, replicated(mesh))
+    variables = replicate(variables, mesh)
     return TrainedModel(graphdef, variables, pretrained.classes, pretrained.source)
 
 

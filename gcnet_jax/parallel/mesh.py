@@ -124,6 +124,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Copies arrays that every process has, alike, to all devices of the mesh."""
+
+    def copy(x: Any) -> jax.Array:
+        return jax.make_array_from_process_local_data(replicated(mesh), np.asarray(x))
+
+    return jax.tree.map(copy, tree)
+
+
 def batch_sharding(mesh: Mesh, shape: tuple[int, ...] = ()) -> NamedSharding:
     """The leading axis split over `data`, and the height of images over `spatial`.
 

@@ -45,7 +45,7 @@ def assert_same_run(workdir, expected):
     arrays, expected_arrays = final_arrays(workdir, 24), final_arrays(expected, 24)
     assert arrays.keys() == expected_arrays.keys()
     for name, array in expected_arrays.items():
-        atol = 2e-3 * np.abs(array).max()
+        atol = 2e-3 * max(np.abs(array).max(), 1e-5)  # a score's bias has no gradient but noise
         np.testing.assert_allclose(arrays[name], array, rtol=0, atol=atol, err_msg=name)
 
 
