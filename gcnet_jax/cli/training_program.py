@@ -94,8 +94,9 @@ class TrainingProgram:
 
     def compile(self) -> CompiledStep:
         """Compiles the step; allocates no array of it."""
+        shapes = self._shapes()
         start = time.perf_counter()
-        lowered = self._step.lower(*self._shapes())
+        lowered = self._step.lower(*shapes)
         traced = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - traced
