@@ -36,6 +36,7 @@ _ANY_LENGTH: dict[str, float] = {  # tuples that may have another length, with a
     "evaluation.scales": 1.0,
     "model.backbone.context.stages": 0,
     "model.backbone.context.residual_blocks": 0,
+    "model.backbone.remat_stages": 0,
 }
 
 
@@ -55,6 +56,8 @@ def default_config() -> ConfigDict:
     config.model.backbone.output_stride = 8  # 8, 16, 32
     config.model.backbone.num_stages = 4
     config.model.backbone.base_channels = 64
+    # stages, counted from 0, that are computed again for their gradients, to need less memory
+    config.model.backbone.remat_stages = ()
     config.model.backbone.context = _context_block("", ratio=1 / 16)
     # behind which convolution of a residual block: "after_conv1", ...; or "after_add"
     config.model.backbone.context.position = "after_conv3"
@@ -280,13 +283,13 @@ def versions() -> dict[str, str]:
 def architecture(model: dict[str, Any]) -> dict[str, Any]:
     """The part of a plain `model` section that the arrays in a checkpoint depend on.
 
-    Precision and dropout can change between runs; parameters fit all the same. Nor does it matter
-    how context blocks that are not there would be.
+    Precision, dropout and what is computed again can change between runs; parameters fit all the
+    same. Nor does it matter how context blocks that are not there would be.
     """
     return {
         key: architecture(value) if isinstance(value, dict) else value
         for key, value in (_present(model) if "block" in model else model).items()
-        if key not in ("dtype", "dropout_rate")
+        if key not in ("dtype", "dropout_rate", "remat_stages")
     }
 
 

@@ -39,6 +39,7 @@ def block_inputs(
 
         return call
 
+    model.backbone.remat_stages = frozenset()  # what is inside these is out of reach
     for path, block in context_blocks(model).items():
         *parents, name = path.split(".")
         parent: Any = model

@@ -12,12 +12,24 @@ counts is the processor's time.
 measures how many images a second the config's network evaluates, whole, in sliding windows and at
 several scales with mirror images: in batches, one by one, and by mmsegmentation.
 
+    python scripts/benchmark.py train --config=configs/gcnet/RUN.py
+
+measures training steps of the config's batch and crop: how long they take to compile and to run,
+what they compute, and the memory of the compiled program on each device, by part.
+
+    python scripts/benchmark.py memory --config=configs/gcnet/RUN.py --budget_gib=16,80
+
+finds the largest batch and the largest crop whose training step fits the memory of a device, for
+several choices of model.backbone.remat_stages. Steps are compiled, for the devices at hand, and
+neither allocated nor run.
+
 Prints tables, and writes the same as JSON (--output).
 """
 
 import json
+import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +41,8 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command
 from gcnet_jax.cli.benchmarks.inference import measure_inference
 from gcnet_jax.cli.benchmarks.input import measure_input
+from gcnet_jax.cli.benchmarks.memory import find_largest
+from gcnet_jax.cli.benchmarks.training import measure_training
 from gcnet_jax.cli.cost_tables import parse_size
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
@@ -43,6 +57,7 @@ _ROUNDS = flags.DEFINE_integer(
 )
 _SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
 _IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
+_BUDGET = flags.DEFINE_list("budget_gib", ["16"], "memory of a device in GiB, one or several")
 
 
 def main() -> None:
@@ -62,17 +77,44 @@ def _input(config: ConfigDict) -> dict[str, Any]:
 def _inference(config: ConfigDict) -> dict[str, Any]:
     return measure_inference(
         config,
-        num_classes=dataset_classes(config.data.name, config.data.data_dir).num_classes,
+        num_classes=_num_classes(config),
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
     )
 
 
+def _train(config: ConfigDict) -> dict[str, Any]:
+    return measure_training(config, num_classes=_num_classes(config), rounds=_ROUNDS.value)
+
+
+def _memory(config: ConfigDict) -> dict[str, Any]:
+    budgets = _parse_budgets(_BUDGET.value)
+    return find_largest(config, num_classes=_num_classes(config), budgets_gib=budgets)
+
+
+def _parse_budgets(texts: Sequence[str]) -> list[float]:
+    try:
+        budgets = [float(text) for text in texts]
+    except ValueError:
+        budgets = []
+    if not budgets or not all(0 < budget < math.inf for budget in budgets):
+        raise InputError(
+            f"--budget_gib is '{','.join(texts)}'; expected numbers of GiB, such as 16,80"
+        )
+    return budgets
+
+
+def _num_classes(config: ConfigDict) -> int:
+    return dataset_classes(config.data.name, config.data.data_dir).num_classes
+
+
 _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
         "inference": _inference,
         "input": _input,
+        "memory": _memory,
+        "train": _train,
     }
 )
 

@@ -69,6 +69,9 @@ class ResNet(nnx.Module):
         num_stages: how many of the four stages to build.
         base_channels: channels of the stem and width of the first stage (64 in all published runs).
         context: where there are context blocks, if anywhere.
+        remat_stages: indices of the stages, counted from 0, that need less memory in training: of
+            each residual block the input alone is kept, and what is inside is computed again when
+            its gradient is. Results stay the same.
         dtype: dtype of the computation; parameters and statistics are float32.
 
     Raises:
@@ -85,6 +88,7 @@ class ResNet(nnx.Module):
         num_stages: int = 4,
         base_channels: int = 64,
         context: ContextPlacement | None = None,
+        remat_stages: Collection[int] = (),
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -92,6 +96,8 @@ class ResNet(nnx.Module):
         _check("variant", variant, get_args(Variant))
         _check("output_stride", output_stride, _STRIDES)
         _check("num_stages", num_stages, (1, 2, 3, 4))
+        for stage in remat_stages:
+            _check("remat_stages has a stage that", stage, range(num_stages))
         block_class, stage_depths = _ARCHITECTURES[depth]
         if context is not None:
             _check_placement(context, block_class, stage_depths[:num_stages])
@@ -124,6 +130,7 @@ class ResNet(nnx.Module):
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
         self.variant = variant
+        self.remat_stages = frozenset(remat_stages)
         strides = _STRIDES[output_stride][:num_stages]
         self.stage_strides = tuple(int(s) for s in 4 * np.cumprod(strides))
         self.stage_channels = tuple(
@@ -147,9 +154,10 @@ class ResNet(nnx.Module):
         x, mask = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=_BORDER_OF_ONE), strided(mask, 2)
         x = zero_outside(x, mask)
         outputs = []
-        for stage in self.stages:
+        for index, stage in enumerate(self.stages):
+            call = _call_with_remat if index in self.remat_stages else _call
             for block in stage:
-                x, mask = block(x, mask), strided(mask, block.stride)
+                x, mask = call(block, x, mask), strided(mask, block.stride)
             outputs.append(x)
         return tuple(outputs)
 
@@ -223,6 +231,16 @@ class ResidualBlock(nnx.Module):
         if self.context is None or self.context_position != position:
             return x
         return self.context(x, mask)
+
+
+def _call(
+    block: ResidualBlock, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None
+) -> Float[Array, "b out_h out_w c_out"]:
+    return block(x, mask)
+
+
+# Batch statistics that a block writes come out of the first computation alone.
+_call_with_remat = nnx.remat(_call)
 
 
 class BasicBlock(ResidualBlock):

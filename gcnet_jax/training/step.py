@@ -163,5 +163,23 @@ def create_train_step(
         metrics["state_norm"] = optax.tree.norm((new_state.params, new_state.statistics))
         return new_state, metrics
 
-    of_state = replicated(mesh) if state_shardings is None else state_shardings
-    return jax.jit(step, donate_argnums=0, out_shardings=(of_state, replicated(mesh)))
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=(
+            replicated(mesh) if state_shardings is None else state_shardings,
+            replicated(mesh),
+        ),
+        compiler_options=_compiler_options(mesh),
+    )
+
+
+def _compiler_options(mesh: Mesh) -> dict[str, str]:
+    """What keeps XLA from undoing rematerialisation.
+
+    For CPUs it takes away the barriers between the first and the second computation of a residual
+    block before it looks for what is computed twice, finds them equal, and keeps the first. Other
+    backends keep the barriers for as long as they look.
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if on_cpu else {}

@@ -47,6 +47,17 @@ def test_recording_leaves_what_the_network_says(root):
     np.testing.assert_allclose(logits, jax.jit(lambda x: model(x))(images), rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_computed_again_in_training_is_recorded_too(root):
+    config = narrow(root, "gc-conv3").model
+    config.backbone.remat_stages = (0,)
+    images = jax.random.normal(jax.random.key(0), (1, 32, 48, 3))
+    record = jax.jit(lambda model, x: block_inputs(nnx.clone(model), x), static_argnums=0)
+    with_remat = build_model(config, num_classes=3)
+    with_remat.eval()
+    expected = record(built(root, "gc-conv3"), images)
+    jax.tree.map(np.testing.assert_array_equal, record(with_remat, images), expected)
+
+
 OF_OTHER_STAGES = [name for name, variant in VARIANTS.items() if variant.stages is not None]
 
 

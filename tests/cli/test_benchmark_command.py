@@ -102,8 +102,8 @@ def test_networks_that_do_not_agree_are_not_compared():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing given; expected 'inference' or 'input'"),
-        (["input", "output"], "input output given; expected 'inference' or 'input'"),
+        ([], "nothing given; expected 'inference' or 'input' or 'memory' or 'train'"),
+        (["input", "output"], "input output given; expected 'inference' or 'input' or"),
         (["input"], "--config=FILE is required"),
     ],
 )
@@ -115,6 +115,9 @@ def test_sizes_and_outputs_that_cannot_be_are_refused(fails, root, tmp_path):
     config = f"--config={root / CONFIG}"
     fails("benchmark", "input", config, "--size=3", says="--size is '3'")
     fails("benchmark", "input", config, f"--output={tmp_path}", says="is a folder")
+    for budget in ("16GB", "0", "inf"):
+        says = f"--budget_gib is '{budget}'; expected numbers of GiB"
+        fails("benchmark", "memory", config, f"--budget_gib={budget}", says=says)
 
 
 @pytest.mark.parametrize("storage", STORAGES)

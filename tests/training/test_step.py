@@ -143,3 +143,30 @@ def test_padding_reaches_the_network_as_zeros(make_setup, batch):
     decode, auxiliary = logits_of(state.params, state.statistics, padded)
     loss = loss_of(state.params, state.statistics, batch)
     np.testing.assert_allclose(loss, mean_loss(decode) + 0.4 * mean_loss(auxiliary), rtol=1e-5)
+
+
+@functools.cache
+def temporary_bytes(remat_stages):
+    """Of the compiled step of a network whose residual blocks are most of its memory."""
+    config = model_config("gcnet_r50-d8")
+    config.backbone.base_channels = 8
+    config.backbone.num_stages = 2
+    config.backbone.remat_stages = remat_stages
+    config.decode_head.stage, config.decode_head.channels = 1, 8
+    config.auxiliary_head.enabled = False
+    mesh, optimizer = create_mesh(jax.devices()[:1]), optax.sgd(0.1)
+    graphdef, state = create_state(build_model(config, num_classes=4), optimizer, mesh, seed=0)
+    step = create_train_step(
+        graphdef, segmentation_loss(0.4), optimizer, mesh, schedule=lambda step: 0.1
+    )
+    batch = {
+        "image": jax.ShapeDtypeStruct((2, 96, 128, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((2, 96, 128), np.uint8),
+        "size": jax.ShapeDtypeStruct((2, 2), np.int32),
+    }
+    return step.lower(state, batch).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize(("remat_stages", "share"), [((0,), 0.85), ((1,), 0.9), ((0, 1), 0.7)])
+def test_stages_that_are_computed_again_need_less_memory(remat_stages, share):
+    assert temporary_bytes(remat_stages) < share * temporary_bytes(())

@@ -1,0 +1,218 @@
+"""The commands that measure training steps, and the programs that they measure."""
+
+import itertools
+import json
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcnet_jax.analysis import image_cost
+from gcnet_jax.cli.benchmarks import memory
+from gcnet_jax.cli.benchmarks.memory import CROP_STEP, crop_at, crop_number, remat_choices
+from gcnet_jax.cli.step_time import TimedStep
+from gcnet_jax.cli.training_program import CompiledStep, ProgramMemory, TrainingProgram
+from gcnet_jax.config import default_config, load_config
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import build_model
+
+CONFIG = "configs/context_shapes/gcnet.py"
+NARROW = {
+    "model.backbone.num_stages": 1,
+    "model.backbone.base_channels": 4,
+    "model.decode_head.stage": 0,
+    "model.decode_head.channels": 4,
+    "model.decode_head.num_convs": 1,
+    "model.auxiliary_head.enabled": False,
+    "training.batch_size": 4,
+}
+ARGUMENTS = tuple(f"--config.{key}={value}" for key, value in NARROW.items())
+PARTS = ("arguments", "outputs", "aliased", "temporaries")
+
+
+@pytest.fixture
+def config(root):
+    config = load_config(root / CONFIG)
+    config.update_from_flattened_dict(NARROW)
+    return config
+
+
+def test_the_train_benchmark_writes_speed_flops_and_memory(root, command, tmp_path, config):
+    output = tmp_path / "train.json"
+    process = command(
+        "benchmark",
+        "train",
+        f"--config={root / CONFIG}",
+        *ARGUMENTS,
+        "--config.model.backbone.remat_stages=(0,)",
+        "--rounds=3",
+        f"--output={output}",
+        devices=2,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "2 x cpu" in process.stdout
+    result = json.loads(output.read_text())
+    assert result["benchmark"] == "train"
+    assert (result["devices"], result["batch_size"], result["crop_size"]) == (2, 4, [64, 128])
+    (row,) = result["rows"]
+    assert row["way"] == "gcnet_jax"
+    assert row["compile_seconds"] > 0
+
+    seconds = np.array(row["seconds_of_rounds"])
+    assert len(seconds) == 3
+    flops = row["model_flops"]
+    for key, expected in (
+        ("step_seconds", seconds),
+        ("images_per_second", 4 / seconds),
+        ("model_flops_per_second_and_device", flops / 2 / seconds),
+    ):
+        assert row[key]["median"] == pytest.approx(np.median(expected))
+    # A backward pass costs two forward ones, but for what needs no gradient: the images that the
+    # first convolution gets, and the matrices that resize the logits.
+    model = nnx.eval_shape(lambda: build_model(config.model, num_classes=7))
+    forward = 2 * 4 * image_cost(model, (64, 128))
+    first_convolution = 2 * 4 * (32 * 64) * (9 * 3) * 2
+    resizing = 2 * 4 * (64 * 16 + 64 * 128) * 32 * 7
+    assert flops == 3 * forward - first_convolution - resizing
+    assert flops < row["step_flops"] < flops + forward
+
+    parts = row["memory"]
+    assert all(parts[part] > 0 for part in PARTS)
+    assert parts["aliased"] < parts["outputs"] < parts["arguments"]
+    assert parts["peak"] == sum(parts[p] for p in PARTS) - 2 * parts["aliased"]
+    for name in (*PARTS, "peak"):
+        assert name in process.stdout
+
+
+def check_that_no_more_fits(result):
+    """Every answer is of a program that fits, and the next larger one is of one that does not."""
+    peaks = {
+        (tuple(p["remat_stages"]), p["batch_size"], tuple(p["crop"])): p["peak"]
+        for p in result["programs"]
+    }
+    assert len(peaks) == len(result["programs"])
+    base_batch, base_crop = result["batch_size"], tuple(result["crop_size"])
+    for row in result["rows"]:
+        stages, limit = tuple(row["remat_stages"]), row["budget_gib"] * 2**30
+        batch, crop = row["largest_batch"], row["largest_crop"]
+        devices, number = result["devices"], batch["images_per_device"]
+        if number is None:
+            assert batch["bytes"] is None
+        else:
+            assert peaks[stages, number * devices, base_crop] == batch["bytes"] <= limit
+        assert peaks[stages, batch["next"] * devices, base_crop] == batch["next_bytes"] > limit
+        if crop["size"] is None:
+            assert crop["bytes"] is None
+        else:
+            assert peaks[stages, base_batch, tuple(crop["size"])] == crop["bytes"] <= limit
+        assert peaks[stages, base_batch, tuple(crop["next"])] == crop["next_bytes"] > limit
+
+
+def test_largest_batches_and_crops_are_those_of_the_programs_memory(config, monkeypatch, capsys):
+    """With programs that need 1 MiB and 1000 bytes a pixel, 600 where it is computed again."""
+
+    class Program:
+        def __init__(self, config, num_classes):
+            images = config.training.batch_size // jax.device_count()
+            height, width = config.data.crop_size
+            per_pixel = 600 if config.model.backbone.remat_stages else 1000
+            memory = ProgramMemory(1 << 20, 0, 0, images * height * width * per_pixel)
+            self.compile = lambda: CompiledStep(Any, 0.0, 0.0, memory)
+
+    monkeypatch.setattr(memory, "TrainingProgram", Program)
+    result = memory.find_largest(config, num_classes=7, budgets_gib=[16, 0.001, 0.016])
+    check_that_no_more_fits(result)
+    assert len(result["programs"]) <= 2 * (1 + 3 * 3 + 3 * 3)
+    rows = {(row["budget_gib"], tuple(row["remat_stages"])): row for row in result["rows"]}
+    assert list(rows) == [(b, stages) for b in (0.001, 0.016, 16) for stages in ((), (0,))]
+    found = [
+        (row["largest_batch"]["images_per_device"], row["largest_crop"]["size"])
+        for row in rows.values()
+    ]
+    assert found[:4] == [(None, None), (None, None), (1, [64, 128]), (3, [96, 192])]
+    size = 16 * 2**30 - 2**20
+    assert found[4][0] == size // (64 * 128 * 1000)
+    assert found[5][0] == size // (64 * 128 * 600)
+    height, width = found[5][1]
+    assert width == 2 * height
+    assert height * width * 600 <= size < (height + CROP_STEP) * (width + 2 * CROP_STEP) * 600
+    printed = capsys.readouterr()
+    assert "for GPUs and TPUs need other amounts" in printed.out
+    assert "none" in printed.out
+    assert printed.err.count("GiB a device") == len(result["programs"])
+
+
+@pytest.mark.slow
+def test_the_memory_benchmark_compiles_what_it_answers(root, command, tmp_path):
+    output = tmp_path / "memory.json"
+    arguments = (f"--config={root / CONFIG}", *ARGUMENTS, f"--output={output}")
+    process = command("benchmark", "memory", *arguments, "--budget_gib=0.05")
+    assert process.returncode == 0, process.stderr
+    assert "1 x cpu" in process.stdout
+    result = json.loads(output.read_text())
+    assert result["benchmark"] == "memory"
+    check_that_no_more_fits(result)
+    plain, with_remat = (row["largest_batch"]["images_per_device"] for row in result["rows"])
+    assert 1 <= plain < with_remat
+    assert len(result["programs"]) <= 2 * (1 + 4 + 4)
+
+
+def test_programs_are_compiled_for_batches_that_no_machine_could_hold(config):
+    config.training.batch_size, config.data.crop_size = 1 << 16, (1024, 2048)
+    assert TrainingProgram(config, 7).compile().memory.peak > 1 << 40
+
+
+def test_what_is_timed_is_training(config):
+    program = TrainingProgram(config, 7)
+    compiled = program.compile()
+    step = TimedStep(program, compiled)
+    assert step.seconds() > 0
+    state, metrics = compiled.run(program.initial_state(), program.random_batch())
+    assert int(state.step) == 1
+    assert float(metrics["loss"]) == pytest.approx(np.log(7), rel=0.1)
+    shapes = [s.data.shape[0] for s in program.random_batch()["image"].addressable_shards]
+    assert shapes == [4 // jax.device_count()] * jax.device_count()
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused(config):
+    config.training.batch_size = 6
+    with pytest.raises(InputError, match=r"training\.batch_size is 6"):
+        TrainingProgram(config, 7)
+
+
+EDGES = st.integers(CROP_STEP, 2048)
+
+
+@given(EDGES, EDGES)
+def test_crops_are_in_proportion_and_step_from_the_configs(height, width):
+    crop = (height, width)
+    assert crop_at(crop_number(crop), crop) == crop
+    crops = [crop_at(number, crop) for number in range(1, 80)]
+    for smaller, larger in itertools.pairwise(crops):
+        assert smaller[0] <= larger[0]
+        assert smaller[1] <= larger[1]
+        assert smaller[0] * smaller[1] < larger[0] * larger[1]
+    for other in crops:
+        assert min(other) > 0
+        assert all((a - b) % CROP_STEP == 0 for a, b in zip(other, crop, strict=True))
+        ratio = min(other) / min(crop)
+        assert abs(max(other) - max(crop) * ratio) <= CROP_STEP / 2 + 1e-6
+
+
+def test_crops_of_769_pixels_stay_one_more_than_a_multiple():
+    assert [crop_at(number, (769, 769)) for number in (1, 24, 25)] == [
+        (33, 33),
+        (769,) * 2,
+        (801,) * 2,
+    ]
+
+
+def test_the_choices_of_stages_are_none_the_first_all_and_the_configs():
+    config = default_config()
+    assert remat_choices(config) == [(), (0, 1), (0, 1, 2, 3)]
+    config.model.backbone.remat_stages = (3, 2)
+    assert remat_choices(config) == [(), (0, 1), (2, 3), (0, 1, 2, 3)]
