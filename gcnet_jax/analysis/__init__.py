@@ -1,6 +1,11 @@
 """What context blocks attend to, what they cost, and what each of their parts is worth."""
 
-from gcnet_jax.analysis.cost import image_cost, multiply_adds, parameter_count
+from gcnet_jax.analysis.cost import (
+    image_cost,
+    multiply_adds,
+    parameter_count,
+    traced_multiply_adds,
+)
 from gcnet_jax.analysis.paper import PAPER_ROWS, PAPER_SIZE, PaperRow
 from gcnet_jax.analysis.query_independence import Distances, query_distances
 from gcnet_jax.analysis.recording import block_inputs, context_blocks
@@ -20,4 +25,5 @@ __all__ = [
     "parameter_count",
     "query_distances",
     "select_variant",
+    "traced_multiply_adds",
 ]

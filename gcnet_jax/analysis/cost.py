@@ -30,6 +30,11 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
     return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
+def traced_multiply_adds(traced: jax.stages.Traced) -> int:
+    """The same of `jax.jit(function).trace(*arguments)`, which may have compiler options."""
+    return _of_jaxpr(traced.jaxpr.jaxpr)
+
+
 def image_cost(network: nnx.Module, size: tuple[int, int]) -> int:
     """Multiply-adds of a segmentor or backbone for one RGB image of `size` (height, width).
 
@@ -57,7 +62,9 @@ def _of_equation(equation: JaxprEqn) -> int:
     if name == "conv_general_dilated":
         kernel = _shape(equation.invars[1])
         channels_out = kernel[params["dimension_numbers"].rhs_spec[0]]
-        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // channels_out
+        products = math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // channels_out
+        # In the gradient of a convolution with stride, most inputs are zeros put between the rest.
+        return products // math.prod(params["lhs_dilation"])
     inside = [_of_jaxpr(jaxpr) for jaxpr in _inner_jaxprs(params)]
     if name == "while" and any(inside):
         raise ValueError("the cost of a loop of unknown length is not known")

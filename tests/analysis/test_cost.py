@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gcnet_jax.analysis import multiply_adds, parameter_count
+from gcnet_jax.analysis import multiply_adds, parameter_count, traced_multiply_adds
 from gcnet_jax.nn import Conv, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcite
 
 C = 64
@@ -89,6 +89,21 @@ def test_convolutions_loops_branches_and_compiled_functions_count_as_they_run():
 
     with pytest.raises(ValueError, match="unknown length"):
         multiply_adds(unknown, matrix)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_each_gradient_of_a_convolution_costs_what_the_convolution_does(stride, dilation):
+    conv = Conv(4, 8, 3, stride=stride, dilation=dilation, rngs=nnx.Rngs(0))
+    graphdef, params = nnx.split(conv)
+    x = jnp.ones((2, 16, 16, 4))
+
+    def loss(params, x):
+        return jnp.sum(nnx.merge(graphdef, params)(x))
+
+    forward = multiply_adds(loss, params, x)
+    gradients = jax.value_and_grad(loss, argnums=(0, 1))
+    assert multiply_adds(gradients, params, x) == 3 * forward
+    assert traced_multiply_adds(jax.jit(gradients).trace(params, x)) == 3 * forward
 
 
 def test_compiled_programs_report_as_much():

@@ -1,0 +1,142 @@
+"""The training step of a config: as a program for shapes alone, and with arrays to run it on."""
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from gcnet_jax.analysis import traced_multiply_adds
+from gcnet_jax.models import Segmentor, build_model
+from gcnet_jax.parallel import check_batch_size, create_mesh, shard_batch
+from gcnet_jax.training import (
+    TrainState,
+    create_optimizer,
+    create_state,
+    create_train_step,
+    learning_rate_schedule,
+    segmentation_loss,
+)
+
+
+class ProgramMemory(NamedTuple):
+    """Bytes on each device that a compiled program needs, as XLA has planned them.
+
+    Attributes:
+        arguments: what it is given: the state and the batch.
+        outputs: what it returns: the state and the metrics.
+        aliased: of the outputs, what takes the place of arguments that are given away.
+        temporaries: everything between, activations above all, where what does not live at the
+            same time shares its place.
+    """
+
+    arguments: int
+    outputs: int
+    aliased: int
+    temporaries: int
+
+    @property
+    def peak(self) -> int:
+        """All of it: what must be free on a device for the program to run."""
+        return self.arguments + self.outputs - self.aliased + self.temporaries
+
+
+class CompiledStep(NamedTuple):
+    """A training step that is ready to run on a state and a batch.
+
+    Attributes:
+        run: as `gcnet_jax.training.TrainStep`, for arrays of these shapes alone.
+        trace_seconds: from Python to what XLA takes.
+        compile_seconds: from there to the program.
+        memory: that it needs.
+    """
+
+    run: jax.stages.Compiled
+    trace_seconds: float
+    compile_seconds: float
+    memory: ProgramMemory
+
+
+class TrainingProgram:
+    """What `train.py` would run in each step, on all devices; nothing is allocated for it.
+
+    Args:
+        config: of the run.
+        num_classes: of the data set.
+
+    Raises:
+        InputError: there is no such network, or the batch does not divide over the devices.
+    """
+
+    def __init__(self, config: ConfigDict, num_classes: int):
+        self._config, self._num_classes, self._mesh = config, num_classes, create_mesh()
+        training = config.training
+        check_batch_size(
+            training.batch_size,
+            self._mesh,
+            parts=training.accumulation_steps,
+            key="training.batch_size",
+        )
+        self._optimizer = create_optimizer(config.optimizer, training.total_steps)
+        model = nnx.eval_shape(self._model)
+        model.train()
+        self._step: Any = create_train_step(  # a function under `jax.jit`
+            nnx.graphdef(model),
+            segmentation_loss(training.auxiliary_loss_weight),
+            self._optimizer,
+            self._mesh,
+            schedule=learning_rate_schedule(config.optimizer, training.total_steps),
+            accumulation_steps=training.accumulation_steps,
+        )
+
+    def compile(self) -> CompiledStep:
+        """Compiles the step; allocates no array of it."""
+        start = time.perf_counter()
+        lowered = self._step.lower(*self._shapes())
+        traced = time.perf_counter()
+        compiled = lowered.compile()
+        seconds = time.perf_counter() - traced
+        plan = compiled.memory_analysis()
+        memory = ProgramMemory(
+            plan.argument_size_in_bytes,
+            plan.output_size_in_bytes,
+            plan.alias_size_in_bytes,
+            plan.temp_size_in_bytes,
+        )
+        return CompiledStep(compiled, traced - start, seconds, memory)
+
+    def multiply_adds(self) -> int:
+        """Of a step on all devices together, with the gradients and what is computed again."""
+        return traced_multiply_adds(self._step.trace(*self._shapes()))
+
+    def initial_state(self) -> TrainState:
+        """The state at step 0, with fresh weights, on the devices."""
+        return create_state(self._model(), self._optimizer, self._mesh, seed=self._config.seed)[1]
+
+    def random_batch(self) -> PyTree:
+        """A batch of random pixels and labels, on the devices; one part of it in each process."""
+        rng, crop = np.random.default_rng(0), self._config.data.crop_size
+        images = (self._config.training.batch_size // jax.process_count(), *crop)
+        batch = {
+            "image": rng.integers(0, 256, (*images, 3), np.uint8),
+            "label": rng.integers(0, self._num_classes, images, np.uint8),
+            "size": np.tile(np.array(crop, np.int32), (images[0], 1)),
+        }
+        return shard_batch(batch, self._mesh)
+
+    def _model(self) -> Segmentor:
+        return build_model(
+            self._config.model, num_classes=self._num_classes, seed=self._config.seed
+        )
+
+    def _shapes(self) -> tuple[PyTree, PyTree]:
+        images = (self._config.training.batch_size, *self._config.data.crop_size)
+        batch = {
+            "image": jax.ShapeDtypeStruct((*images, 3), np.uint8),
+            "label": jax.ShapeDtypeStruct(images, np.uint8),
+            "size": jax.ShapeDtypeStruct((images[0], 2), np.int32),
+        }
+        return jax.eval_shape(self.initial_state), batch
