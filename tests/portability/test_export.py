@@ -1,4 +1,4 @@
-"""What `train.py` and `evaluate.py` run, lowered for TPUs and GPUs on a machine that has neither."""
+"""What `train.py` and `evaluate.py` run, lowered for TPUs and GPUs on a machine without any."""
 
 import re
 from collections.abc import Callable
