@@ -1,17 +1,28 @@
 """The training step of a config: as a program for shapes alone, and with arrays to run it on."""
 
+import dataclasses
 import time
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.analysis import traced_multiply_adds
 from gcnet_jax.models import Segmentor, build_model
-from gcnet_jax.parallel import check_batch_size, create_mesh, shard_batch
+from gcnet_jax.parallel import (
+    batch_sharding,
+    check_batch_size,
+    check_height,
+    create_mesh,
+    input_shard,
+    replicated,
+    shard_batch,
+    split_largest_axis,
+)
 from gcnet_jax.training import (
     TrainState,
     create_optimizer,
@@ -66,13 +77,22 @@ class TrainingProgram:
     Args:
         config: of the run.
         num_classes: of the data set.
+        mesh: the devices; by default all there are. A program can also be compiled for devices that
+            are only described.
+
+    Attributes:
+        step: the function under `jax.jit`.
+        shapes: its arguments, the state and the batch, as shapes that know how they lie on the
+            mesh.
 
     Raises:
-        InputError: there is no such network, or the batch does not divide over the devices.
+        InputError: there is no such network, or a batch does not divide over the devices.
     """
 
-    def __init__(self, config: ConfigDict, num_classes: int):
-        self._config, self._num_classes, self._mesh = config, num_classes, create_mesh()
+    def __init__(self, config: ConfigDict, num_classes: int, mesh: Mesh | None = None):
+        if mesh is None:
+            mesh = create_mesh(spatial=config.parallel.spatial)
+        self._config, self._num_classes, self._mesh = config, num_classes, mesh
         training = config.training
         check_batch_size(
             training.batch_size,
@@ -80,23 +100,30 @@ class TrainingProgram:
             parts=training.accumulation_steps,
             key="training.batch_size",
         )
+        check_height(
+            config.data.crop_size[0],
+            config.model.backbone.output_stride,
+            self._mesh,
+            key="data.crop_size",
+        )
         self._optimizer = create_optimizer(config.optimizer, training.total_steps)
         model = nnx.eval_shape(self._model)
         model.train()
-        self._step: Any = create_train_step(  # a function under `jax.jit`
+        self.shapes = (self._state_shapes(), self._batch_shapes())
+        self.step: Any = create_train_step(
             nnx.graphdef(model),
             segmentation_loss(training.auxiliary_loss_weight),
             self._optimizer,
             self._mesh,
             schedule=learning_rate_schedule(config.optimizer, training.total_steps),
             accumulation_steps=training.accumulation_steps,
+            state_shardings=jax.tree.map(lambda x: x.sharding, self.shapes[0]),
         )
 
     def compile(self) -> CompiledStep:
         """Compiles the step; allocates no array of it."""
-        shapes = self._shapes()
         start = time.perf_counter()
-        lowered = self._step.lower(*shapes)
+        lowered = self.step.lower(*self.shapes)
         traced = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - traced
@@ -111,16 +138,23 @@ class TrainingProgram:
 
     def multiply_adds(self) -> int:
         """Of a step on all devices together, with the gradients and what is computed again."""
-        return traced_multiply_adds(self._step.trace(*self._shapes()))
+        return traced_multiply_adds(self.step.trace(*self.shapes))
 
     def initial_state(self) -> TrainState:
         """The state at step 0, with fresh weights, on the devices."""
-        return create_state(self._model(), self._optimizer, self._mesh, seed=self._config.seed)[1]
+        _, state = create_state(
+            self._model(),
+            self._optimizer,
+            self._mesh,
+            seed=self._config.seed,
+            fsdp=self._config.parallel.fsdp,
+        )
+        return state
 
     def random_batch(self) -> PyTree:
         """A batch of random pixels and labels, on the devices; one part of it in each process."""
         rng, crop = np.random.default_rng(0), self._config.data.crop_size
-        images = (self._config.training.batch_size // jax.process_count(), *crop)
+        images = (self._config.training.batch_size // input_shard(self._mesh).count, *crop)
         batch = {
             "image": rng.integers(0, 256, (*images, 3), np.uint8),
             "label": rng.integers(0, self._num_classes, images, np.uint8),
@@ -133,11 +167,29 @@ class TrainingProgram:
             self._config.model, num_classes=self._num_classes, seed=self._config.seed
         )
 
-    def _shapes(self) -> tuple[PyTree, PyTree]:
+    def _state_shapes(self) -> TrainState:
+        """Those of `initial_state`."""
+        state = jax.eval_shape(self.initial_state)
+        shardings = jax.tree.map(lambda _: replicated(self._mesh), state)
+        if self._config.parallel.fsdp:
+            shardings = dataclasses.replace(
+                shardings,
+                params=split_largest_axis(state.params, self._mesh),
+                optimizer=split_largest_axis(state.optimizer, self._mesh),
+            )
+        return jax.tree.map(_placed, state, shardings)
+
+    def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Those of `random_batch`, over all processes."""
         images = (self._config.training.batch_size, *self._config.data.crop_size)
         batch = {
             "image": jax.ShapeDtypeStruct((*images, 3), np.uint8),
             "label": jax.ShapeDtypeStruct(images, np.uint8),
             "size": jax.ShapeDtypeStruct((images[0], 2), np.int32),
         }
-        return jax.eval_shape(self.initial_state), batch
+        shardings = {key: batch_sharding(self._mesh, x.shape) for key, x in batch.items()}
+        return jax.tree.map(_placed, batch, shardings)
+
+
+def _placed(x: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

@@ -1,6 +1,6 @@
 """Inference over a data set, metrics, and pictures."""
 
-from gcnet_jax.evaluation.evaluator import create_evaluator
+from gcnet_jax.evaluation.evaluator import create_counter, create_evaluator
 from gcnet_jax.evaluation.inference import Inference, Predictor, create_predictor
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
 from gcnet_jax.evaluation.modes import (
@@ -21,6 +21,7 @@ __all__ = [
     "View",
     "WholeImages",
     "colorize",
+    "create_counter",
     "create_evaluator",
     "create_predictor",
     "create_view",

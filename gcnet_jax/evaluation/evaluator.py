@@ -1,7 +1,6 @@
 """Evaluation: every image of a set through the network once, counted on the device."""
 
 import collections
-import functools
 from collections.abc import Callable, Iterable
 
 import jax
@@ -18,6 +17,10 @@ from gcnet_jax.evaluation.views import score_pixels
 from gcnet_jax.parallel import replicated, shard_batch
 
 Evaluator = Callable[[PyTree, Iterable[EvaluationBatch]], Int[np.ndarray, "classes classes"]]
+Counter = Callable[
+    [UInt32[Array, "2 classes classes"], PyTree, Logits, EvaluationBatch],
+    UInt32[Array, "2 classes classes"],
+]
 
 _BATCHES_IN_FLIGHT = 2
 
@@ -47,19 +50,7 @@ def create_evaluator(
         InputError: see `inference_mode`.
     """
     inference = Inference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
-
-    @functools.partial(jax.jit, out_shardings=replicated(mesh))
-    def add_counts(
-        total: UInt32[Array, "2 classes classes"],
-        variables: PyTree,
-        logits: Logits,
-        batch: EvaluationBatch,
-    ) -> UInt32[Array, "2 classes classes"]:
-        labels = batch["label"]
-        size = (labels.shape[1], labels.shape[2])
-        views = inference.views(variables, logits, batch["scaled"], batch["label_size"], size)
-        predictions = score_pixels(views, lambda scores: jnp.argmax(scores, axis=-1), mesh)
-        return _add(total, confusion_matrix(labels, predictions, num_classes))
+    add_counts = create_counter(inference, num_classes, mesh)
 
     def evaluate(
         variables: PyTree, batches: Iterable[EvaluationBatch]
@@ -78,6 +69,34 @@ def create_evaluator(
         return (high << 32) + low
 
     return evaluate
+
+
+def create_counter(inference: Inference, num_classes: int, mesh: Mesh) -> Counter:
+    """Compiles (on first use) what follows the network: from logits to counts of pixels.
+
+    Args:
+        inference: that made the logits.
+        num_classes: of the model; pixels labelled outside 0..num_classes-1 are not counted.
+        mesh: batches are split over it.
+
+    Returns:
+        A function from the counts so far, the model's variables, a batch's logits and the batch to
+        the counts with those of the batch. Counts have 64 bits, as (low, high) halves.
+    """
+
+    def add_counts(
+        total: UInt32[Array, "2 classes classes"],
+        variables: PyTree,
+        logits: Logits,
+        batch: EvaluationBatch,
+    ) -> UInt32[Array, "2 classes classes"]:
+        labels = batch["label"]
+        size = (labels.shape[1], labels.shape[2])
+        views = inference.views(variables, logits, batch["scaled"], batch["label_size"], size)
+        predictions = score_pixels(views, lambda scores: jnp.argmax(scores, axis=-1), mesh)
+        return _add(total, confusion_matrix(labels, predictions, num_classes))
+
+    return jax.jit(add_counts, out_shardings=replicated(mesh))
 
 
 def _add(
