@@ -12,12 +12,19 @@ counts is the processor's time.
 measures how many images a second the config's network evaluates, whole, in sliding windows and at
 several scales with mirror images: in batches, one by one, and by mmsegmentation.
 
+    python scripts/benchmark.py scaling --config=configs/gcnet/RUN.py --config.model.dtype=bfloat16
+
+computes, without running anything, what training would be like on 8, 64 and 512 chips: operations
+and all-reduced bytes of a step, how long it would take, how well it would scale, and how much each
+host would have to read. Figures come from the compiled step and the makers' figures of the chips.
+Writes a picture as well, beside the JSON.
+
 Prints tables, and writes the same as JSON (--output).
 """
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +37,9 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command
 from gcnet_jax.cli.benchmarks.inference import measure_inference
 from gcnet_jax.cli.benchmarks.input import measure_input
+from gcnet_jax.cli.benchmarks.scaling import compute_scaling
 from gcnet_jax.cli.cost_tables import parse_size
+from gcnet_jax.cli.figures import save_efficiency
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 
@@ -43,6 +52,10 @@ _ROUNDS = flags.DEFINE_integer(
 )
 _SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
 _IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
+_CROPS = flags.DEFINE_list("crops_a_chip", ["1", "2", "8"], "crops in a step on each chip")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "TPUs to compile for, such as v5e:2x4; needs libtpu and no TPU"
+)
 
 
 def main() -> None:
@@ -69,10 +82,33 @@ def _inference(config: ConfigDict) -> dict[str, Any]:
     )
 
 
+def _scaling(config: ConfigDict) -> dict[str, Any]:
+    result = compute_scaling(
+        config,
+        num_classes=dataset_classes(config.data.name, config.data.data_dir).num_classes,
+        images_a_chip=_parse_crops(_CROPS.value),
+        image_size=parse_size(_SIZE.value),
+        topology=_TOPOLOGY.value,
+    )
+    picture = _output("scaling").with_suffix(".png")
+    save_efficiency(picture, result["rows"])
+    print(f"written to {picture}")
+    return result
+
+
+def _parse_crops(texts: Sequence[str]) -> list[int]:
+    if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
+        raise InputError(
+            f"--crops_a_chip is '{','.join(texts)}'; expected whole numbers, such as 2,8"
+        )
+    return [int(text) for text in texts]
+
+
 _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
         "inference": _inference,
         "input": _input,
+        "scaling": _scaling,
     }
 )
 
@@ -83,13 +119,17 @@ def _benchmark(arguments: list[str]) -> None:
         raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
     config = command.checked_config(_CONFIG)
-    output = epath.Path(_OUTPUT.value or f"benchmark_{name}.json")
+    output = _output(name)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     result = {"benchmark": name, "machine": _machine(), **_BENCHMARKS[name](config)}
     output.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {output}")
+
+
+def _output(name: str) -> epath.Path:
+    return epath.Path(_OUTPUT.value or f"benchmark_{name}.json")
 
 
 def _machine() -> dict[str, str]:
