@@ -23,6 +23,13 @@ finds the largest batch and the largest crop whose training step fits the memory
 several choices of model.backbone.remat_stages. Steps are compiled, for the devices at hand, and
 neither allocated nor run.
 
+    python scripts/benchmark.py scaling --config=configs/gcnet/RUN.py --config.model.dtype=bfloat16
+
+computes, without running anything, what training would be like on 8, 64 and 512 chips: operations
+and all-reduced bytes of a step, how long it would take, how well it would scale, and how much each
+host would have to read. Figures come from the compiled step and the makers' figures of the chips.
+Writes a picture as well, beside the JSON.
+
 Prints tables, and writes the same as JSON (--output).
 """
 
@@ -36,14 +43,17 @@ from types import MappingProxyType
 from typing import Any
 
 from absl import flags
+from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.benchmarks.inference import measure_inference
 from gcnet_jax.cli.benchmarks.input import measure_input
 from gcnet_jax.cli.benchmarks.memory import find_largest
+from gcnet_jax.cli.benchmarks.scaling import compute_scaling
 from gcnet_jax.cli.benchmarks.training import measure_training
 from gcnet_jax.cli.cost_tables import parse_size
+from gcnet_jax.cli.figures import save_efficiency
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
@@ -58,6 +68,10 @@ _ROUNDS = flags.DEFINE_integer(
 _SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
 _IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
 _BUDGET = flags.DEFINE_list("budget_gib", ["16"], "memory of a device in GiB, one or several")
+_CROPS = flags.DEFINE_list("crops_a_chip", ["1", "2", "8"], "crops in a step on each chip")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "TPUs to compile for, such as v5e:2x4; needs libtpu and no TPU"
+)
 
 
 def main() -> None:
@@ -109,11 +123,34 @@ def _num_classes(config: ConfigDict) -> int:
     return dataset_classes(config.data.name, config.data.data_dir).num_classes
 
 
+def _scaling(config: ConfigDict) -> dict[str, Any]:
+    result = compute_scaling(
+        config,
+        num_classes=_num_classes(config),
+        images_a_chip=_parse_crops(_CROPS.value),
+        image_size=parse_size(_SIZE.value),
+        topology=_TOPOLOGY.value,
+    )
+    picture = _output("scaling").with_suffix(".png")
+    save_efficiency(picture, result["rows"])
+    print(f"written to {picture}")
+    return result
+
+
+def _parse_crops(texts: Sequence[str]) -> list[int]:
+    if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
+        raise InputError(
+            f"--crops_a_chip is '{','.join(texts)}'; expected whole numbers, such as 2,8"
+        )
+    return [int(text) for text in texts]
+
+
 _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
         "inference": _inference,
         "input": _input,
         "memory": _memory,
+        "scaling": _scaling,
         "train": _train,
     }
 )
@@ -125,13 +162,17 @@ def _benchmark(arguments: list[str]) -> None:
         raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
     config = command.checked_config(_CONFIG)
-    output = as_path(_OUTPUT.value or f"benchmark_{name}.json")
+    output = _output(name)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     result = {"benchmark": name, "machine": _machine(), **_BENCHMARKS[name](config)}
     write_whole(output, json.dumps(result, indent=2) + "\n")
     print(f"written to {output}")
+
+
+def _output(name: str) -> epath.Path:
+    return as_path(_OUTPUT.value or f"benchmark_{name}.json")
 
 
 def _machine() -> dict[str, str]:

@@ -20,7 +20,7 @@ _DPI = 100
 _WIDTH = 12.0  # inches
 _CURVES_HEIGHT = 3.5  # inches
 _LEGEND_COLUMNS, _MOST_IN_LEGEND = 10, 40  # classes
-_COLORS = ("#1f6feb", "#d1495b")
+_COLORS = ("#1f6feb", "#d1495b", "#2a9d6f")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,36 @@ def save_scores(path: epath.PathLike, scores: Mapping[str, Sequence[float]]) -> 
     axis.set(xlabel="mIoU, percent; each dot one seed, the bar their mean")
     axis.grid(axis="x", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def save_efficiency(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a PNG: the efficiency of training by the number of chips, with and without overlap.
+
+    Args:
+        path: of the PNG.
+        rows: with `chip`, `chips`, `images_a_chip`, `efficiency` and `efficiency_overlapped`.
+    """
+    figure = matplotlib.figure.Figure(figsize=(_WIDTH, _CURVES_HEIGHT), dpi=_DPI)
+    panels = list(dict.fromkeys(row["images_a_chip"] for row in rows))
+    kinds = list(dict.fromkeys(row["chip"] for row in rows))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, images in zip(axes, panels, strict=True):
+        for color, kind in zip(_COLORS, kinds, strict=True):
+            line = [r for r in rows if r["chip"] == kind and r["images_a_chip"] == images]
+            for key, style in (("efficiency_overlapped", "o-"), ("efficiency", "o--")):
+                label = kind if key == "efficiency_overlapped" else None
+                percent = [100 * row[key] for row in line]
+                axis.plot([r["chips"] for r in line], percent, style, color=color, label=label)
+        chips = sorted({row["chips"] for row in rows})
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(chips, [str(number) for number in chips])
+        axis.set(title=f"{images} crops a chip", xlabel="chips", ylim=(0, 105))
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("efficiency, percent")
+    axes[-1].legend(loc="lower left", title="computed, not measured\ndashed: nothing overlaps")
     figure.tight_layout()
     _save(figure, path)
 

@@ -2,6 +2,7 @@ import json
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from gcnet_jax.cli.benchmarks.inference import check_agreement
@@ -102,13 +103,66 @@ def test_networks_that_do_not_agree_are_not_compared():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing given; expected 'inference' or 'input' or 'memory' or 'train'"),
+        (
+            [],
+            "nothing given; expected 'inference' or 'input' or 'memory' or 'scaling' or 'train'",
+        ),
         (["input", "output"], "input output given; expected 'inference' or 'input' or"),
         (["input"], "--config=FILE is required"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(fails, arguments, says):
     fails("benchmark", *arguments, says=says)
+
+
+SMALL_STEP = (
+    "--config.model.dtype=bfloat16",
+    "--config.model.backbone.depth=18",
+    "--config.model.backbone.num_stages=1",
+    "--config.model.backbone.base_channels=8",
+    "--config.model.decode_head.stage=0",
+    "--config.model.decode_head.channels=8",
+    "--config.model.auxiliary_head.enabled=False",
+    "--config.data.crop_size=(32,40)",
+)
+
+
+def test_scaling_is_computed_from_the_compiled_step(root, command, tmp_path):
+    output = tmp_path / "scaling.json"
+    arguments = (f"--config={root / CONFIG}", *SMALL_STEP, f"--output={output}")
+    process = command("benchmark", "scaling", *arguments, "--crops_a_chip=2")
+    assert process.returncode == 0, process.stderr
+    assert "computed, not measured" in process.stdout
+    assert "batch of 8 does not divide over 64" in " ".join(process.stdout.split())
+    with PIL.Image.open(tmp_path / "scaling.png") as picture:
+        assert picture.width > 1000
+    result = json.loads(output.read_text())
+    assert result["computed_not_measured"]
+    (program,) = result["programs"]
+    assert program["batch_size"] == 16
+    assert program["compiled_for"] == "8 x cpu"
+    assert program["all_reduced_bytes"] > program["parameter_bytes"] > 0
+    assert program["memory"]["peak"] > 0
+    rows = {(row["chip"], row["chips"]): row for row in result["rows"]}
+    assert {chips for _, chips in rows} == {8, 64, 512}
+    assert {chip for chip, _ in rows} == set(result["chips"])
+    for (name, chips), row in rows.items():
+        chip = result["chips"][name]
+        assert row["batch_size"] == 2 * chips
+        assert row["compute_seconds"] == pytest.approx(
+            program["flops_a_chip"] / chip["peak_flops"] / result["assumed"]["utilization"]
+        )
+        assert 0 < row["efficiency"] <= row["efficiency_overlapped"] < 1
+        a_host = row["images_a_second"] / chips * min(chips, chip["chips_a_host"])
+        assert row["bytes_a_second_a_host"] == pytest.approx(a_host * 1024 * 2048 * 4)
+
+
+def test_scaling_that_cannot_be_computed_is_refused(fails, root):
+    scaling = ("benchmark", "scaling", f"--config={root / CONFIG}")
+    fails(*scaling, says="add --config.model.dtype=bfloat16")
+    fails(*scaling, *SMALL_STEP, "--crops_a_chip=2,x", says="--crops_a_chip is '2,x'")
+    fails(*scaling, *SMALL_STEP, "--config.parallel.fsdp", says="expected neither")
+    fails(*scaling, *SMALL_STEP, "--topology=v9:1x1", says="--topology=v9:1x1 cannot be compiled")
 
 
 def test_sizes_and_outputs_that_cannot_be_are_refused(fails, root, tmp_path):
