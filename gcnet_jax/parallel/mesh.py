@@ -159,6 +159,23 @@ def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     return jax.tree.map(place, batch)
 
 
+def place(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Puts arrays that every process has alike onto a mesh; each takes its part of them.
+
+    `jax.device_put` would first gather every array from all processes, to compare them.
+
+    Args:
+        tree: whole arrays.
+        shardings: how each is to lie, a tree of the same structure.
+    """
+
+    def put(x: Any, sharding: NamedSharding) -> jax.Array:
+        whole = np.asarray(x)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+    return jax.tree.map(put, tree, shardings)
+
+
 def split_largest_axis(tree: PyTree, mesh: Mesh) -> PyTree:
     """Shardings that spread every large array over all devices along its largest axis.
 

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.parallel import check_batch_size, create_mesh, shard_batch
+from gcnet_jax.parallel import (
+    check_batch_size,
+    create_mesh,
+    place,
+    replicated,
+    shard_batch,
+    split_largest_axis,
+)
 
 
 def test_a_batch_lies_split_over_the_devices_in_order():
@@ -22,3 +29,13 @@ def test_a_batch_that_does_not_divide_is_refused_with_what_would(batch_size, par
 def test_a_batch_that_divides_is_accepted():
     check_batch_size(16, create_mesh(), parts=2, key="training.batch_size")
     check_batch_size(3, create_mesh(jax.devices()[:1]), key="evaluation.batch_size")
+
+
+def test_arrays_are_placed_as_their_shardings_say_and_keep_their_values():
+    mesh = create_mesh()
+    arrays = {"large": np.arange(2**15).reshape(2, -1), "small": jax.numpy.float32(3)}
+    placed = place(arrays, split_largest_axis(arrays, mesh))
+    assert placed["large"].addressable_shards[0].data.shape == (2, 2**14 // mesh.size)
+    assert placed["small"].sharding == replicated(mesh)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(placed[name], array)
