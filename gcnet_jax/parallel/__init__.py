@@ -15,7 +15,7 @@ from gcnet_jax.parallel.mesh import (
     shard_batch,
     split_largest_axis,
 )
-from gcnet_jax.parallel.processes import is_first_process, join_processes
+from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes
 
 __all__ = [
     "DATA_AXIS",
@@ -27,6 +27,7 @@ __all__ = [
     "create_mesh",
     "input_shard",
     "is_first_process",
+    "is_loss_of_partner",
     "join_processes",
     "over_all_devices",
     "place",

@@ -4,6 +4,9 @@ import jax
 
 from gcnet_jax.errors import InputError
 
+# In what JAX says: of collectives on CPUs, and of the service that processes find each other by.
+_SIGNS_OF_LOSS = ("Gloo", "CoordinationService", "coordination service", "Barrier timed out")
+
 
 def join_processes(
     coordinator_address: str | None = None,
@@ -40,6 +43,15 @@ def join_processes(
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     except ValueError as error:
         raise InputError(f"the processes cannot be joined: {error}") from error
+
+
+def is_loss_of_partner(error: BaseException) -> bool:
+    """Whether an exception comes from another process of the job having ended or being cut off."""
+    return (
+        jax.distributed.is_initialized()
+        and isinstance(error, jax.errors.JaxRuntimeError)
+        and any(sign in str(error) for sign in _SIGNS_OF_LOSS)
+    )
 
 
 def is_first_process() -> bool:

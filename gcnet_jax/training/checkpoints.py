@@ -23,6 +23,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import is_loss_of_partner
 from gcnet_jax.training.checkpoint_files import (
     FOLDER,
     brief,
@@ -176,6 +177,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # what Orbax raises on a full disk is of several kinds
+            if is_loss_of_partner(error):
+                raise
             raise InputError(
                 f"a checkpoint cannot be written to {self._root} ({brief(error)}). Those before "
                 "are whole: make room, then run the same command to go on from the newest"

@@ -10,7 +10,7 @@ from gcnet_jax.cli.faults.jobs import TRAIN, Job, training_commands
 from gcnet_jax.cli.faults.states import digests, logged
 from gcnet_jax.errors import InputError
 
-TOTAL_STEPS = 60
+TOTAL_STEPS = 40
 _CONFIG = Path(__file__).parents[3] / "configs" / "context_shapes" / "gcnet.py"
 _SETTINGS = {
     "model.backbone.base_channels": 8,

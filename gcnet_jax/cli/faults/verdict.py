@@ -97,7 +97,7 @@ def judge(
     if may_fail or contact_lost:
         allowed.add("one clear error")
     for i, end in enumerate(ends):
-        excused = _is_survivor(i, ends, may_fail)
+        excused = _is_survivor(i, ends, may_fail or contact_lost)
         if end not in allowed and not excused:
             problems.append(f"process {i}: {end}")
     stopped = [_STOPPED.search(process.errors) for process in job.processes]
