@@ -35,7 +35,9 @@ from gcnet_jax.training.checkpoint_files import (
     read_metadata,
     read_metrics,
     score,
+    with_fingerprint,
     without_metrics,
+    write_metrics,
 )
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 from gcnet_jax.training.step import TrainState
@@ -91,8 +93,7 @@ class Checkpoints:
             state: the state after `step` steps.
             iterator: of the batches, having given those of `step` steps; its `get_state` returns
                 what is the same on all processes and ready for JSON.
-            step: number of the checkpoint. One of that number that was saved without metrics is
-                replaced.
+            step: number of the checkpoint.
             metrics: of an evaluation of just this state, if there was one.
 
         Raises:
@@ -105,11 +106,8 @@ class Checkpoints:
             "training": fingerprints(training),
             "data": document_fingerprint(data),
             "metadata": document_fingerprint(self._metadata),
-            "metrics": document_fingerprint(metrics or {}),
         }
         with self._failures_named():
-            if step in self._manager.all_steps():
-                self._manager.delete(step)
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -119,8 +117,19 @@ class Checkpoints:
                     metadata=ocp.args.JsonSave(self._metadata),
                     fingerprints=ocp.args.JsonSave(written),
                 ),
-                metrics=metrics or {},
+                metrics=with_fingerprint(metrics or {}),
             )
+
+    def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Notes the evaluation of the state that was restored; to be called before the first save.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        with self._failures_named():
+            if jax.process_index() == 0:
+                write_metrics(self._root / str(step), metrics)
+            multihost_utils.sync_global_devices("metrics are written")
 
     def restore_newest(self, state: TrainState, iterator: Any) -> TrainState | None:
         """The state of the newest whole checkpoint, or None if there is no checkpoint.
