@@ -15,7 +15,7 @@ from gcnet_jax.parallel.mesh import (
     shard_batch,
     split_largest_axis,
 )
-from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes
+from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes, meet
 
 __all__ = [
     "DATA_AXIS",
@@ -29,6 +29,7 @@ __all__ = [
     "is_first_process",
     "is_loss_of_partner",
     "join_processes",
+    "meet",
     "over_all_devices",
     "place",
     "replicated",

@@ -96,6 +96,7 @@ def _undisturbed(
     environment: dict[str, str],
     **settings: object,
 ) -> float:
+    """Trains without faults; returns the seconds to the first step."""
     arguments = training_arguments(workdir, data_dir, **settings)
     job = Job(training_commands(arguments, [[str(TRAIN)]] * processes), environment, workdir)
     first_step = None
