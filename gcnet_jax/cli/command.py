@@ -24,7 +24,7 @@ from gcnet_jax.config import (
 )
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.files import as_path
-from gcnet_jax.parallel import join_processes
+from gcnet_jax.parallel import is_loss_of_partner, join_processes
 
 PREEMPTED = 75
 """Exit status after a stop that a later start goes on from (`EX_TEMPFAIL` of sysexits.h)."""
@@ -136,7 +136,8 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     """Parses the command line and runs `main` on what is left of it.
 
     What the user can put right ends in one line on stderr: exit status 2 for the command line, 1
-    for everything else. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM with all work saved.
+    for everything else, the loss of another process of the job too. 130 follows Ctrl-C, and
+    `PREEMPTED` a stop on SIGTERM with all work saved.
     `--help` shows the module's docstring and its flags.
     """
     if {"--help", "-h", "-help"} & set(sys.argv[1:]):
@@ -156,6 +157,11 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     python_logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
     status = _status(main, arguments[1:])
     gc.collect()  # what a failed restore left behind is closed here, while the hook listens
+    if status not in (0, PREEMPTED) and jax.distributed.is_initialized():
+        # JAX's own way out waits minutes for the other processes, which wait for this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     if status:
         sys.exit(status)
 
@@ -174,6 +180,15 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}", file=sys.stderr)
+        return 1
+    except jax.errors.JaxRuntimeError as error:
+        if not is_loss_of_partner(error):
+            raise
+        print(
+            "error: the other processes of the job have ended or cannot be reached "
+            f"({brief_reason(error)[:200]}); start all of them again to go on",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -18,7 +18,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import Predictor, create_predictor
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
-from gcnet_jax.parallel import replicate
+from gcnet_jax.parallel import place, replicated
 from gcnet_jax.pretrained import load_pretrained
 from gcnet_jax.training import find_checkpoint
 
@@ -77,7 +77,7 @@ def load_trained_model(
     if pretrained.left:
         print(f"left as initialised or not taken: {pretrained.left}")
     graphdef, variables = split_for_evaluation(pretrained.model)
-    variables = replicate(variables, mesh)
+    variables = place(variables, jax.tree.map(lambda _: replicated(mesh), variables))
     return TrainedModel(graphdef, variables, pretrained.classes, pretrained.source)
 
 

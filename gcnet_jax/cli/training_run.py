@@ -30,6 +30,7 @@ from gcnet_jax.parallel import (
     create_mesh,
     input_shard,
     is_first_process,
+    meet,
     replicated,
 )
 from gcnet_jax.pretrained import initialize
@@ -122,6 +123,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)
     try:
+        meet("all processes have built the model")
         restored = checkpoints.restore_newest(state, batches)
         initialization = "from scratch"
         if restored is not None:

@@ -151,7 +151,16 @@ class TrainIterator(grain.DatasetIterator[Batch]):
     def __next__(self) -> Batch:
         self.start_prefetch()
         assert self._running is not None
-        batch = next(self._running)
+        try:
+            batch = next(self._running)
+        except RuntimeError as error:  # what Grain raises when a worker is gone
+            if "Worker process was terminated" not in str(error):
+                raise
+            raise InputError(
+                f"a data worker has ended ({str(error).partition('. ')[0]}), perhaps for lack of "
+                "memory; run the same command to go on, if need be with fewer "
+                "--config.data.num_workers"
+            ) from error
         self._next_batch += 1
         return batch
 

@@ -10,12 +10,12 @@ from gcnet_jax.parallel.mesh import (
     create_mesh,
     input_shard,
     over_all_devices,
-    replicate,
+    place,
     replicated,
     shard_batch,
     split_largest_axis,
 )
-from gcnet_jax.parallel.processes import is_first_process, join_processes
+from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes, meet
 
 __all__ = [
     "DATA_AXIS",
@@ -27,9 +27,11 @@ __all__ = [
     "create_mesh",
     "input_shard",
     "is_first_process",
+    "is_loss_of_partner",
     "join_processes",
+    "meet",
     "over_all_devices",
-    "replicate",
+    "place",
     "replicated",
     "shard_batch",
     "split_largest_axis",

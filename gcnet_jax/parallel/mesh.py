@@ -124,15 +124,6 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Copies arrays that every process has, alike, to all devices of the mesh."""
-
-    def copy(x: Any) -> jax.Array:
-        return jax.make_array_from_process_local_data(replicated(mesh), np.asarray(x))
-
-    return jax.tree.map(copy, tree)
-
-
 def batch_sharding(mesh: Mesh, shape: tuple[int, ...] = ()) -> NamedSharding:
     """The leading axis split over `data`, and the height of images over `spatial`.
 
@@ -166,6 +157,23 @@ def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
         return jax.make_array_from_process_local_data(batch_sharding(mesh, shape), x, shape)
 
     return jax.tree.map(place, batch)
+
+
+def place(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Puts arrays that every process has alike onto a mesh; each takes its part of them.
+
+    `jax.device_put` would first gather every array from all processes, to compare them.
+
+    Args:
+        tree: whole arrays.
+        shardings: how each is to lie, a tree of the same structure.
+    """
+
+    def put(x: Any, sharding: NamedSharding) -> jax.Array:
+        whole = np.asarray(x)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+    return jax.tree.map(put, tree, shardings)
 
 
 def split_largest_axis(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -1,8 +1,13 @@
 """Start-up on many hosts: one process a host or a device, which find each other through JAX."""
 
 import jax
+from orbax.checkpoint import multihost
 
 from gcnet_jax.errors import InputError
+
+_MEETING_MILLISECONDS = 300_000
+# In what JAX says: of collectives on CPUs, and of the service that processes find each other by.
+_SIGNS_OF_LOSS = ("Gloo", "CoordinationService", "coordination service", "Barrier timed out")
 
 
 def join_processes(
@@ -40,6 +45,24 @@ def join_processes(
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     except ValueError as error:
         raise InputError(f"the processes cannot be joined: {error}") from error
+
+
+def meet(place: str) -> None:
+    """Returns when all processes of the job have come to this place, within five minutes.
+
+    Before the first collective operation: those on CPUs give up after half a minute, and a process
+    that must compile what others have in their cache comes later than that.
+    """
+    multihost.get_barrier_sync_fn()(key=place, timeout_ms=_MEETING_MILLISECONDS)
+
+
+def is_loss_of_partner(error: BaseException) -> bool:
+    """Whether an exception comes from another process of the job having ended or being cut off."""
+    return (
+        jax.distributed.is_initialized()
+        and isinstance(error, jax.errors.JaxRuntimeError)
+        and any(sign in str(error) for sign in _SIGNS_OF_LOSS)
+    )
 
 
 def is_first_process() -> bool:

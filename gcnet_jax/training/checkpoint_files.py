@@ -12,13 +12,14 @@ from etils import epath
 from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute
+from gcnet_jax.files import absolute, write_whole
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
 """Of a workdir, which holds one folder a step."""
 _BEST = "mIoU"  # the metric that decides which checkpoint is the best
-_DOCUMENTS = ("data", "metadata", "metrics")  # the parts that are JSON
+_DOCUMENTS = ("data", "metadata")  # the parts that are JSON
+_OWN_FINGERPRINT = "fingerprint"  # the key of that of the metrics, which can come later
 
 
 class Damaged(Exception):
@@ -108,8 +109,26 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
 
 
 def read_metrics(checkpoint: epath.PathLike) -> dict[str, float]:
-    """The metrics of one checkpoint folder; empty if its state was not evaluated."""
-    return read_document(epath.Path(checkpoint), "metrics")
+    """The metrics of one checkpoint folder; empty if its state was not evaluated.
+
+    Raises:
+        Damaged: they are not what was written.
+    """
+    metrics = read_document(epath.Path(checkpoint), "metrics")
+    if metrics.pop(_OWN_FINGERPRINT, None) != document_fingerprint(metrics):
+        raise Damaged("its metrics are not what was written")
+    return metrics
+
+
+def with_fingerprint(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as they are stored."""
+    return {**metrics, _OWN_FINGERPRINT: document_fingerprint(dict(metrics))}
+
+
+def write_metrics(checkpoint: epath.PathLike, metrics: Mapping[str, float]) -> None:
+    """Puts metrics in the place of those of a checkpoint folder, which is whole at every moment."""
+    path = epath.Path(checkpoint) / "metrics" / "metrics"
+    write_whole(path, json.dumps(with_fingerprint(metrics)))
 
 
 def read_document(folder: epath.Path, name: str) -> dict[str, Any]:
@@ -125,6 +144,7 @@ def check_documents(folder: epath.Path) -> None:
     for name in _DOCUMENTS:
         if document_fingerprint(read_document(folder, name)) != written[name]:
             raise Damaged(f"its {name} is not what was written")
+    read_metrics(folder)
 
 
 def check_arrays(folder: epath.Path, name: str, like: PyTree) -> None:
@@ -171,7 +191,7 @@ def without_metrics(root: epath.Path) -> dict[epath.Path, Exception]:
     for step in finished_steps(root):
         try:
             read_metrics(root / str(step))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError, Damaged) as error:
             found[root / str(step)] = error
     return found
 

@@ -24,6 +24,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import absolute, write_whole
+from gcnet_jax.parallel import is_loss_of_partner
 from gcnet_jax.training.checkpoint_files import (
     FOLDER,
     brief,
@@ -35,7 +36,9 @@ from gcnet_jax.training.checkpoint_files import (
     read_metadata,
     read_metrics,
     score,
+    with_fingerprint,
     without_metrics,
+    write_metrics,
 )
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 from gcnet_jax.training.step import TrainState
@@ -91,8 +94,7 @@ class Checkpoints:
             state: the state after `step` steps.
             iterator: of the batches, having given those of `step` steps; its `get_state` returns
                 what is the same on all processes and ready for JSON.
-            step: number of the checkpoint. One of that number that was saved without metrics is
-                replaced.
+            step: number of the checkpoint.
             metrics: of an evaluation of just this state, if there was one.
 
         Raises:
@@ -105,11 +107,8 @@ class Checkpoints:
             "training": fingerprints(training),
             "data": document_fingerprint(data),
             "metadata": document_fingerprint(self._metadata),
-            "metrics": document_fingerprint(metrics or {}),
         }
         with self._failures_named():
-            if step in self._manager.all_steps():
-                self._manager.delete(step)
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -119,8 +118,19 @@ class Checkpoints:
                     metadata=ocp.args.JsonSave(self._metadata),
                     fingerprints=ocp.args.JsonSave(written),
                 ),
-                metrics=metrics or {},
+                metrics=with_fingerprint(metrics or {}),
             )
+
+    def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Notes the evaluation of the state that was restored; to be called before the first save.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        with self._failures_named():
+            if jax.process_index() == 0:
+                write_metrics(self._root / str(step), metrics)
+            multihost_utils.sync_global_devices("metrics are written")
 
     def restore_newest(self, state: TrainState, iterator: Any) -> TrainState | None:
         """The state of the newest whole checkpoint, or None if there is no checkpoint.
@@ -177,6 +187,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # what Orbax raises on a full disk is of several kinds
+            if is_loss_of_partner(error):
+                raise
             raise InputError(
                 f"a checkpoint cannot be written to {self._root} ({brief(error)}). Those before "
                 "are whole: make room, then run the same command to go on from the newest"

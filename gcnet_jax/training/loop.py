@@ -80,16 +80,28 @@ def train(
             _check_finite(step, values)
             log.step(step, values)
 
+    def logged_evaluation(state: TrainState, step: int) -> dict[str, float] | None:
+        evaluation = evaluate(state)
+        if evaluation is None:
+            return None
+        log.evaluation(step, evaluation_split, evaluation)
+        return dict(evaluation)
+
     def evaluate_and_save(state: TrainState, step: int, *, evaluates: bool) -> bool:
         """Returns whether an evaluation was given up."""
         read_metrics(keep=0)  # so that no state is saved that a bad step has spoilt
         with log.paused():
-            evaluation = evaluate(state) if evaluates else None
-            if evaluation is not None:
-                evaluation = dict(evaluation)
-                log.evaluation(step, evaluation_split, evaluation)
+            evaluation = logged_evaluation(state, step) if evaluates else None
             checkpoints.save(state, batches, step=step, metrics=evaluation)
         return evaluates and evaluation is None
+
+    def evaluate_restored(state: TrainState, step: int) -> None:
+        """The state is saved already, and stays so whatever happens now."""
+        with log.paused():
+            evaluation = logged_evaluation(state, step)
+            if evaluation is None:
+                stop(step)
+            checkpoints.add_metrics(step, evaluation)
 
     def is_evaluated(step: int) -> bool:
         return step == total_steps or step % evaluate_every == 0
@@ -103,8 +115,8 @@ def train(
     owes_evaluation = (
         first_step > 0 and is_evaluated(first_step) and not checkpoints.has_metrics(first_step)
     )
-    if owes_evaluation and evaluate_and_save(state, first_step, evaluates=True):
-        stop(first_step)
+    if owes_evaluation:
+        evaluate_restored(state, first_step)
     for step in range(first_step + 1, total_steps + 1):
         batch = shard_batch(next(batches), mesh)
         state, metrics = train_step(state, batch)

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
-from gcnet_jax.parallel import replicated, split_largest_axis
+from gcnet_jax.parallel import place, replicated, split_largest_axis
 
 Metrics = dict[str, Float[Array, ""]]
 LossFunction = Callable[[Any, PyTree, nnx.Rngs], tuple[Float[Array, ""], Metrics]]
@@ -77,7 +77,7 @@ def create_state(
             params=split_largest_axis(state.params, mesh),
             optimizer=split_largest_axis(state.optimizer, mesh),
         )
-    return graphdef, jax.device_put(state, shardings)
+    return graphdef, place(state, shardings)
 
 
 def create_train_step(

@@ -1,5 +1,6 @@
 import itertools
 import json
+import multiprocessing
 
 import grain
 import numpy as np
@@ -236,6 +237,23 @@ def test_workers_make_the_same_batches_and_states_are_exchanged_with_them(camvid
     threads.set_state(workers.get_state())
     assert_same(take(threads, 3), expected[5:])
     workers.close()
+
+
+def test_a_worker_that_is_killed_is_named_and_the_place_is_kept(camvid_dir):
+    iterator = train_iterator(config(camvid_dir, num_workers=1), batch_size=4, seed=0)
+    before = set(multiprocessing.active_children())
+    take(iterator, 2)
+    (worker,) = set(multiprocessing.active_children()) - before
+    worker.kill()
+    with pytest.raises(InputError, match="a data worker has ended"):
+        take(iterator, 100)  # after what it had made ready
+    state = iterator.get_state()
+    iterator.close()
+    (following,) = take(iterator, 1)
+    threads = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    threads.set_state(state)
+    assert_same([following], take(threads, 1))
+    iterator.close()
 
 
 def test_the_training_iterator_is_one_that_checkpointing_knows(camvid_dir):

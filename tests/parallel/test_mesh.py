@@ -12,6 +12,8 @@ from gcnet_jax.parallel import (
     check_height,
     create_mesh,
     input_shard,
+    place,
+    replicated,
     shard_batch,
     split_largest_axis,
 )
@@ -123,3 +125,13 @@ def test_large_arrays_are_spread_along_their_largest_axis_that_divides():
         "tall": (4097, 3),
         "small": (64,),
     }
+
+
+def test_arrays_are_placed_as_their_shardings_say_and_keep_their_values():
+    mesh = create_mesh()
+    arrays = {"large": np.arange(2**15).reshape(2, -1), "small": jax.numpy.float32(3)}
+    placed = place(arrays, split_largest_axis(arrays, mesh))
+    assert placed["large"].addressable_shards[0].data.shape == (2, 2**14 // mesh.size)
+    assert placed["small"].sharding == replicated(mesh)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(placed[name], array)

@@ -1,0 +1,63 @@
+"""Trains like `scripts/train.py`, but one number is not a number after a given step.
+
+    python -m gcnet_jax.cli.faults.spoiled_step PART STEP SEED [arguments of scripts/train.py]
+
+A device that computes wrongly or memory that fails would do the same. The number is one of the
+state's part `params`, `statistics` or `optimizer`, on the devices of this process alone.
+"""
+
+import dataclasses
+import random
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from gcnet_jax.cli import train, training_run
+from gcnet_jax.training import TrainState, create_train_step
+from gcnet_jax.training.step import TrainStep
+
+PARTS = ("params", "statistics", "optimizer")
+"""Of the state, of which a number may be spoilt."""
+NOTE = "spoiling a number of"
+"""How the line begins that says that it is done."""
+
+
+def main() -> None:
+    """Takes its own arguments off the command line and leaves the rest to `train.py`."""
+    part, step, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    del sys.argv[1:4]
+
+    def create_spoilt_step(*args: Any, **kwargs: Any) -> TrainStep:
+        train_step = create_train_step(*args, **kwargs)
+
+        def spoilt_step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, Array]]:
+            if int(state.step) == step:
+                print(f"{NOTE} {part} after step {step}", file=sys.stderr)
+                state = _spoil(state, part, random.Random(seed))
+            return train_step(state, batch)
+
+        return spoilt_step
+
+    training_run.create_train_step = create_spoilt_step
+    train.main()
+
+
+def _spoil(state: TrainState, part: str, rng: random.Random) -> TrainState:
+    leaves, structure = jax.tree.flatten(getattr(state, part))
+    arrays = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    chosen = rng.choice(arrays)
+    leaf, bad = leaves[chosen], rng.choice((jnp.nan, jnp.inf, -jnp.inf))
+    place = rng.randrange(leaf.size)
+    pieces = [
+        jnp.ravel(shard.data).at[place].set(bad).reshape(shard.data.shape)
+        for shard in leaf.addressable_shards
+    ]
+    leaves[chosen] = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, pieces)
+    return dataclasses.replace(state, **{part: jax.tree.unflatten(structure, leaves)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Lets training runs meet faults, and checks that nothing is lost. See --help."""
+
+from gcnet_jax.cli.soak import main
+
+if __name__ == "__main__":
+    main()
