@@ -1,6 +1,5 @@
 """The training step of a config: as a program for shapes alone, and with arrays to run it on."""
 
-import dataclasses
 import time
 from typing import Any, NamedTuple
 
@@ -19,17 +18,17 @@ from gcnet_jax.parallel import (
     check_height,
     create_mesh,
     input_shard,
-    replicated,
     shard_batch,
-    split_largest_axis,
 )
 from gcnet_jax.training import (
     TrainState,
     create_optimizer,
     create_state,
     create_train_step,
+    initial_state,
     learning_rate_schedule,
     segmentation_loss,
+    state_shardings,
 )
 
 
@@ -169,15 +168,13 @@ class TrainingProgram:
 
     def _state_shapes(self) -> TrainState:
         """Those of `initial_state`."""
-        state = jax.eval_shape(self.initial_state)
-        shardings = jax.tree.map(lambda _: replicated(self._mesh), state)
-        if self._config.parallel.fsdp:
-            shardings = dataclasses.replace(
-                shardings,
-                params=split_largest_axis(state.params, self._mesh),
-                optimizer=split_largest_axis(state.optimizer, self._mesh),
-            )
-        return jax.tree.map(_placed, state, shardings)
+
+        def state() -> TrainState:
+            return initial_state(self._model(), self._optimizer, seed=self._config.seed)[1]
+
+        shapes = jax.eval_shape(state)
+        shardings = state_shardings(shapes, self._mesh, fsdp=self._config.parallel.fsdp)
+        return jax.tree.map(_placed, shapes, shardings)
 
     def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Those of `random_batch`, over all processes."""

@@ -45,6 +45,7 @@ from gcnet_jax.training import (
     learning_rate_schedule,
     read_rows,
     segmentation_loss,
+    state_shardings,
     train,
 )
 
@@ -97,7 +98,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
         mesh,
         schedule=schedule,
         accumulation_steps=training.accumulation_steps,
-        state_shardings=jax.tree.map(lambda x: x.sharding, state),
+        state_shardings=state_shardings(state, mesh, fsdp=config.parallel.fsdp),
     )
 
     evaluation_graphdef, _ = split_for_evaluation(model)

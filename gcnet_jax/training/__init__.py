@@ -12,7 +12,13 @@ from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedul
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.run_log import RunLog, read_rows
 from gcnet_jax.training.segmentation import head_losses, segmentation_loss
-from gcnet_jax.training.step import TrainState, create_state, create_train_step
+from gcnet_jax.training.step import (
+    TrainState,
+    create_state,
+    create_train_step,
+    initial_state,
+    state_shardings,
+)
 
 __all__ = [
     "Checkpoints",
@@ -24,11 +30,13 @@ __all__ = [
     "create_train_step",
     "find_checkpoint",
     "head_losses",
+    "initial_state",
     "learning_rate_schedule",
     "read_metadata",
     "read_rows",
     "restore_variables",
     "save_variables",
     "segmentation_loss",
+    "state_shardings",
     "train",
 ]

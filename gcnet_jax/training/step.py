@@ -53,9 +53,16 @@ def create_state(
         optimizer: an Optax transformation.
         mesh: the devices.
         seed: of dropout.
-        fsdp: whether parameters and optimizer state are spread over the devices
-            (`split_largest_axis`), which gather them as they need them. Otherwise each has all.
+        fsdp: see `state_shardings`.
     """
+    graphdef, state = initial_state(model, optimizer, seed=seed)
+    return graphdef, place(state, state_shardings(state, mesh, fsdp=fsdp))
+
+
+def initial_state(
+    model: nnx.Module, optimizer: optax.GradientTransformation, *, seed: int
+) -> tuple[nnx.GraphDef, TrainState]:
+    """As `create_state`, on no mesh yet."""
     model = nnx.clone(model)
     model.train()
     graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
@@ -63,21 +70,32 @@ def create_state(
     params, statistics = jax.tree.map(
         jnp.copy, (nnx.to_pure_dict(params), nnx.to_pure_dict(statistics))
     )
-    state = TrainState(
+    return graphdef, TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         statistics=statistics,
         optimizer=optimizer.init(params),
         seed=jnp.asarray(seed, jnp.int32),
     )
+
+
+def state_shardings(state: TrainState, mesh: Mesh, *, fsdp: bool) -> TrainState:
+    """How a state lies on the mesh, as a tree of shardings.
+
+    Args:
+        state: arrays, or their shapes.
+        mesh: the devices.
+        fsdp: whether parameters and optimizer state are spread over the devices
+            (`split_largest_axis`), which gather them as they need them. Otherwise each has all.
+    """
     shardings = jax.tree.map(lambda _: replicated(mesh), state)
-    if fsdp:
-        shardings = dataclasses.replace(
-            shardings,
-            params=split_largest_axis(state.params, mesh),
-            optimizer=split_largest_axis(state.optimizer, mesh),
-        )
-    return graphdef, place(state, shardings)
+    if not fsdp:
+        return shardings
+    return dataclasses.replace(
+        shardings,
+        params=split_largest_axis(state.params, mesh),
+        optimizer=split_largest_axis(state.optimizer, mesh),
+    )
 
 
 def create_train_step(
