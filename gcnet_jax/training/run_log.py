@@ -66,6 +66,7 @@ class RunLog:
         self._events = tensorboardX.SummaryWriter(
             str(epath.Path(workdir) / "tensorboard"),
             purge_step=first_step + 1 if first_step else None,
+            max_queue=0,  # without a limit: the thread that empties it ends on a full disk
         )
 
     def __enter__(self) -> "RunLog":
@@ -81,7 +82,11 @@ class RunLog:
     ) -> None:
         if self._writes:
             self._progress.stop()
-            self._events.close()
+            try:
+                self._events.close()
+            except OSError:  # a full disk, of which the error under way says more
+                if error is None:
+                    raise
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes the metrics of one finished step; every `log_every` steps their mean is logged.
