@@ -56,7 +56,8 @@ def test_damage_that_harms_nothing_is_told_from_damage_that_is_noticed():
 def test_the_page_gets_the_table_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
-        "before\n<!-- counts: written by scripts/soak.py -->\nof the last time\n<!-- end of counts -->\nafter\n"
+        "before\n<!-- counts: written by scripts/soak.py -->\nof the last time\n"
+        "<!-- end of counts -->\nafter\n"
     )
     write_page(page, RECORDS, seed=7)
     text = page.read_text()
