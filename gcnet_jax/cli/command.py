@@ -165,7 +165,8 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-    sys.exit(status)
+    if status:
+        sys.exit(status)
 
 
 def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:

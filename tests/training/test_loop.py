@@ -12,10 +12,11 @@ import optax
 import pytest
 from flax import nnx
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import Checkpoints, RunLog, create_state, create_train_step, train
 from gcnet_jax.training import loop as loop_module
+from gcnet_jax.training.checkpoint_files import read_metrics
 
 METADATA: dict[str, Any] = {"config": {"model": {}}, "classes": {}, "versions": {}}
 
@@ -211,3 +212,24 @@ def test_what_a_killed_run_logged_beyond_its_checkpoint_is_dropped(tmp_path, cap
         run(tmp_path, points(), total_steps=20)
     assert [row["step"] for row in rows(tmp_path, "train")] == [5, 10, 15, 20]
     assert rows(tmp_path, "train")[2]["loss"] != 1.0
+
+
+def test_an_owed_evaluation_leaves_the_saved_state_alone_and_counts(tmp_path):
+    asked = iter([False] * 19 + [True])
+    with pytest.raises(Preempted, match="after step 20"):
+        run(tmp_path, points(), preempted=lambda: next(asked))
+    saved = tmp_path / "checkpoints" / "20"
+    arrays = {
+        p: p.read_bytes() for p in saved.rglob("*") if p.is_file() and "metrics" not in p.parts
+    }
+
+    def gives_up(state):
+        return None
+
+    with pytest.raises(Preempted, match="after step 20"):
+        run(tmp_path, points(), evaluate=gives_up, total_steps=20)
+    run(tmp_path, points(), total_steps=20)
+    assert {path: path.read_bytes() for path in arrays} == arrays
+    assert read_metrics(saved)["mIoU"] > 0
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "val"] == [20]
