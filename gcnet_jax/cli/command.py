@@ -5,6 +5,7 @@ import logging as python_logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -153,12 +154,15 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         sys.exit(2)
     _enable_compilation_cache()
     sys.unraisablehook = _report_unraisable
+    threading.excepthook = _report_thread
+    logging.get_absl_handler().addFilter(_is_not_failure_of_orbax)
     warnings.filterwarnings("ignore", "coroutine '_read_array.*' was never awaited", RuntimeWarning)
     python_logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
     status = _status(main, arguments[1:])
     gc.collect()  # what a failed restore left behind is closed here, while the hook listens
-    if status not in (0, PREEMPTED) and jax.distributed.is_initialized():
-        # JAX's own way out waits minutes for the other processes, which wait for this one.
+    if status not in (0, PREEMPTED):
+        # What else ends with a process has nothing to add, and JAX would wait minutes for the other
+        # processes, which wait for this one.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -248,6 +252,20 @@ def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     of_orbax = code is not None and "orbax" in Path(code.co_filename).parts
     if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Says in a line that a thread could not write, which the work will notice by itself."""
+    if isinstance(arguments.exc_value, OSError):
+        logging.warning("A thread that writes has ended (%s).", arguments.exc_value)
+    else:
+        threading.__excepthook__(arguments)
+
+
+def _is_not_failure_of_orbax(record: python_logging.LogRecord) -> bool:
+    """Leaves out the tracebacks of failed saves, which Orbax logs before it raises them."""
+    of_orbax = "orbax" in Path(record.pathname).parts
+    return not (of_orbax and record.levelno >= python_logging.ERROR)
 
 
 def _is_not_of_orbax(record: python_logging.LogRecord) -> bool:

@@ -6,8 +6,10 @@ exactly the samples of the batch that one host alone would make.
 """
 
 import dataclasses
+import multiprocessing
 import os
 import signal
+import threading
 from typing import Any, TypedDict
 
 import cv2
@@ -205,6 +207,15 @@ def _initialise_worker(worker_index: int, worker_count: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Each worker is to keep one core busy, not each of them all cores.
     cv2.setNumThreads(0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Grain's workers would wait forever for a process that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def shard_size(batch_size: int, shard_count: int) -> int:

@@ -91,8 +91,12 @@ class RunLog:
     ) -> None:
         if self._writes:
             self._progress.stop()
-            self.flush()
-            self._events.close()
+            try:
+                self.flush()
+                self._events.close()
+            except InputError:
+                if error is None:  # an error that is under way says more
+                    raise
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes the metrics of one finished step; every `log_every` steps their mean is logged.

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # A command whose work leaves coroutines that complain when they are thrown away, as Orbax does.
 ABANDONING = """
 import asyncio
@@ -56,3 +58,60 @@ def test_what_goes_wrong_unseen_elsewhere_is_still_shown():
     stderr = standard_error("/python/site-packages/other/reads.py")
     assert "this read was given up" in stderr
     assert "this read failed" in stderr
+
+
+FULL_DISK = """
+import sys
+import threading
+from absl import logging
+from gcnet_jax.cli import command
+from gcnet_jax.errors import InputError
+
+def write():
+    raise OSError("no space left")
+
+def main(arguments):
+    scope = {"logging": logging}
+    source = "def save():\\n logging.error('Save failed', exc_info=ValueError('no space left'))"
+    exec(compile(source, sys.argv[1], "exec"), scope)
+    scope["save"]()
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    raise InputError("a checkpoint cannot be written")
+
+command.run(main, __name__)
+"""
+
+
+@pytest.mark.parametrize("library", ["orbax", "other"])
+def test_a_full_disk_is_one_error_and_no_traceback_of_orbax(library):
+    arguments = [sys.executable, "-c", FULL_DISK, f"/python/site-packages/{library}/save.py"]
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 1
+    lines = process.stderr.splitlines()
+    assert lines[-1] == "error: a checkpoint cannot be written"
+    assert lines[-2] == "WARNING: A thread that writes has ended (no space left)."
+    assert ("Save failed" in process.stderr) == (library == "other")
+
+
+LOST_PARTNER = """
+import jax
+from gcnet_jax.cli import command
+
+jax.distributed.is_initialized = lambda: True
+
+def main(arguments):
+    raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
+
+command.run(main, __name__)
+"""
+
+
+def test_the_loss_of_another_process_is_one_error():
+    arguments = [sys.executable, "-c", LOST_PARTNER]
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: the other processes of the job have ended")
+    assert "Connection reset by peer" in line

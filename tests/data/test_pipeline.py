@@ -1,6 +1,10 @@
 import itertools
 import json
 import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import grain
 import numpy as np
@@ -254,6 +258,34 @@ def test_a_worker_that_is_killed_is_named_and_the_place_is_kept(camvid_dir):
     threads.set_state(state)
     assert_same([following], take(threads, 1))
     iterator.close()
+
+
+def test_workers_end_when_the_process_that_they_work_for_is_killed(camvid_dir, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys, time\n"
+        "from ml_collections import ConfigDict\n"
+        "from gcnet_jax.data import train_iterator\n"
+        "if __name__ == '__main__':\n"
+        f"    config = ConfigDict({config(camvid_dir, num_workers=1).to_dict()!r})\n"
+        "    iterator = train_iterator(config, batch_size=4, seed=0)\n"
+        "    next(iterator)\n"
+        "    (worker,) = multiprocessing.active_children()\n"
+        "    print(worker.pid, flush=True)\n"
+        "    time.sleep(100)\n"
+    )
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    worker = Path("/proc") / process.stdout.readline().strip()
+    assert worker.name.isdigit()
+    if not worker.exists():
+        pytest.skip("there is no /proc to look for processes in")
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while worker.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not worker.exists()
 
 
 def test_the_training_iterator_is_one_that_checkpointing_knows(camvid_dir):

@@ -16,6 +16,7 @@ from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import Checkpoints, RunLog, create_state, create_train_step, train
 from gcnet_jax.training import loop as loop_module
+from gcnet_jax.training.checkpoint_files import read_metrics
 
 METADATA: dict[str, Any] = {"config": {"model": {}}, "classes": {}, "versions": {}}
 
@@ -266,3 +267,24 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path):
 
     with pytest.raises(InputError, match=r"a checkpoint cannot be written to .*checkpoints"):
         run(tmp_path, points(), preempted=in_the_way)
+
+
+def test_an_owed_evaluation_leaves_the_saved_state_alone_and_counts(tmp_path):
+    asked = iter([False] * 19 + [True])
+    with pytest.raises(Preempted, match="after step 20"):
+        run(tmp_path, points(), preempted=lambda: next(asked))
+    saved = tmp_path / "checkpoints" / "20"
+    arrays = {
+        p: p.read_bytes() for p in saved.rglob("*") if p.is_file() and "metrics" not in p.parts
+    }
+
+    def gives_up(state):
+        return None
+
+    with pytest.raises(Preempted, match="after step 20"):
+        run(tmp_path, points(), evaluate=gives_up, total_steps=20)
+    run(tmp_path, points(), total_steps=20)
+    assert {path: path.read_bytes() for path in arrays} == arrays
+    assert read_metrics(saved)["mIoU"] > 0
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "val"] == [20]

@@ -32,11 +32,14 @@ class Saved:
         good: steps with the state of the undisturbed run.
         bad: steps with another, or that cannot be read.
         harmed: steps that the campaign has damaged; they are in neither of the other two.
+        unscathed: of the harmed steps, those that have the state of the undisturbed run all the
+            same. Whether such a checkpoint is taken or not, either is right.
     """
 
     good: tuple[int, ...]
     bad: tuple[int, ...]
     harmed: tuple[int, ...]
+    unscathed: tuple[int, ...] = ()
 
     @property
     def newest(self) -> int:
@@ -48,9 +51,13 @@ def compare(
     found: Mapping[int, str | None], harmed: Sequence[int], states: Mapping[int, str]
 ) -> Saved:
     """Sorts finished checkpoints by their digests."""
-    mine = {step: state for step, state in found.items() if step not in harmed}
-    good = [step for step, state in mine.items() if state == states.get(step)]
-    return Saved(tuple(good), tuple(sorted(mine.keys() - set(good))), tuple(harmed))
+    equal = {step for step, state in found.items() if state == states.get(step)}
+    return Saved(
+        good=tuple(sorted(equal - set(harmed))),
+        bad=tuple(sorted(found.keys() - equal - set(harmed))),
+        harmed=tuple(harmed),
+        unscathed=tuple(sorted(equal & set(harmed))),
+    )
 
 
 def judge(
@@ -108,7 +115,7 @@ def judge(
         if after.newest < max(reported, *steps, 0):
             problems.append(f"step {max(reported, *steps, 0)} was done, {after.newest} is saved")
     completed = all(end == "to the end" for end in ends)
-    if completed and TOTAL_STEPS not in after.good:
+    if completed and TOTAL_STEPS not in after.good + after.unscathed:
         problems.append("the end is not that of the undisturbed run")
     seconds_to_stop = [
         None if times.told is None or when is None else max(when - times.told, 0)

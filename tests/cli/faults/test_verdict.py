@@ -28,9 +28,9 @@ def stopped(step):
 
 
 def test_checkpoints_are_good_bad_or_harmed():
-    found = {5: "a", 10: "other", 15: None, 20: "d"}
-    saved = compare(found, [20], {5: "a", 10: "b", 15: "c", 20: "d"})
-    assert saved == Saved(good=(5,), bad=(10, 15), harmed=(20,))
+    found = {5: "a", 10: "other", 15: None, 20: "d", 25: "other"}
+    saved = compare(found, [20, 25], {5: "a", 10: "b", 15: "c", 20: "d", 25: "e"})
+    assert saved == Saved(good=(5,), bad=(10, 15), harmed=(20, 25), unscathed=(20,))
     assert saved.newest == 5
     assert Saved((), (), ()).newest == 0
 
@@ -74,6 +74,13 @@ def test_what_should_not_be_is_a_problem(given, says):
     given = {"before": (5,), "after": (5, TOTAL_STEPS) if "of" not in given else (5,), **given}
     result = verdict(*given.pop("of"), **given)
     assert any(says in problem for problem in result["problems"]), result["problems"]
+
+
+def test_a_run_may_go_on_from_a_last_checkpoint_whose_damage_does_not_matter():
+    job = SimpleNamespace(processes=[process(0)], steps=list)
+    harmed, unscathed = Saved((), (), (TOTAL_STEPS,)), Saved((), (), (40,), (TOTAL_STEPS,))
+    assert judge(job, [], Times([1.0]), harmed, harmed)["problems"]
+    assert not judge(job, [], Times([1.0]), harmed, unscathed)["problems"]
 
 
 def test_a_run_whose_checkpoints_are_all_harmed_may_refuse_to_start():
