@@ -73,7 +73,7 @@ def read_collectives(text: str) -> list[Collective]:
     devices = int(_first(r"num_partitions=(\d+)", text, "1")) * int(
         _first(r"replica_count=(\d+)", text, "1")
     )
-    found = []
+    found: dict[str, Collective] = {}
     for name, instructions in computations.items():
         for instruction in instructions:
             match = _COLLECTIVE.match(instruction)
@@ -82,16 +82,19 @@ def read_collectives(text: str) -> list[Collective]:
             group = _group_size(match["kind"], instruction, devices)
             if group == 1:
                 continue
-            if runs[name] is None:
+            times = runs[name]
+            if times is None:
                 raise ValueError(f"a loop of unknown length holds {instruction[:200]}")
             shapes = _exchanged(match["kind"], match["start"] is not None, match["shapes"])
             size = sum(map(_bytes, shapes))
             if match["kind"] == "reduce-scatter":
                 size *= group
-            found.append(
-                Collective(match["kind"], size, len(shapes), group, runs[name], tuple(shapes))
+            # On TPUs one that goes on behind several fused computations is written in each of them.
+            channel = _first(r"channel_id=(\d+)", instruction, f"{name} {instruction}")
+            found.setdefault(
+                channel, Collective(match["kind"], size, len(shapes), group, times, tuple(shapes))
             )
-    return found
+    return list(found.values())
 
 
 def carrying(collectives: Iterable[Collective], share: float) -> list[Collective]:

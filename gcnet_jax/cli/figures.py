@@ -112,7 +112,7 @@ def save_efficiency(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> 
     kinds = list(dict.fromkeys(row["chip"] for row in rows))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, images in zip(axes, panels, strict=True):
-        for color, kind in zip(_COLORS, kinds, strict=True):
+        for color, kind in zip(_COLORS, kinds, strict=False):
             line = [r for r in rows if r["chip"] == kind and r["images_a_chip"] == images]
             for key, style in (("efficiency_overlapped", "o-"), ("efficiency", "o--")):
                 label = kind if key == "efficiency_overlapped" else None

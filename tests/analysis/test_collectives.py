@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnet_jax.analysis.collectives import Collective, carrying, read_collectives, summarize
+from gcnet_jax.analysis import Collective, carrying, read_collectives, summarize
 from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 
 HEAD = "HloModule jit_step, is_scheduled=true, num_partitions=8"
@@ -34,7 +34,7 @@ def only(*instructions, **loop):
     return collective
 
 
-ALL = "channel_id=1, replica_groups=[1,8]<=[8], use_global_device_ids=true, to_apply=%sum"
+ALL = "replica_groups=[1,8]<=[8], use_global_device_ids=true, to_apply=%sum"
 
 
 def test_several_arrays_of_one_all_reduce_are_added_up():
@@ -109,6 +109,14 @@ def test_bytes_are_those_of_the_whole_array(line, kind, size, sent):
 def test_the_end_of_one_in_the_background_is_not_another():
     start = f"%s = f32[8]{{0}} all-reduce-start(%a), {ALL}"
     assert len(read_collectives(program(start, "%d = f32[8]{0} all-reduce-done(%s)"))) == 1
+
+
+def test_the_pieces_of_one_that_goes_on_behind_others_are_one():
+    """As TPUs write it: with the layout of tiles, the same channel in several computations."""
+    line = f"%g.{{}} = bf16[3,3,64,64]{{{{3,2,1,0:T(8,128)(2,1)S(1)}}}} all-gather(%a), {ALL}"
+    pieces = [line.format(n) + f", channel_id={channel}" for n, channel in enumerate([18, 18, 19])]
+    found = read_collectives(program(*pieces))
+    assert [collective.bytes for collective in found] == [2 * 9 * 64 * 64] * 2
 
 
 def test_one_in_a_loop_counts_as_often_as_the_loop_runs():

@@ -157,6 +157,24 @@ def test_scaling_is_computed_from_the_compiled_step(root, command, tmp_path):
         assert row["bytes_a_second_a_host"] == pytest.approx(a_host * 1024 * 2048 * 4)
 
 
+@pytest.mark.slow
+def test_scaling_is_computed_from_the_program_of_the_compiler_for_tpus(root, command, tmp_path):
+    pytest.importorskip("libtpu")  # of jax[tpu]; it needs no TPU
+    output = tmp_path / "scaling.json"
+    wider = ("--config.model.backbone.base_channels=16", "--config.model.decode_head.channels=64")
+    arguments = (f"--config={root / CONFIG}", *SMALL_STEP, *wider, f"--output={output}")
+    process = command("benchmark", "scaling", *arguments, "--crops_a_chip=1", "--topology=v5e:2x4")
+    assert process.returncode == 0, process.stderr
+    (program,) = json.loads(output.read_text())["programs"]
+    assert program["compiled_for"] == "8 x TPU v5 lite"
+    assert program["carrying_90_percent"] == 1  # the gradients leave together
+    # Those of kernels are summed in the precision that they are computed in.
+    assert 0.5 < program["all_reduced_bytes"] / program["parameter_bytes"] < 0.7
+    assert program["memory"]["peak"] > program["parameter_bytes"]
+    assert {row["chip"] for row in json.loads(output.read_text())["rows"]} == {"TPU v5e"}
+    assert program["memory_traffic"] > program["memory"]["arguments"]
+
+
 def test_scaling_that_cannot_be_computed_is_refused(fails, root):
     scaling = ("benchmark", "scaling", f"--config={root / CONFIG}")
     fails(*scaling, says="add --config.model.dtype=bfloat16")

@@ -7,7 +7,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from gcnet_jax.analysis.collectives import carrying, read_collectives, summarize
+from gcnet_jax.analysis import carrying, read_collectives, summarize
 from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.config import load_config
 

@@ -11,13 +11,13 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcnet_jax.analysis.collectives import Collective, carrying, read_collectives
-from gcnet_jax.analysis.scaling import (
-    BACKWARD_SHARE,
+from gcnet_jax.analysis import (
+    ASSUMED,
     CHIPS,
-    LATENCY_SECONDS,
-    UTILIZATION,
     Chip,
+    Collective,
+    carrying,
+    read_collectives,
     step_time,
 )
 from gcnet_jax.cli.training_program import TrainingProgram
@@ -63,11 +63,15 @@ def compute_scaling(
     if config.parallel.spatial > 1 or config.parallel.fsdp:
         raise InputError("parallel.spatial and parallel.fsdp are set; expected neither")
     mesh = _mesh(topology)
+    kind = mesh.devices.flat[0].device_kind
+    meant = {name: chip for name, chip in CHIPS.items() if not topology or chip.kind == kind}
+    if not meant:
+        raise InputError(f"--topology={topology} has devices of the kind {kind}: not known here")
     programs, rows = [], []
     for images in images_a_chip:
         program, collectives = _compile(config, num_classes, images, mesh)
         programs.append(program)
-        for name, chip in CHIPS.items():
+        for name, chip in meant.items():
             for chips in NUMBERS_OF_CHIPS:
                 rows.append(_row(program, collectives, name, chip, chips, image_size))
     _print_programs(programs, mesh)
@@ -75,12 +79,8 @@ def compute_scaling(
     _print_published(config.training.batch_size)
     return {
         "computed_not_measured": True,
-        "assumed": {
-            "utilization": UTILIZATION,
-            "latency_seconds": LATENCY_SECONDS,
-            "backward_share": BACKWARD_SHARE,
-        },
-        "chips": {name: vars(chip) for name, chip in CHIPS.items()},
+        "assumed": ASSUMED._asdict(),
+        "chips": {name: vars(chip) for name, chip in meant.items()},
         "image_size": list(image_size),
         "config": config.to_dict(),
         "programs": programs,
@@ -112,7 +112,9 @@ def _compile(
     start = time.perf_counter()
     program = TrainingProgram(config, num_classes, mesh)
     compiled = program.compile()
-    collectives = read_collectives(compiled.run.as_text())
+    text = compiled.run.as_text()
+    assert text is not None  # CPUs and TPUs have one
+    collectives = read_collectives(text)
     large = carrying(collectives, 0.9)
     row = {
         "images_a_chip": images,
@@ -125,10 +127,10 @@ def _compile(
         "all_reduced_bytes": sum(collective.total_bytes for collective in collectives),
         "carrying_90_percent": len(large),
         "memory": {**compiled.memory._asdict(), "peak": compiled.memory.peak},
+        "memory_traffic": None,
     }
-    if mesh.devices.flat[0].platform == "tpu":
-        costs = compiled.run.cost_analysis() or {}
-        row["compilers_optimal_seconds"] = costs.get("optimal_seconds")
+    if mesh.devices.flat[0].platform == "tpu":  # programs for CPUs read and write other amounts
+        row["memory_traffic"] = (compiled.run.cost_analysis() or {}).get("bytes accessed")
     return row, collectives
 
 
@@ -141,7 +143,13 @@ def _row(
     image_size: tuple[int, int],
 ) -> dict[str, Any]:
     images = program["images_a_chip"]
-    seconds = step_time(program["flops_a_chip"], collectives, chips, chip)
+    seconds = step_time(
+        program["flops_a_chip"],
+        collectives,
+        chips,
+        chip,
+        memory_traffic=program["memory_traffic"] or 0.0,
+    )
     a_host = min(chips, chip.chips_a_host) * images / seconds.overlapped
     height, width = image_size
     return {
@@ -168,7 +176,7 @@ def _print_programs(programs: Sequence[Mapping[str, Any]], mesh: Mesh) -> None:
         title=f"a step on each chip, as compiled for {programs[0]['compiled_for']}",
         title_justify="left",
     )
-    headings = ("crops", "TFLOP", "all-reduced, MB", "in", "90% in", "memory, GiB")
+    headings = ("crops", "TFLOP", "all-reduced, MB", "in", "90% in", "GiB", "read, written, GB")
     for heading in headings:
         table.add_column(heading, justify="right")
     for row in programs:
@@ -179,46 +187,41 @@ def _print_programs(programs: Sequence[Mapping[str, Any]], mesh: Mesh) -> None:
             str(row["all_reduces"]),
             str(row["carrying_90_percent"]),
             f"{row['memory']['peak'] / 2**30:.2f}",
+            "-" if row["memory_traffic"] is None else f"{row['memory_traffic'] / 1e9:.1f}",
         )
     rich.console.Console().print(table)
-    for row in programs:
-        if row.get("compilers_optimal_seconds"):
-            print(
-                f"{row['images_a_chip']} crops a chip: the compiler's own estimate of a step is "
-                f"{1000 * row['compilers_optimal_seconds']:.1f} ms"
-            )
     if mesh.devices.flat[0].platform == "cpu":
         print("Memory is that of the program for CPUs; accelerators need other amounts.")
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]], image_size: tuple[int, int]) -> None:
     table = rich.table.Table(
-        title="computed, not measured: one after another / gradients sent behind the computation",
+        title="computed, not measured; overlap: gradients are sent behind the computation",
         title_justify="left",
         pad_edge=False,
     )
     table.add_column("chips", no_wrap=True)
-    headings = ("crops a chip", "batch", "ms", "efficiency, %", "images/s", "a host", "MB/s a host")
-    for heading in headings:
+    one_way, other_way = ("ms", "efficiency"), ("ms, overlap", "efficiency")
+    for heading in ("crops", "batch", *one_way, *other_way, "images/s a host", "MB/s a host"):
         table.add_column(heading, justify="right")
     for row in rows:
-        milliseconds = [1000 * row[f"step_seconds{x}"] for x in ("", "_overlapped")]
-        percent = [100 * row[f"efficiency{x}"] for x in ("", "_overlapped")]
         table.add_row(
-            f"{row['chips']} x {row['chip']}",
+            f"{row['chips']} {row['chip']}",
             str(row["images_a_chip"]),
             str(row["batch_size"]),
-            " / ".join(f"{x:.1f}" for x in milliseconds),
-            " / ".join(f"{x:.0f}" for x in percent),
-            f"{row['images_a_second']:.0f}",
+            f"{1000 * row['step_seconds']:.1f}",
+            f"{row['efficiency']:.0%}",
+            f"{1000 * row['step_seconds_overlapped']:.1f}",
+            f"{row['efficiency_overlapped']:.0%}",
             f"{row['images_a_second_a_host']:.0f}",
             f"{row['bytes_a_second_a_host'] / 1e6:.0f}",
         )
     rich.console.Console().print(table)
     height, width = image_size
     print(
-        f"Assumed: {UTILIZATION:.0%} of the makers' peak FLOP/s, {1e6 * LATENCY_SECONDS:.0f} us "
-        f"for each collective beside its bytes, records of {height}x{width} uncompressed pixels."
+        f"Assumed: {ASSUMED.utilization:.0%} of the makers' peak FLOP/s; a message takes "
+        f"{1e6 * ASSUMED.latency_seconds:.0f} us, and a collective those up and down a tree of the "
+        f"chips; records of {height}x{width} uncompressed pixels."
     )
 
 
