@@ -121,7 +121,7 @@ def save_efficiency(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> 
         chips = sorted({row["chips"] for row in rows})
         axis.set_xscale("log", base=2)
         axis.set_xticks(chips, [str(number) for number in chips])
-        axis.set(title=f"{images} crops a chip", xlabel="chips", ylim=(0, 105))
+        axis.set(title=f"crops a chip: {images}", xlabel="chips", ylim=(0, 105))
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("efficiency, percent")
