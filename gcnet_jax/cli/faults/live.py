@@ -14,7 +14,7 @@ from gcnet_jax.cli.faults.jobs import Job, Process
 from gcnet_jax.cli.faults.plan import Fault
 
 STOP_SECONDS = 60.0
-"""Within which a job must end after SIGTERM."""
+"""Within which a job must end after SIGTERM, or after its first step if SIGTERM came before."""
 _SURVIVOR_SECONDS = 20.0  # that a scheduler leaves a process whose partner has failed
 _LONGEST_SECONDS = 400.0  # of a start; more means that it hangs
 _POLL_SECONDS = 0.005
@@ -33,6 +33,19 @@ class Times:
     ended: list[float | None]
     told: float | None = None
     hung: bool = False
+
+
+def latest_end(told: float | None, first_step: float | None) -> float:
+    """Until when a start may go on, in seconds since its launch.
+
+    Args:
+        told: when it was told to stop, if it was.
+        first_step: when its first step was reported, if one was. How long a start takes until then
+            depends on what else the machine does; it ends after that step.
+    """
+    if told is None or first_step is None:
+        return _LONGEST_SECONDS
+    return min(max(told, first_step) + STOP_SECONDS, _LONGEST_SECONDS)
 
 
 class LiveFaults:
@@ -66,7 +79,7 @@ class LiveFaults:
         """Returns when all processes have ended, by themselves or not."""
         times = Times([None] * len(job.processes))
         watches_saves = any(f.moment and f.moment.after == "saves" for f in self._waiting)
-        first_loss = None
+        first_loss = first_step = None
         while job.running():
             now = time.monotonic() - job.begun
             if watches_saves:
@@ -81,9 +94,9 @@ class LiveFaults:
                 first_loss = now
             if first_loss is not None and now > first_loss + _SURVIVOR_SECONDS:
                 break
-            times.hung = now > _LONGEST_SECONDS or (
-                times.told is not None and now > times.told + STOP_SECONDS
-            )
+            if first_step is None and job.steps():
+                first_step = now
+            times.hung = now > latest_end(times.told, first_step)
             if times.hung:
                 break
             time.sleep(_POLL_SECONDS)

@@ -1,7 +1,6 @@
 """What a run has saved, told apart to the last bit."""
 
 import hashlib
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -47,15 +46,6 @@ def logged(workdir: Path) -> list[dict[str, Any]]:
     """The rows of a run's log, without what depends on the time it took."""
     rows = read_rows(workdir)
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
-
-
-def has_damaged_metrics(workdir: Path) -> bool:
-    """Whether a row of the log is no JSON."""
-    try:
-        read_rows(workdir)
-    except json.JSONDecodeError:
-        return True
-    return False
 
 
 def _arrays(folder: Path) -> Any:
