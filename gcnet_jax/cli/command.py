@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -78,9 +79,10 @@ class ProcessFlags(NamedTuple):
     num_processes: flags.FlagHolder
     process_id: flags.FlagHolder
 
-    def join(self) -> None:
+    def join(self, *, listens: bool = False) -> None:
         """Joins the other processes, see `join_processes`."""
-        join_processes(**{name: flag.value for name, flag in self._asdict().items()})
+        given = {name: flag.value for name, flag in self._asdict().items()}
+        join_processes(**given, listens=listens)
 
 
 def define_process_flags() -> ProcessFlags:
@@ -158,7 +160,13 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     logging.get_absl_handler().addFilter(_is_not_failure_of_orbax)
     warnings.filterwarnings("ignore", "coroutine '_read_array.*' was never awaited", RuntimeWarning)
     python_logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
-    status = _status(main, arguments[1:])
+    try:
+        status = _status(main, arguments[1:])
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        status = 1
     gc.collect()  # what a failed restore left behind is closed here, while the hook listens
     if status not in (0, PREEMPTED):
         # What else ends with a process has nothing to add, and JAX would wait minutes for the other

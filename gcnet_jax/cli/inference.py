@@ -18,7 +18,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import Predictor, create_predictor
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
-from gcnet_jax.parallel import place, replicated
+from gcnet_jax.parallel import is_first_process, place, replicated
 from gcnet_jax.pretrained import load_pretrained
 from gcnet_jax.training import find_checkpoint
 
@@ -74,7 +74,7 @@ def load_trained_model(
         )
     source = find_checkpoint(as_path(workdir)) if workdir is not None else str(checkpoint)
     pretrained = load_pretrained(config, source, allow_partial=allow_partial)
-    if pretrained.left:
+    if pretrained.left and is_first_process():
         print(f"left as initialised or not taken: {pretrained.left}")
     graphdef, variables = split_for_evaluation(pretrained.model)
     variables = place(variables, jax.tree.map(lambda _: replicated(mesh), variables))

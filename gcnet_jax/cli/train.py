@@ -30,7 +30,7 @@ def main() -> None:
         command.refuse(arguments)
         config = command.checked_config(_CONFIG)
         workdir = command.required(_WORKDIR.value, "--workdir")
-        _PROCESSES.join()
+        _PROCESSES.join(listens=True)
         train_from_config(config, workdir)
 
     command.run(work, __name__)

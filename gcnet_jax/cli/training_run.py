@@ -56,7 +56,14 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     Raises:
         InputError: the config, the data or the workdir's checkpoints are not usable together, or
             training diverges; see the parts for each case.
+        Preempted: SIGTERM came, and what was done is saved.
     """
+    # From here to the end: a second signal while the processes clean up is no failure either.
+    with PreemptionNotice() as preemption:
+        _train(config, workdir, preemption)
+
+
+def _train(config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNotice) -> None:
     check_config(config)
     start = time.monotonic()
     workdir = as_path(workdir)
@@ -104,8 +111,6 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     evaluation_graphdef, _ = split_for_evaluation(model)
     confusion = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
 
-    preemption = PreemptionNotice()
-
     def evaluate(state: TrainState) -> Mapping[str, float] | None:
         variables = {"params": state.params, "statistics": state.statistics}
         variables = jax.device_put(variables, replicated(mesh))
@@ -142,7 +147,7 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
             batch_size=training.batch_size,
             writes=is_first_process(),
         )
-        with preemption, log:
+        with log:
             log.message(_summary(config, workdir, state, initialization, mesh))
             train(
                 state,

@@ -1,5 +1,7 @@
 """Start-up on many hosts: one process a host or a device, which find each other through JAX."""
 
+import re
+
 import jax
 from orbax.checkpoint import multihost
 
@@ -14,6 +16,8 @@ def join_processes(
     coordinator_address: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    *,
+    listens: bool = False,
 ) -> None:
     """Joins the processes of a job; to be called before anything else asks JAX for devices.
 
@@ -24,10 +28,13 @@ def join_processes(
         coordinator_address: `HOST:PORT` of the first process; with it the other two are needed.
         num_processes: of the job.
         process_id: of this one, from 0.
+        listens: whether this process will ask for notices of preemption: SIGTERM then ends it no
+            longer by itself.
 
     Raises:
         InputError: some of the three are missing, or make no sense together.
     """
+    jax.config.update("jax_enable_preemption_service", listens)
     given = (coordinator_address, num_processes, process_id)
     if all(value is None for value in given):
         try:
@@ -41,6 +48,8 @@ def join_processes(
             "--coordinator_address, --num_processes and --process_id belong together; give all "
             "three, or none where the cluster tells them"
         )
+    if not re.fullmatch(r".+:\d+", coordinator_address or ""):
+        raise InputError(f"--coordinator_address is {coordinator_address!r}; expected HOST:PORT")
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     except ValueError as error:

@@ -151,7 +151,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             try:
                 found = self._newest_whole(state)
-            except InputError as error:
+            except Exception as error:  # whatever it is, the others are waiting
                 problem, found = error, _NO_USABLE_CHECKPOINT
         found = int(multihost_utils.broadcast_one_to_all(np.int32(found)))
         if found == _NO_USABLE_CHECKPOINT:
@@ -159,14 +159,20 @@ class Checkpoints:
         if found == _NO_CHECKPOINT:
             return None
         folder = self._root / str(found)
+        if not folder.exists():
+            raise InputError(f"{folder} is not to be seen here; all hosts need the same workdir")
         model = read_arrays(folder / "model", _model_part(state))
         training = read_arrays(folder / "training", _training_part(state))
         iterator.set_state(read_document(folder, "data"))
         return TrainState(**model, **training)
 
     def has_metrics(self, step: int) -> bool:
-        """Whether the checkpoint of a step is one of a state that was evaluated."""
-        return bool(read_metrics(self._root / str(step)))
+        """Whether the checkpoint of a step is one of a state that was evaluated.
+
+        To be asked by all processes, which get the answer of the first.
+        """
+        found = jax.process_index() == 0 and bool(read_metrics(self._root / str(step)))
+        return bool(multihost_utils.broadcast_one_to_all(np.int32(found)))
 
     def wait(self) -> None:
         """Returns when all saves are on disk.
@@ -174,6 +180,8 @@ class Checkpoints:
         Raises:
             InputError: the last one cannot be written.
         """
+        if "_manager" not in self.__dict__:
+            return
         with self._failures_named():
             self._manager.wait_until_finished()
 

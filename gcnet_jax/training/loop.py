@@ -111,6 +111,11 @@ def train(
         raise Preempted(f"stopped after step {step}, which is saved; run the same command to go on")
 
     first_step = int(state.step)
+    if first_step > total_steps:
+        raise InputError(
+            f"the newest checkpoint is of step {first_step}, beyond training.total_steps = "
+            f"{total_steps}; use another workdir, or a larger total"
+        )
     # A run that was stopped before an evaluation, or during it, begins with that.
     owes_evaluation = (
         first_step > 0 and is_evaluated(first_step) and not checkpoints.has_metrics(first_step)

@@ -138,7 +138,9 @@ class RunLog:
 
     def evaluation(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of an evaluation after `step` steps."""
-        self._write(step, split, metrics)
+        if json.dumps({"step": step, "split": split, **metrics}) not in self._lines:
+            # Else a start that was killed just then has logged it.
+            self._write(step, split, metrics)
         self.flush()
         values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         self.message(f"step {step}  {split}  {values}")

@@ -20,6 +20,18 @@ def test_any_flipped_bit_is_another_fingerprint(position, bit):
     assert fingerprints({**ARRAYS, "kernel": damaged}) != fingerprints(ARRAYS)
 
 
+def test_two_flipped_signs_are_another_fingerprint():
+    damaged = ARRAYS["kernel"].copy()
+    damaged[0, 0, 0, :2] *= -1
+    assert fingerprints({**ARRAYS, "kernel": damaged}) != fingerprints(ARRAYS)
+
+
+def murmur(word):
+    word = (word ^ (word >> 16)) * 0x85EBCA6B % 2**32
+    word = (word ^ (word >> 13)) * 0xC2B2AE35 % 2**32
+    return word ^ (word >> 16)
+
+
 def test_exchanged_values_are_another_fingerprint():
     exchanged = ARRAYS["kernel"].copy()
     exchanged[..., [0, 1]] = exchanged[..., [1, 0]]
@@ -27,8 +39,8 @@ def test_exchanged_values_are_another_fingerprint():
 
 
 def test_an_array_has_the_same_fingerprint_however_it_lies_on_devices():
-    words = ARRAYS["kernel"].view(np.uint32).astype(object).reshape(-1)
-    expected = sum(int(word) * (2 * i + 1) for i, word in enumerate(words)) % 2**32
+    words = ARRAYS["kernel"].view(np.uint32).reshape(-1).tolist()
+    expected = sum(murmur(word ^ murmur(i)) for i, word in enumerate(words)) % 2**32
     assert fingerprints(ARRAYS["kernel"]) == [expected]
     columns = np.moveaxis(ARRAYS["kernel"], -1, 0)
     spread = jax.device_put(columns, over_all_devices(create_mesh(spatial=2)))

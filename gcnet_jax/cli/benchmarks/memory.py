@@ -1,6 +1,7 @@
 """The largest batch and the largest crop that train within a budget of memory."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -97,23 +98,23 @@ def remat_choices(config: ConfigDict) -> list[tuple[int, ...]]:
     return sorted(choices, key=lambda choice: (len(choice), choice))
 
 
-def crop_at(number: int, crop: Crop) -> Crop:
+def crop_at(number: int, crop: Crop, step: int = CROP_STEP) -> Crop:
     """The crop `number` (from 1) of those that have about the proportions of `crop`.
 
-    Edges differ from those of `crop`, which is one of them, by multiples of `CROP_STEP`.
+    Edges differ from those of `crop`, which is one of them, by multiples of `step`.
     """
-    shorter = min(crop) + (number - crop_number(crop)) * CROP_STEP
+    shorter = min(crop) + (number - crop_number(crop, step)) * step
 
     def edge(length: int) -> int:
-        steps = (length * shorter / min(crop) - length) / CROP_STEP
-        return length + round(steps) * CROP_STEP
+        steps = (length * shorter / min(crop) - length) / step
+        return length + round(steps) * step
 
     return edge(crop[0]), edge(crop[1])
 
 
-def crop_number(crop: Crop) -> int:
+def crop_number(crop: Crop, step: int = CROP_STEP) -> int:
     """Which of the crops in its proportions a crop is."""
-    return max(min(crop) // CROP_STEP, 1)
+    return max(min(crop) // step, 1)
 
 
 def _searches(
@@ -121,21 +122,23 @@ def _searches(
 ) -> dict[str, Callable[[float], dict[str, Any]]]:
     """What finds the largest batch and the largest crop for a budget in GiB."""
     batch_size, crop = config.training.batch_size, tuple(config.data.crop_size)
-    unit = jax.device_count() * config.training.accumulation_steps
+    spatial = config.parallel.spatial
+    unit = jax.device_count() // spatial * config.training.accumulation_steps
+    step = math.lcm(CROP_STEP, spatial * config.model.backbone.output_stride)
     images = config.training.accumulation_steps  # of a unit on one device
 
     def of_batch(number: int) -> int:
         return peak(_Case(stages, number * unit, crop))
 
     def of_crop(number: int) -> int:
-        return peak(_Case(stages, batch_size, crop_at(number, crop)))
+        return peak(_Case(stages, batch_size, crop_at(number, crop, step)))
 
     def area(number: int) -> float:
-        height, width = crop_at(number, crop)
+        height, width = crop_at(number, crop, step)
         return float(height * width)
 
     batches = LargestFit(of_batch, start=max(batch_size // unit, 1), most=_MOST)
-    crops = LargestFit(of_crop, start=crop_number(crop), most=_MOST, size=area)
+    crops = LargestFit(of_crop, start=crop_number(crop, step), most=_MOST, size=area)
 
     def found(
         search: LargestFit, key: str, value: Callable[[int], Any], budget: float
@@ -152,7 +155,9 @@ def _searches(
         "largest_batch": functools.partial(
             found, batches, "images_per_device", lambda n: n * images
         ),
-        "largest_crop": functools.partial(found, crops, "size", lambda n: list(crop_at(n, crop))),
+        "largest_crop": functools.partial(
+            found, crops, "size", lambda n: list(crop_at(n, crop, step))
+        ),
     }
 
 
