@@ -154,19 +154,20 @@ def check_arrays(folder: epath.Path, name: str, like: PyTree) -> None:
         active_processes={jax.process_index()},
         barrier_sync_key_prefix=f"process_{jax.process_index()}",
     )
-    here = jax.sharding.SingleDeviceSharding(_a_device())
+    here = _on_one_device()
     there = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
     arrays = read_arrays(folder / name, there, alone)
     if fingerprints(arrays) != read_document(folder, "fingerprints")[name]:
         raise Damaged(f"its {name} is not what was written")
 
 
-def _a_device() -> jax.Device:
-    """The host's memory, unless `JAX_PLATFORMS` leaves it out."""
+def _on_one_device() -> jax.sharding.SingleDeviceSharding:
+    """In the host's memory, unless `JAX_PLATFORMS` leaves it out."""
     try:
-        return jax.local_devices(backend="cpu")[0]
+        devices = jax.local_devices(backend="cpu")
     except RuntimeError:
-        return jax.local_devices()[0]
+        devices = jax.local_devices()
+    return jax.sharding.SingleDeviceSharding(devices[0])
 
 
 def read_arrays(

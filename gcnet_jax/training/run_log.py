@@ -138,6 +138,8 @@ class RunLog:
 
     def evaluation(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of an evaluation after `step` steps."""
+        if not self._writes:
+            return
         if json.dumps({"step": step, "split": split, **metrics}) not in self._lines:
             # Else a start that was killed just then has logged it.
             self._write(step, split, metrics)
