@@ -24,6 +24,7 @@ from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 PLATFORMS = ("tpu", "cuda")
 RUNS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/gcnet").glob("*.py"))
 R50 = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+R101_OF_512 = "gcnet_r101-d8_4xb4-80k_ade20k-512x512"
 R50_SLIDING = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
 STORED = {"cityscapes": (1024, 2048), "ade20k": (512, 683), "voc12aug": (375, 500)}
 """(height, width) of a common image of each data set."""
@@ -153,21 +154,25 @@ def test_evaluation_is_lowered_for_tpus_and_gpus(root, run):
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_the_training_step_of_every_published_run_is_lowered(root, run):
-    config = on_accelerators(root, run)
-    check_training(config, create_mesh())
-    check_training(config, create_mesh(jax.devices()[:1]))
+    check_training(on_accelerators(root, run), create_mesh())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_the_evaluation_of_every_published_run_is_lowered(root, run):
-    config = on_accelerators(root, run)
-    check_evaluation(config, create_mesh())
-    check_evaluation(config, create_mesh(jax.devices()[:1]))
+    check_evaluation(on_accelerators(root, run), create_mesh())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", [run for run in RUNS if "769" not in run])
+@pytest.mark.parametrize("run", [R50, R50_SLIDING])
+def test_programs_for_one_device_are_lowered(root, run):
+    config, mesh = on_accelerators(root, run), create_mesh(jax.devices()[:1])
+    check_training(config, mesh)
+    check_evaluation(config, mesh)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", [R50, R101_OF_512])
 def test_training_with_images_split_over_devices_is_lowered(root, run):
     """Crops of 769 rows do not split."""
     check_training(on_accelerators(root, run), create_mesh(spatial=2))
