@@ -69,6 +69,7 @@ def test_over_spatial_neighbours_swap_single_rows_and_nobody_gathers_features(ro
     assert gathered == {(f"f32[4,{CROP[0] // 4},{CROP[1] // 4},{CLASSES}]",)}
 
 
+@pytest.mark.slow
 def test_fsdp_gathers_parameters_for_each_pass_and_reduces_gradients_as_before(root):
     state, collectives = narrow(root, fsdp=True)
     summary = summarize(collectives)

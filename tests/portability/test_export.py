@@ -1,7 +1,6 @@
 """What `train.py` and `evaluate.py` run, lowered for TPUs and GPUs on a machine without any."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,9 @@ def classes_of(config: ConfigDict) -> int:
     return dataset_classes(config.data.name, config.data.data_dir).num_classes
 
 
-def exported(function: Callable, *arguments: PyTree) -> export.Exported:
-    return export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
+def exported(function: Any, *arguments: PyTree) -> export.Exported:
+    """The program of a function under `jax.jit`."""
+    return export.export(function, platforms=PLATFORMS)(*arguments)
 
 
 def check_portable(program: export.Exported, devices: int) -> str:
@@ -113,7 +113,7 @@ class Evaluation:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     def network(self) -> export.Exported:
-        return exported(self.inference.decode, self.variables, self.batch["scaled"])
+        return exported(jax.jit(self.inference.decode), self.variables, self.batch["scaled"])
 
     def counting(self) -> export.Exported:
         logits = jax.eval_shape(self.inference.decode, self.variables, self.batch["scaled"])

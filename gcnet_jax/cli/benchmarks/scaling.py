@@ -196,13 +196,13 @@ def _print_programs(programs: Sequence[Mapping[str, Any]], mesh: Mesh) -> None:
 
 def _print_rows(rows: Sequence[Mapping[str, Any]], image_size: tuple[int, int]) -> None:
     table = rich.table.Table(
-        title="computed, not measured; overlap: gradients are sent behind the computation",
+        title="computed, not measured; *: gradients are sent behind the computation",
         title_justify="left",
         pad_edge=False,
     )
     table.add_column("chips", no_wrap=True)
-    one_way, other_way = ("ms", "efficiency"), ("ms, overlap", "efficiency")
-    for heading in ("crops", "batch", *one_way, *other_way, "images/s a host", "MB/s a host"):
+    times = ("ms", "eff.", "ms*", "eff.*")
+    for heading in ("crops", "batch", *times, "a host: images/s*", "MB/s*"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
