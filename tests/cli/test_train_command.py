@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from gcnet_jax.cli.command import PREEMPTED
 from gcnet_jax.training import read_rows
 
 
@@ -69,6 +71,39 @@ def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_i
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
     assert comparable(read_rows(tmp_path)) == comparable(read_rows(trained))
+
+
+def test_told_to_stop_it_saves_says_so_by_its_status_and_ends_bitwise_like_a_run_never_stopped(
+    trained, tiny, command, root, environment, tmp_path
+):
+    """SIGTERM to all its processes, data workers too, as schedulers send it."""
+    arguments = [*tiny, "--config.data.num_workers=1", f"--workdir={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, str(root / "scripts" / "train.py"), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 7/"):
+            os.killpg(process.pid, signal.SIGTERM)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == PREEMPTED, errors
+    said = re.fullmatch(r"preempted: stopped after step (\d+), which is saved; .*", errors.strip())
+    assert said is not None, errors
+    assert int(said[1]) >= 7
+    assert (tmp_path / "checkpoints" / said[1]).exists()
+
+    process = command("train", *arguments)
+    assert process.returncode == 0, process.stderr
+    assert f"resuming after step {said[1]}" in process.stdout
+    expected, actual = final_arrays(trained), final_arrays(tmp_path)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 def test_a_run_says_what_it_does_and_leaves_its_config(trained):
