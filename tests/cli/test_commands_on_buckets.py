@@ -39,6 +39,7 @@ def train_until(line_start, arguments, root):
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_survives_a_kill_and_damage_and_ends_bitwise_like_a_local_one(
     arguments, bucket, command, root, storage, trained, tmp_path
 ):
@@ -65,6 +66,7 @@ def test_a_run_in_a_bucket_survives_a_kill_and_damage_and_ends_bitwise_like_a_lo
     assert json.loads((workdir / "config.json").read_text())["classes"]["names"]
 
 
+@pytest.mark.slow
 def test_what_was_trained_in_a_bucket_is_evaluated_and_predicts_there(
     arguments, bucket, command, trained
 ):

@@ -72,9 +72,16 @@ def batch_of(sizes, bucket, seed=0):
     return {"scaled": scaled, "label": batch["label"], "label_size": batch["size"]}
 
 
-@pytest.mark.parametrize(("devices", "spatial"), [(4, 1), (8, 2), (8, 8)])
 @pytest.mark.parametrize(
-    ("mode", "mirrored_too"), [("whole", False), ("whole", True), ("slide", True)]
+    ("devices", "spatial", "mode", "mirrored_too"),
+    [
+        (4, 1, "whole", True),
+        (8, 2, "slide", False),
+        (8, 8, "whole", True),
+        pytest.param(4, 1, "slide", True, marks=pytest.mark.slow),
+        pytest.param(8, 2, "whole", False, marks=pytest.mark.slow),
+        pytest.param(8, 8, "slide", True, marks=pytest.mark.slow),
+    ],
 )
 def test_devices_share_batches_of_several_sizes_without_changing_a_count(
     model, devices, spatial, mode, mirrored_too

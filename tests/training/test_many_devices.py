@@ -47,9 +47,8 @@ def _child(node, key):
     ("devices", "spatial"),
     [
         (2, 1),
-        (8, 2),
         (8, 8),
-        *(pytest.param(*mesh, marks=pytest.mark.slow) for mesh in [(4, 1), (8, 1), (2, 2)]),
+        *(pytest.param(*mesh, marks=pytest.mark.slow) for mesh in [(4, 1), (8, 1), (2, 2), (8, 2)]),
     ],
 )
 def test_losses_gradients_statistics_and_dropout_are_those_of_one_device(
