@@ -186,9 +186,14 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits for pending saves and releases the threads."""
+        """Waits for pending saves and releases the threads.
+
+        Raises:
+            InputError: the last one cannot be written.
+        """
         if "_manager" in self.__dict__:
-            self._manager.close()
+            with self._failures_named():
+                self._manager.close()
 
     @contextlib.contextmanager
     def _failures_named(self) -> Iterator[None]:

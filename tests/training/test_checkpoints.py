@@ -256,6 +256,24 @@ def test_a_changed_learning_rate_is_allowed_and_said(run, make_setup, caplog):
     assert "optimizer.learning_rate: 0.1 -> 0.2" in caplog.text
 
 
+def test_a_save_that_fails_in_the_background_is_one_clear_error_when_the_run_closes(
+    run, make_setup, monkeypatch
+):
+    """Whatever ended the run, such as the full disk that the save has met as well."""
+    workdir, _ = run
+    _, state, _, _ = make_setup()
+    checkpoints = Checkpoints(workdir, METADATA)
+    checkpoints.save(state, numbers(), step=5)
+    checkpoints.wait()
+
+    def failed():
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device")
+
+    monkeypatch.setattr(checkpoints._manager, "close", failed)
+    with pytest.raises(InputError, match=r"cannot be written.*No space left on device"):
+        checkpoints.close()
+
+
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match="is not a checkpoint"):
         restore_variables(tmp_path, {})
