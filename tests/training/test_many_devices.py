@@ -103,8 +103,7 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize(("devices", "spatial"), [(8, 1), (8, 2), (4, 4), (8, 8)])
+@pytest.mark.parametrize(("depth", "devices", "spatial"), [(18, 8, 1), (50, 8, 2), (18, 8, 8)])
 def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
     make_setup, make_batch, depth, devices, spatial
 ):
@@ -113,6 +112,7 @@ def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
         config.backbone.base_channels = 8
         config.decode_head.channels = config.auxiliary_head.channels = 16
         config.backbone.context.block = "global_context"
+        config.backbone.context.position = "after_add"
         config.backbone.context.global_context.ratio = 1 / 4
         return config
 
