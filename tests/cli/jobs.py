@@ -49,7 +49,7 @@ class Job:
         """What one process has printed so far."""
         return self._outputs[index].read_text()
 
-    def wait_for(self, pattern: str, *, seconds: float = 240) -> None:
+    def wait_for(self, pattern: str, *, seconds: float = 400) -> None:
         """Returns once the first process has printed what matches."""
         end = time.monotonic() + seconds
         while not re.search(pattern, self.output()):
@@ -61,7 +61,7 @@ class Job:
         """Sends SIGTERM to one process."""
         os.kill(self.processes[index].pid, signal.SIGTERM)
 
-    def finish(self, *, seconds: float = 240) -> list[int]:
+    def finish(self, *, seconds: float = 400) -> list[int]:
         """Waits for all processes; their exit statuses."""
         try:
             return [process.wait(seconds) for process in self.processes]

@@ -13,6 +13,8 @@ from gcnet_jax.cli.command import PREEMPTED
 from gcnet_jax.training import read_rows
 from tests.cli.jobs import Job, final_arrays, free_port
 
+pytestmark = pytest.mark.timeout(1500)
+
 # At a low rate, where rounding does not grow from step to step.
 SLOWLY = (
     "--config.optimizer.learning_rate=0.001",

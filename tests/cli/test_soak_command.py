@@ -11,6 +11,7 @@ from gcnet_jax.errors import InputError
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_short_campaign_loses_nothing_and_says_so(root, tmp_path):
     process = subprocess.run(
         [
@@ -22,7 +23,7 @@ def test_a_short_campaign_loses_nothing_and_says_so(root, tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=570,
+        timeout=1400,
     )
     assert process.returncode == 0, process.stdout + process.stderr
     records = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]

@@ -91,7 +91,7 @@ def test_told_to_stop_it_saves_says_so_by_its_status_and_ends_bitwise_like_a_run
         if line.startswith("step 7/"):
             os.killpg(process.pid, signal.SIGTERM)
             break
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=400)
     assert process.returncode == PREEMPTED, errors
     said = re.fullmatch(r"preempted: stopped after step (\d+), which is saved; .*", errors.strip())
     assert said is not None, errors
