@@ -4,6 +4,7 @@ As the real one does, it makes no folders, appends to nothing, sends an object w
 renames by copying, and remembers listings until it writes there itself.
 """
 
+import io
 import json
 import os
 import urllib.error
@@ -103,7 +104,7 @@ class GCSFileSystem(AbstractFileSystem):
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> AbstractBufferedFile:
         if mode not in ("rb", "wb"):
-            raise NotImplementedError(f"objects are read or written, not opened as '{mode}'")
+            raise io.UnsupportedOperation(f"objects cannot be opened as '{mode}'")
         return _File(self, path, mode=mode, cache_type="none")
 
     def _object(self, path: str) -> dict[str, Any]:
