@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gcnet_jax.analysis.collectives import Collective, carrying
+from gcnet_jax.errors import InputError
 
 
 class Assumptions(NamedTuple):
@@ -167,10 +168,13 @@ def step_time(
             has said.
 
     Raises:
-        ValueError: the program has other collectives.
+        InputError: the program has other collectives.
     """
     if others := {collective.kind for collective in collectives} - {"all-reduce"}:
-        raise ValueError(f"the model knows all-reduces alone; the program has {sorted(others)}")
+        raise InputError(
+            f"the model of scaling knows all-reduces alone; the program has {sorted(others)}, as "
+            "parallel.spatial and parallel.fsdp bring: leave these at their defaults"
+        )
     compute = max(
         flops_a_chip / (chip.peak_flops * ASSUMED.utilization),
         memory_traffic / chip.memory_bandwidth,
