@@ -1,4 +1,4 @@
-"""Measures speed, with mmsegmentation beside it in the same run where that is installed.
+"""Measures speed; with --peer=openmmlab, mmsegmentation takes turns in the same run.
 
     python scripts/benchmark.py input --config=configs/gcnet/RUN.py
 
@@ -7,15 +7,20 @@ disk to crops ready for a batch, with the config's crops, scales and distortions
 generated; they are stored as PNG and as plain pixels, and all pipelines take turns on them. What
 counts is the processor's time.
 
-    python scripts/benchmark.py inference --config=configs/gcnet/RUN.py
-
-measures how many images a second the config's network evaluates, whole, in sliding windows and at
-several scales with mirror images: in batches, one by one, and by mmsegmentation.
-
-    python scripts/benchmark.py train --config=configs/gcnet/RUN.py
+    python scripts/benchmark.py train --config=configs/gcnet/RUN.py --peer=openmmlab
 
 measures training steps of the config's batch and crop: how long they take to compile and to run,
-what they compute, and the memory of the compiled program on each device, by part.
+what they compute and what share of the machine's speed that is, and the memory of the compiled
+program on each device, by part.
+
+    python scripts/benchmark.py inference --config=configs/gcnet/RUN.py --size=1024,2048 --images=1
+
+measures the same of a batch of images on their way to the class of each pixel.
+
+    python scripts/benchmark.py evaluation --config=configs/gcnet/RUN.py
+
+measures how many images a second the config's network evaluates, whole, in sliding windows and at
+several scales with mirror images: in batches, and one by one. --split takes real images.
 
     python scripts/benchmark.py memory --config=configs/gcnet/RUN.py --budget_gib=16,80
 
@@ -35,6 +40,7 @@ Prints tables, and writes the same as JSON (--output).
 
 import json
 import math
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -47,9 +53,11 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
+from gcnet_jax.cli.benchmarks.evaluation import MODES, measure_evaluation
 from gcnet_jax.cli.benchmarks.inference import measure_inference
 from gcnet_jax.cli.benchmarks.input import measure_input
 from gcnet_jax.cli.benchmarks.memory import find_largest
+from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scaling import compute_scaling
 from gcnet_jax.cli.benchmarks.training import measure_training
 from gcnet_jax.cli.cost_tables import parse_size
@@ -65,8 +73,17 @@ _OUTPUT = flags.DEFINE_string(
 _ROUNDS = flags.DEFINE_integer(
     "rounds", 11, "how often each is measured, in turn with the others", lower_bound=1
 )
+_PEER = flags.DEFINE_enum(
+    "peer", None, ["openmmlab"], "what takes turns with gcnet_jax (the extra `peer` installs it)"
+)
 _SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
 _IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "split of the config's data set to evaluate, such as val (default: drawn images)"
+)
+_MODES = flags.DEFINE_multi_enum(
+    "mode", list(MODES), list(MODES), "how to evaluate; several --mode=... or all"
+)
 _BUDGET = flags.DEFINE_list("budget_gib", ["16"], "memory of a device in GiB, one or several")
 _CROPS = flags.DEFINE_list("crops_a_chip", ["1", "2", "8"], "crops in a step on each chip")
 _TOPOLOGY = flags.DEFINE_string(
@@ -85,6 +102,7 @@ def _input(config: ConfigDict) -> dict[str, Any]:
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
+        peer=_with_peer(),
     )
 
 
@@ -95,11 +113,37 @@ def _inference(config: ConfigDict) -> dict[str, Any]:
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
+        peer=_with_peer(),
+    )
+
+
+def _evaluation(config: ConfigDict) -> dict[str, Any]:
+    return measure_evaluation(
+        config,
+        num_classes=_num_classes(config),
+        size=parse_size(_SIZE.value),
+        images=_IMAGES.value,
+        rounds=_ROUNDS.value,
+        split=_SPLIT.value,
+        modes=_MODES.value,
+        peer=_with_peer(),
     )
 
 
 def _train(config: ConfigDict) -> dict[str, Any]:
-    return measure_training(config, num_classes=_num_classes(config), rounds=_ROUNDS.value)
+    return measure_training(
+        config, num_classes=_num_classes(config), rounds=_ROUNDS.value, peer=_with_peer()
+    )
+
+
+def _with_peer() -> bool:
+    if _PEER.value is None:
+        return False
+    if not peer_is_installed():
+        raise InputError("--peer=openmmlab: mmsegmentation is not installed; pip install '.[peer]'")
+    # JAX would take three quarters of a GPU's memory for itself.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return True
 
 
 def _memory(config: ConfigDict) -> dict[str, Any]:
@@ -147,6 +191,7 @@ def _parse_crops(texts: Sequence[str]) -> list[int]:
 
 _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
+        "evaluation": _evaluation,
         "inference": _inference,
         "input": _input,
         "memory": _memory,
@@ -182,7 +227,9 @@ def _machine() -> dict[str, str]:
     if information.exists():
         models = [x for x in information.read_text().splitlines() if x.startswith("model name")]
         processor = models[0].partition(":")[2].strip() if models else processor
-    packages = ("jax", "numpy", "opencv-python-headless")
+    packages = ["jax", "numpy", "opencv-python-headless"]
+    if _PEER.value is not None:
+        packages += ["mmsegmentation", "torch"]
     return {"processor": processor, "python": platform.python_version()} | {
         package: version(package) for package in packages
     }

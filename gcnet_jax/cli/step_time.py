@@ -34,7 +34,11 @@ def step_seconds(
 
 
 class TimedStep:
-    """A compiled training step with a state and a batch of its own, run once before it counts."""
+    """A compiled training step with a state and a batch of its own, run once before it counts.
+
+    Attributes:
+        loss: of the last step.
+    """
 
     def __init__(self, program: TrainingProgram, compiled: CompiledStep):
         self._run = compiled.run
@@ -44,8 +48,10 @@ class TimedStep:
     def seconds(self) -> float:
         """Takes one step, and returns how long it took."""
         start = time.perf_counter()
-        self._state, _ = jax.block_until_ready(self._run(self._state, self._batch))
-        return time.perf_counter() - start
+        self._state, metrics = jax.block_until_ready(self._run(self._state, self._batch))
+        seconds = time.perf_counter() - start
+        self.loss = float(metrics["loss"])
+        return seconds
 
 
 class MedianAndSpread(NamedTuple):

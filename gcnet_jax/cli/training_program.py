@@ -48,6 +48,17 @@ class ProgramMemory(NamedTuple):
     aliased: int
     temporaries: int
 
+    @classmethod
+    def of(cls, compiled: jax.stages.Compiled) -> "ProgramMemory":
+        """That of a program."""
+        plan: Any = compiled.memory_analysis()
+        return cls(
+            plan.argument_size_in_bytes,
+            plan.output_size_in_bytes,
+            plan.alias_size_in_bytes,
+            plan.temp_size_in_bytes,
+        )
+
     @property
     def peak(self) -> int:
         """All of it: what must be free on a device for the program to run."""
@@ -126,14 +137,7 @@ class TrainingProgram:
         traced = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - traced
-        plan = compiled.memory_analysis()
-        memory = ProgramMemory(
-            plan.argument_size_in_bytes,
-            plan.output_size_in_bytes,
-            plan.alias_size_in_bytes,
-            plan.temp_size_in_bytes,
-        )
-        return CompiledStep(compiled, traced - start, seconds, memory)
+        return CompiledStep(compiled, traced - start, seconds, ProgramMemory.of(compiled))
 
     def multiply_adds(self) -> int:
         """Of a step on all devices together, with the gradients and what is computed again."""

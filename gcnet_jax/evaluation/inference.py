@@ -1,5 +1,6 @@
 """Images through the network: a batch of several sizes, each at one scale or more, and mirrored."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -113,7 +114,12 @@ class Inference:
     ) -> Float[Array, "b out_h out_w classes"]:
         sizes = _at_least_one_pixel(sizes)
         model = merge(self._graphdef, variables)
-        return self._mode.decode(model, normalize_images(images, sizes), sizes, self._mesh)
+        images = normalize_images(images, sizes)
+        mesh = contextlib.nullcontext()
+        if self._mesh is not None:
+            mesh = jax.sharding.use_abstract_mesh(self._mesh.abstract_mesh)
+        with mesh:  # operators ask whether it splits
+            return self._mode.decode(model, images, sizes, self._mesh)
 
 
 def _mirror(

@@ -167,7 +167,8 @@ def create_train_step(
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         compute = accumulated_gradients if accumulation_steps > 1 else gradients
-        grads, statistics, metrics = compute(state.params, state.statistics, batch, key)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # operators ask whether it splits
+            grads, statistics, metrics = compute(state.params, state.statistics, batch, key)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         new_state = TrainState(
             step=state.step + 1,

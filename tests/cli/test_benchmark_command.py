@@ -81,7 +81,7 @@ def test_the_inference_benchmark_compares_every_mode_in_one_run(root, command, t
     with_peer = config == CONFIG and peer_is_installed()
     assert ("mmsegmentation is not measured beside" in process.stdout) == (not with_peer)
     ways = ["batches", "one by one"] + ["mmsegmentation"] * with_peer
-    modes = ["whole", "slide", "scales + flips"]
+    modes = ["whole", "slide", "scales+flips"]
     assert [(row["mode"], row["way"]) for row in rows] == [(m, w) for m in modes for w in ways]
     seconds = {(row["mode"], row["way"]): row["seconds_of_rounds"] for row in rows}
     for row in rows:

@@ -1,12 +1,19 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax import lax
 
 from gcnet_jax.ops import conv_general_dilated
+from gcnet_jax.parallel import create_mesh
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
+WIDE = 32
+"""Channels from which CPUs compute 3x3 convolutions with fewer multiplications."""
 
 
 @pytest.mark.parametrize(
@@ -35,3 +42,119 @@ def test_a_pointwise_convolution_becomes_a_matrix_product():
     text = str(jax.make_jaxpr(lambda x, w: conv_general_dilated(x, w, (1, 1), [(0, 0)] * 2))(x, w))
     assert "dot_general" in text
     assert "conv_general_dilated" not in text
+
+
+def wide_case(dilation, height=9, width=11, batch=2, channels=(WIDE, WIDE + 8)):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((batch, height, width, channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((3, 3, *channels)), jnp.float32)
+    options = {"rhs_dilation": (dilation,) * 2, "dimension_numbers": NUMBERS}
+
+    def loss(convolution):
+        def function(x, kernel):
+            result = convolution(x, kernel, (1, 1), [(dilation, dilation)] * 2, **options)
+            return jnp.sum(jnp.sin(result)), result
+
+        return function
+
+    return x, kernel, loss
+
+
+def assert_as_near_as_rounding(actual, expected):
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@settings(max_examples=15)
+@given(
+    dilation=st.sampled_from([1, 2, 4]),
+    height=st.integers(1, 13),
+    width=st.integers(1, 13),
+    batch=st.integers(1, 3),
+)
+def test_wide_convolutions_of_any_size_keep_values_and_gradients(dilation, height, width, batch):
+    x, kernel, loss = wide_case(dilation, height, width, batch)
+    pairs = [
+        jax.jit(jax.value_and_grad(loss(convolution), (0, 1), has_aux=True))(x, kernel)
+        for convolution in (conv_general_dilated, lax.conv_general_dilated)
+    ]
+    ((_, actual), grads), ((_, expected), expected_grads) = pairs
+    assert_as_near_as_rounding(actual, expected)
+    for grad, expected_grad in zip(grads, expected_grads, strict=True):
+        assert_as_near_as_rounding(grad, expected_grad)
+
+
+def test_products_of_a_hessian_and_a_vector_are_those_of_lax():
+    x, kernel, loss = wide_case(2)
+
+    def product(convolution):
+        gradient = jax.grad(lambda kernel: loss(convolution)(x, kernel)[0])
+        forward_over_reverse = jax.jvp(gradient, (kernel,), (kernel,))[1]
+        reverse_over_reverse = jax.grad(lambda k: jnp.vdot(gradient(k), kernel))(kernel)
+        return forward_over_reverse, reverse_over_reverse
+
+    for actual, expected in zip(
+        product(conv_general_dilated), product(lax.conv_general_dilated), strict=True
+    ):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
+
+
+def test_mapping_over_examples_is_batching():
+    x, kernel, loss = wide_case(1)
+    one_by_one = jax.vmap(lambda image: loss(conv_general_dilated)(image[None], kernel)[1][0])(x)
+    assert_as_near_as_rounding(one_by_one, loss(conv_general_dilated)(x, kernel)[1])
+
+
+def operations(program):
+    return set(re.findall(r"stablehlo\.(convolution|dot_general)", program.as_text()))
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [("cpu", "dot_general"), ("cuda", "convolution"), ("tpu", "convolution")],
+)
+def test_each_platform_gets_its_own_program_of_values_and_gradients(platform, expected):
+    x, kernel, loss = wide_case(1)
+    function = jax.jit(jax.value_and_grad(loss(conv_general_dilated), (0, 1), has_aux=True))
+    assert operations(function.trace(x, kernel).lower(lowering_platforms=(platform,))) == {expected}
+
+
+def test_programs_over_several_devices_keep_the_convolution_that_xla_can_split():
+    x, kernel, loss = wide_case(1)
+
+    def on(devices):
+        mesh = create_mesh(jax.devices()[:devices])
+
+        @jax.jit
+        def values(x, kernel):
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return loss(conv_general_dilated)(x, kernel)[1]
+
+        return operations(values.lower(x, kernel))
+
+    assert on(2) == {"convolution"}
+    assert on(1) == {"dot_general"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": (WIDE - 1, WIDE)},
+        {"dtype": jnp.bfloat16},
+        {"padding": [(0, 0), (0, 0)]},
+        {"strides": (2, 2)},
+    ],
+)
+def test_what_fewer_multiplications_are_not_for_stays_a_convolution(change):
+    x, kernel, _ = wide_case(1, channels=change.get("channels", (WIDE, WIDE)))
+    x, kernel = (a.astype(change.get("dtype", jnp.float32)) for a in (x, kernel))
+    program = jax.jit(
+        lambda x, kernel: conv_general_dilated(
+            x,
+            kernel,
+            change.get("strides", (1, 1)),
+            change.get("padding", [(1, 1)] * 2),
+            dimension_numbers=NUMBERS,
+        )
+    ).lower(x, kernel)
+    assert operations(program) == {"convolution"}

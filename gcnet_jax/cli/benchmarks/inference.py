@@ -1,248 +1,131 @@
-"""How fast a network goes over a validation split: in batches, one by one, and the peer's way."""
+"""How fast a network takes images to classes, and the memory that its program needs."""
 
-import copy
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import rich.console
-import rich.progress
-import rich.table
-from jaxtyping import Int
+from jaxtyping import Array, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, why_no_peer
-from gcnet_jax.cli.benchmarks.scenes import (
-    DATASET,
-    SPLIT,
-    Scene,
-    draw_scene,
-    prepare_scenes,
-    write_scenes,
+from gcnet_jax.analysis import image_cost
+from gcnet_jax.cli.benchmarks.comparison import (
+    CONSOLE,
+    OURS,
+    PEER,
+    PEER_COMPILED,
+    compare,
+    compiled_anew,
+    print_speed,
 )
-from gcnet_jax.cli.step_time import median_and_spread
-from gcnet_jax.data import (
-    decode,
-    evaluation_batches,
-    open_split,
-    resize_image,
-    scaled_sizes,
-)
-from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import create_evaluator
-from gcnet_jax.models import Segmentor, build_model, split_for_evaluation
-from gcnet_jax.parallel import check_batch_size, create_mesh
-
-_CONSOLE = rich.console.Console(stderr=True)
-_SHORTER = 0.75
-"""Height of every second image, so that a batch holds several sizes."""
-_LEAST_AGREEMENT = 0.999
-"""Share of pixels that must go to the same class: ties fall either way."""
-
-Confusion = Int[np.ndarray, "classes classes"]
-
-
-class Mode(NamedTuple):
-    """A way to evaluate: what the network sees at once, and whether over scales and mirrored."""
-
-    inference: str
-    multi_scale: bool
-
-
-MODES: Mapping[str, Mode] = MappingProxyType(
-    {
-        "whole": Mode("whole", False),
-        "slide": Mode("slide", False),
-        "scales + flips": Mode("whole", True),
-    }
-)
+from gcnet_jax.cli.benchmarks.memory import device_name
+from gcnet_jax.cli.benchmarks.peer_steps import PeerInference
+from gcnet_jax.cli.training_program import ProgramMemory
+from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.ops import normalize_images
+from gcnet_jax.parallel import check_batch_size, create_mesh, replicated, shard_batch
 
 
 def measure_inference(
-    config: ConfigDict, *, num_classes: int, size: tuple[int, int], images: int, rounds: int
+    config: ConfigDict,
+    *,
+    num_classes: int,
+    size: tuple[int, int],
+    images: int,
+    rounds: int,
+    peer: bool,
 ) -> dict[str, Any]:
-    """Measures, prints and returns images a second of each mode.
+    """Measures, prints and returns how long a batch takes from 8-bit pixels to classes.
 
-    Images are of two sizes. Our batches and mmsegmentation's tensors are made before the clock
-    starts; normalisation, the network, what follows it and counting into a confusion matrix are
-    measured. Weights are random. What is compared takes turns.
+    Images are of random pixels and already on the devices; weights are random. The network sees
+    them whole; logits are resized to the images' size before each pixel gets its class.
 
     Args:
-        config: of the run; of `evaluation` the batch size, buckets, windows and scales count.
+        config: of the run.
         num_classes: of the network.
-        size: (height, width) of the larger images.
-        images: how many.
-        rounds: how often each is measured.
+        size: (height, width) of the images.
+        images: in the batch.
+        rounds: how often the batch is measured, after a first time.
+        peer: whether mmsegmentation's test step takes turns, on GPUs also under torch.compile.
 
     Raises:
-        InputError: the confusion matrices that are compared differ by more than ties can explain.
+        InputError: the batch does not divide over the devices; or there is no such peer here, or it
+            does not compute the same.
     """
-    check_batch_size(config.evaluation.batch_size, create_mesh(), key="evaluation.batch_size")
-    if reason := why_no_peer(config):
-        print(f"{reason}: mmsegmentation is not measured beside")
+    batch = np.random.default_rng(0).integers(0, 256, (images, *size, 3), np.uint8)
+    ours = _OurInference(config, num_classes, batch)
+    peers = _peers(config, num_classes, batch) if peer else {}
     model = build_model(config.model, num_classes=num_classes, seed=config.seed)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        write_scenes(Path(folder), (_scene(i, size) for i in range(images)), num_classes)
-        prepare_scenes(Path(folder), Path(folder) / "data")
-        config = copy.deepcopy(config)
-        config.data.name, config.data.data_dir = DATASET, str(Path(folder) / "data")
-        for name, mode in MODES.items():
-            config.evaluation.mode = mode.inference
-            rows += _measure_mode(name, mode, model, config, num_classes, images, rounds)
-    _print(rows, f"{images} images of {size[0]}x{size[1]} and less, {rounds} rounds")
+    result = compare(
+        {OURS: ours, **peers},
+        rounds=rounds,
+        images=images,
+        flops=2 * images * image_cost(model, size),
+        dtype=config.model.dtype,
+    )
+    row, *of_peers = result["rows"]
+    row |= ours.description()
+    for row in of_peers:
+        row |= peers[row["way"]].description(row["step_seconds"]["median"])
+    print_speed(
+        result,
+        f"{rounds} batches of {images} images of {size[0]}x{size[1]} in {config.model.dtype} on "
+        f"{device_name()}",
+    )
     return {
-        "device": jax.devices()[0].device_kind,
+        "device": device_name(),
+        "devices": jax.device_count(),
         "size": list(size),
         "images": images,
         "rounds": rounds,
         "config": config.to_dict(),
-        "rows": rows,
+        **result,
     }
 
 
-def _scene(index: int, size: tuple[int, int]) -> Scene:
-    height, width = size
-    return draw_scene(index, (height if index % 2 == 0 else max(int(_SHORTER * height), 1), width))
+class _OurInference:
+    """One program for the batch, spread over all devices; run once before it counts."""
 
+    def __init__(self, config: ConfigDict, num_classes: int, batch: UInt8[np.ndarray, "b h w 3"]):
+        mesh = create_mesh()
+        check_batch_size(len(batch), mesh, key="--images")
+        model = build_model(config.model, num_classes=num_classes, seed=config.seed)
+        graphdef, variables = split_for_evaluation(model)
+        self._images = shard_batch(batch, mesh)
+        self._variables = jax.device_put(variables, replicated(mesh))
 
-def _measure_mode(
-    name: str,
-    mode: Mode,
-    model: Segmentor,
-    config: ConfigDict,
-    num_classes: int,
-    images: int,
-    rounds: int,
-) -> list[dict[str, Any]]:
-    """One row for each way to go over the images."""
-    one_by_one = copy.deepcopy(config)
-    one_by_one.evaluation.batch_size, one_by_one.evaluation.max_buckets = 1, images
-    ways = {
-        "batches": _ours(mode, model, config, num_classes, devices=jax.devices()),
-        "one by one": _ours(mode, model, one_by_one, num_classes, devices=jax.devices()[:1]),
-    }
-    if not why_no_peer(config):
-        ways["mmsegmentation"] = _Peer(mode, model, config, num_classes)
-    counts = {way: evaluate() for way, evaluate in ways.items()}  # compiles as well
-    check_agreement(name, counts)
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in rich.progress.track(range(rounds), f"measuring {name}", console=_CONSOLE):
-        for way, evaluate in ways.items():
-            start = time.perf_counter()
-            evaluate()
-            seconds[way].append(time.perf_counter() - start)
-    return [
-        {
-            "mode": name,
-            "way": way,
-            "images_per_second": median_and_spread([images / x for x in times])._asdict(),
-            "times_as_fast_as": {
-                other: median_and_spread(np.divide(others, times).tolist())._asdict()
-                for other, others in seconds.items()
-                if other != way
-            },
-            "seconds_of_rounds": times,
+        def classes(variables: PyTree, images: UInt8[Array, "b h w 3"]) -> Int[Array, "b h w"]:
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                logits = merge(graphdef, variables)(normalize_images(images))
+            return jnp.argmax(logits, axis=-1)
+
+        start = time.perf_counter()
+        with CONSOLE.status("compiling"), compiled_anew():
+            self._run = jax.jit(classes).lower(self._variables, self._images).compile()
+        self._compile_seconds = time.perf_counter() - start
+        self.seconds()
+
+    def seconds(self) -> float:
+        """Takes the batch through, and returns how long that took."""
+        start = time.perf_counter()
+        jax.block_until_ready(self._run(self._variables, self._images))
+        return time.perf_counter() - start
+
+    def description(self) -> dict[str, Any]:
+        """As that of the peer."""
+        memory = ProgramMemory.of(self._run)
+        return {
+            "compile_seconds": self._compile_seconds,
+            "memory": {**memory._asdict(), "peak": memory.peak},
         }
-        for way, times in seconds.items()
-    ]
 
 
-def _ours(
-    mode: Mode, model: Segmentor, config: ConfigDict, num_classes: int, *, devices: Sequence[Any]
-) -> Callable[[], Confusion]:
-    graphdef, variables = split_for_evaluation(model)
-    evaluate = create_evaluator(
-        graphdef,
-        num_classes,
-        config.evaluation,
-        create_mesh(devices),
-        mirrored_too=mode.multi_scale,
-    )
-    batches = list(evaluation_batches(config, SPLIT, multi_scale=mode.multi_scale))
-    return lambda: evaluate(variables, batches)
-
-
-class _Peer:
-    """mmsegmentation's test step on one image after the other, and its sums for the metric."""
-
-    def __init__(self, mode: Mode, model: Segmentor, config: ConfigDict, num_classes: int):
-        self._torch = import_peer("torch")
-        self._pixel_data = import_peer("mmengine.structures").PixelData
-        self._sample = import_peer("mmseg.structures").SegDataSample
-        self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
-        built = build_peer_model(model, config).to(self._device)
-        self._network = built
-        self._merge = import_peer("mmseg.models").SegTTAModel(module=built).merge_preds
-        self._num_classes = num_classes
-        records = open_split(config.data.name, config.data.data_dir, SPLIT)
-        self._images = [self._prepare(decode(record), mode, config) for record in records]
-
-    def _prepare(self, sample: Any, mode: Mode, config: ConfigDict) -> tuple[list[Any], Any]:
-        """The inputs of all passes over an image, and its label."""
-        image, label = sample["image"], sample["label"]
-        passes = []
-        for size in scaled_sizes(label.shape, config, multi_scale=mode.multi_scale):
-            resized = resize_image(image, size)[..., ::-1]  # BGR, as OpenMMLab reads images
-            for flipped in (False, True) if mode.multi_scale else (False,):
-                seen = resized[:, ::-1] if flipped else resized
-                pixels = self._torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))
-                meta = {
-                    "img_shape": size,
-                    "ori_shape": label.shape,
-                    "pad_shape": size,
-                    "img_path": "",
-                    "flip": flipped,
-                    "flip_direction": "horizontal",
-                }
-                passes.append({"inputs": [pixels], "data_samples": [self._sample(metainfo=meta)]})
-        return passes, self._torch.from_numpy(label.astype(np.int64)).to(self._device)
-
-    def __call__(self) -> Confusion:
-        total = self._torch.zeros(self._num_classes**2, dtype=self._torch.int64)
-        with self._torch.inference_mode():
-            for passes, label in self._images:
-                predicted = [self._network.test_step(copy.copy(one_pass))[0] for one_pass in passes]
-                if len(predicted) > 1:
-                    predicted = self._merge([predicted])
-                prediction = predicted[0].pred_sem_seg.data.reshape(label.shape)
-                counted = label < self._num_classes
-                cell = label[counted] * self._num_classes + prediction[counted]
-                total += self._torch.bincount(cell, minlength=self._num_classes**2).cpu()
-        return total.numpy().reshape(self._num_classes, self._num_classes)
-
-
-def check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
-    """Refuses to compare ways that give pixels to other classes than `one by one` does.
-
-    Raises:
-        InputError: more pixels differ than ties between classes can explain.
-    """
-    expected = counts["one by one"]
-    for way, confusion in counts.items():
-        # A pixel that changes the class shows twice in the difference.
-        agreement = 1 - np.abs(confusion - expected).sum() / 2 / expected.sum()
-        if agreement < _LEAST_AGREEMENT:
-            raise InputError(
-                f"{name}: '{way}' and 'one by one' agree on {agreement:.2%} of the pixels, "
-                f"expected {_LEAST_AGREEMENT:.1%}: they do not compute the same"
-            )
-
-
-def _print(rows: Sequence[dict[str, Any]], title: str) -> None:
-    table = rich.table.Table(title=title, title_justify="left", pad_edge=False)
-    for column in ("mode", "way"):
-        table.add_column(column, no_wrap=True)
-    for column in ("images/s", "times one by one", "times mmsegmentation"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        speeds = [row["images_per_second"]]
-        speeds += [row["times_as_fast_as"].get(way) for way in ("one by one", "mmsegmentation")]
-        cells = [f"{x['median']:.2f} ± {x['spread']:.2f}" if x else "" for x in speeds]
-        table.add_row(row["mode"], row["way"], *cells)
-    rich.console.Console().print(table)
+def _peers(
+    config: ConfigDict, num_classes: int, batch: UInt8[np.ndarray, "b h w 3"]
+) -> dict[str, PeerInference]:
+    with CONSOLE.status("mmsegmentation's first batch"):
+        peers = {PEER: PeerInference(config, num_classes, batch)}
+        if jax.default_backend() == "gpu":
+            peers[PEER_COMPILED] = PeerInference(config, num_classes, batch, compiled=True)
+    return peers

@@ -22,7 +22,6 @@ from gcnet_jax.cli.benchmarks.input_pipelines import (
     PeerPipeline,
     write_source,
 )
-from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scenes import draw_scene
 from gcnet_jax.cli.step_time import median_and_spread
 
@@ -30,7 +29,7 @@ _CONSOLE = rich.console.Console(stderr=True)
 
 
 def measure_input(
-    data_config: ConfigDict, *, size: tuple[int, int], images: int, rounds: int
+    data_config: ConfigDict, *, size: tuple[int, int], images: int, rounds: int, peer: bool
 ) -> dict[str, Any]:
     """Measures, prints and returns the speed of training input pipelines on one core.
 
@@ -44,9 +43,10 @@ def measure_input(
         size: (height, width) of the images.
         images: how many different ones.
         rounds: how often each pipeline is measured.
+        peer: whether mmsegmentation's pipeline takes turns.
     """
     with tempfile.TemporaryDirectory() as folder, _one_core():
-        pipelines = _pipelines(data_config, Path(folder), size, images)
+        pipelines = _pipelines(data_config, Path(folder), size, images, peer)
         seconds = _measure_in_turn(pipelines, images, rounds)
         rows = []
         for pipeline, times in zip(pipelines, seconds, strict=True):
@@ -87,7 +87,7 @@ def _one_core() -> Iterator[None]:
 
 
 def _pipelines(
-    data_config: ConfigDict, folder: Path, size: tuple[int, int], images: int
+    data_config: ConfigDict, folder: Path, size: tuple[int, int], images: int, peer: bool
 ) -> list[InputPipeline]:
     scenes = (
         draw_scene(seed, size)
@@ -95,10 +95,8 @@ def _pipelines(
     )
     write_source(scenes, folder)
     pipelines: list[InputPipeline] = [OurPipeline(data_config, folder, x) for x in STORAGES]
-    if peer_is_installed():
+    if peer:
         pipelines += [PeerPipeline(data_config, folder, x) for x in STORAGES]
-    else:
-        print("mmsegmentation is not installed, and so not measured beside")
     return pipelines
 
 
