@@ -22,6 +22,14 @@ measures the same of a batch of images on their way to the class of each pixel.
 measures how many images a second the config's network evaluates, whole, in sliding windows and at
 several scales with mirror images: in batches, and one by one. --split takes real images.
 
+    python scripts/benchmark.py loop --config=configs/gcnet/RUN.py --steps=50 --rounds=4
+
+measures what the training loop adds to the steps that it drives.
+
+    python scripts/benchmark.py startup --config=configs/gcnet/RUN.py --rounds=1
+
+measures how long train.py takes to its first step, with nothing compiled before and again.
+
     python scripts/benchmark.py memory --config=configs/gcnet/RUN.py --budget_gib=16,80
 
 finds the largest batch and the largest crop whose training step fits the memory of a device, for
@@ -42,6 +50,7 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -56,9 +65,11 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.benchmarks.evaluation import MODES, measure_evaluation
 from gcnet_jax.cli.benchmarks.inference import measure_inference
 from gcnet_jax.cli.benchmarks.input import measure_input
+from gcnet_jax.cli.benchmarks.loop import measure_loop
 from gcnet_jax.cli.benchmarks.memory import find_largest
 from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scaling import compute_scaling
+from gcnet_jax.cli.benchmarks.startup import measure_startup
 from gcnet_jax.cli.benchmarks.training import measure_training
 from gcnet_jax.cli.cost_tables import parse_size
 from gcnet_jax.cli.figures import save_efficiency
@@ -78,6 +89,7 @@ _PEER = flags.DEFINE_enum(
 )
 _SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
 _IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 50, "training steps in a round of `loop`", lower_bound=1)
 _SPLIT = flags.DEFINE_string(
     "split", None, "split of the config's data set to evaluate, such as val (default: drawn images)"
 )
@@ -134,6 +146,18 @@ def _train(config: ConfigDict) -> dict[str, Any]:
     return measure_training(
         config, num_classes=_num_classes(config), rounds=_ROUNDS.value, peer=_with_peer()
     )
+
+
+def _loop(config: ConfigDict) -> dict[str, Any]:
+    return measure_loop(
+        config, num_classes=_num_classes(config), steps=_STEPS.value, rounds=_ROUNDS.value
+    )
+
+
+def _startup(config: ConfigDict) -> dict[str, Any]:
+    del config  # that of the command that is started
+    arguments = [argument for argument in sys.argv if argument.startswith("--config")]
+    return measure_startup(arguments, rounds=_ROUNDS.value)
 
 
 def _with_peer() -> bool:
@@ -194,8 +218,10 @@ _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxy
         "evaluation": _evaluation,
         "inference": _inference,
         "input": _input,
+        "loop": _loop,
         "memory": _memory,
         "scaling": _scaling,
+        "startup": _startup,
         "train": _train,
     }
 )
@@ -211,7 +237,8 @@ def _benchmark(arguments: list[str]) -> None:
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-    result = {"benchmark": name, "machine": _machine(), **_BENCHMARKS[name](config)}
+    measured = _BENCHMARKS[name](config)
+    result = {"benchmark": name, "machine": _machine(), **measured}
     write_whole(output, json.dumps(result, indent=2) + "\n")
     print(f"written to {output}")
 

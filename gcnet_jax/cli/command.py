@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -37,6 +38,9 @@ def define_config_flag() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file(
         "config", None, "file of the run's config; override any leaf with --config.key=value"
     )
+
+
+_IMPORTED = time.monotonic()
 
 
 class CheckpointFlags(NamedTuple):
@@ -283,10 +287,28 @@ def _is_not_of_orbax(record: python_logging.LogRecord) -> bool:
     return not (unawaited and "orbax" in message)
 
 
+def started() -> float:
+    """When the operating system started this process, on the clock of `time.monotonic`.
+
+    Where it does not say, when this module was imported.
+    """
+    stat = Path("/proc/self/stat")
+    if not stat.exists():
+        return _IMPORTED
+    ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # since the machine was started
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - age
+
+
 def _enable_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless the user has chosen where already."""
+    """Keeps compiled programs between runs, unless the user has chosen where and which already.
+
+    All of them: to build a network takes hundreds of small ones, which JAX would not keep.
+    """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _help(module: str) -> str:

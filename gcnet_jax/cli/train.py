@@ -31,6 +31,6 @@ def main() -> None:
         config = command.checked_config(_CONFIG)
         workdir = command.required(_WORKDIR.value, "--workdir")
         _PROCESSES.join(listens=True)
-        train_from_config(config, workdir)
+        train_from_config(config, workdir, started=command.started())
 
     command.run(work, __name__)

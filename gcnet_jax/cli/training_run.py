@@ -50,8 +50,16 @@ from gcnet_jax.training import (
 )
 
 
-def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
+def train_from_config(
+    config: ConfigDict, workdir: epath.PathLike, *, started: float | None = None
+) -> None:
     """Trains the run that a config describes in `workdir`, from its newest checkpoint if any.
+
+    Args:
+        config: of the run.
+        workdir: its folder.
+        started: when it was asked for, by `time.monotonic`; how long the first step took from there
+            is told. By default now.
 
     Raises:
         InputError: the config, the data or the workdir's checkpoints are not usable together, or
@@ -60,12 +68,13 @@ def train_from_config(config: ConfigDict, workdir: epath.PathLike) -> None:
     """
     # From here to the end: a second signal while the processes clean up is no failure either.
     with PreemptionNotice() as preemption:
-        _train(config, workdir, preemption)
+        _train(config, workdir, preemption, time.monotonic() if started is None else started)
 
 
-def _train(config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNotice) -> None:
+def _train(
+    config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNotice, started: float
+) -> None:
     check_config(config)
-    start = time.monotonic()
     workdir = as_path(workdir)
     training, evaluation = config.training, config.evaluation
     mesh = create_mesh(spatial=config.parallel.spatial)
@@ -145,6 +154,7 @@ def _train(config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNo
             total_steps=training.total_steps,
             log_every=training.log_every,
             batch_size=training.batch_size,
+            started=started,
             writes=is_first_process(),
         )
         with log:
@@ -165,7 +175,7 @@ def _train(config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNo
             )
             if is_first_process():
                 save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
-            log.message(f"done in {time.monotonic() - start:.0f} s; checkpoints are in {workdir}")
+            log.message(f"done in {time.monotonic() - started:.0f} s; checkpoints are in {workdir}")
     finally:
         checkpoints.close()
         batches.close()

@@ -37,6 +37,8 @@ class RunLog:
         total_steps: steps of the whole run.
         log_every: steps that are averaged into one row.
         batch_size: examples a step, for the rate shown.
+        started: when the run was asked for, by `time.monotonic`. If given, a message says how long
+            it took from there to the end of the first step.
         writes: whether this process writes and shows anything.
     """
 
@@ -48,9 +50,11 @@ class RunLog:
         total_steps: int,
         log_every: int,
         batch_size: int,
+        started: float | None = None,
         writes: bool = True,
     ):
         self._writes = writes
+        self._started = started
         self._total_steps = total_steps
         self._log_every = log_every
         self._batch_size = batch_size
@@ -108,6 +112,9 @@ class RunLog:
         self._window.append(metrics)
         if self._writes:
             self._progress.update(self._task, completed=step)
+        if self._started is not None:
+            self.message(f"first step after {time.monotonic() - self._started:.1f} s")
+            self._started = None
         if step % self._log_every and step != self._total_steps:
             return
         seconds = time.monotonic() - self._window_start - self._pauses

@@ -5,15 +5,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gcnet_jax.cli.benchmarks.inference import check_agreement
+from gcnet_jax.cli.benchmarks.evaluation import check_agreement
 from gcnet_jax.cli.benchmarks.input_pipelines import STAGES, STORAGES, OurPipeline, write_source
 from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scenes import draw_scene
 from gcnet_jax.config import load_config
+from gcnet_jax.data import split_size
 from gcnet_jax.errors import InputError
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
 SMALL = ("--size=48,96", "--images=2", "--rounds=3")
+WITH_PEER = ("--peer=openmmlab",) if peer_is_installed() else ()
 DATA = (
     "--config.data.base_scale=(96,48)",
     "--config.data.crop_size=(32,40)",
@@ -22,9 +24,8 @@ DATA = (
 
 def test_the_input_benchmark_writes_speed_by_pipeline_storage_and_stage(root, command, tmp_path):
     output = tmp_path / "new" / "input.json"
-    process = command(
-        "benchmark", "input", f"--config={root / CONFIG}", *SMALL, *DATA, f"--output={output}"
-    )
+    arguments = (f"--config={root / CONFIG}", *SMALL, *DATA, *WITH_PEER, f"--output={output}")
+    process = command("benchmark", "input", *arguments)
     assert process.returncode == 0, process.stderr
     assert f"written to {output}" in process.stdout
     result = json.loads(output.read_text())
@@ -51,12 +52,12 @@ def test_the_input_benchmark_writes_speed_by_pipeline_storage_and_stage(root, co
         assert ("times_as_fast_as_mmsegmentation_on_png" in row) == peer_is_installed()
 
 
-def test_without_mmsegmentation_that_is_said(root, command, tmp_path):
+@pytest.mark.parametrize("what", ["evaluation", "inference", "input", "train"])
+def test_without_mmsegmentation_there_is_no_peer(fails, root, what):
     if peer_is_installed():
         pytest.skip("mmsegmentation is installed")
-    output = tmp_path / "input.json"
-    arguments = (f"--config={root / CONFIG}", *SMALL, *DATA, f"--output={output}")
-    assert "mmsegmentation is not installed" in command("benchmark", "input", *arguments).stdout
+    config = f"--config={root / CONFIG}"
+    fails("benchmark", what, config, "--peer=openmmlab", says="mmsegmentation is not installed")
 
 
 NARROW = (
@@ -71,16 +72,13 @@ NARROW = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["configs/context_shapes/gcnet.py", CONFIG])
-def test_the_inference_benchmark_compares_every_mode_in_one_run(root, command, tmp_path, config):
-    output = tmp_path / "inference.json"
-    arguments = (f"--config={root / config}", *SMALL, *NARROW, f"--output={output}")
-    process = command("benchmark", "inference", *arguments)
+def test_the_evaluation_benchmark_compares_every_mode_in_one_run(root, command, tmp_path):
+    output = tmp_path / "evaluation.json"
+    arguments = (f"--config={root / CONFIG}", *SMALL, *NARROW, *WITH_PEER, f"--output={output}")
+    process = command("benchmark", "evaluation", *arguments)
     assert process.returncode == 0, process.stderr
     rows = json.loads(output.read_text())["rows"]
-    with_peer = config == CONFIG and peer_is_installed()
-    assert ("mmsegmentation is not measured beside" in process.stdout) == (not with_peer)
-    ways = ["batches", "one by one"] + ["mmsegmentation"] * with_peer
+    ways = ["batches", "one by one"] + ["mmsegmentation"] * len(WITH_PEER)
     modes = ["whole", "slide", "scales+flips"]
     assert [(row["mode"], row["way"]) for row in rows] == [(m, w) for m in modes for w in ways]
     seconds = {(row["mode"], row["way"]): row["seconds_of_rounds"] for row in rows}
@@ -91,6 +89,38 @@ def test_the_inference_benchmark_compares_every_mode_in_one_run(root, command, t
             ratios = np.array(seconds[row["mode"], way]) / times
             assert row["times_as_fast_as"][way]["median"] == pytest.approx(np.median(ratios))
         assert row["mode"] in process.stdout
+
+
+def test_the_evaluation_benchmark_takes_a_split_of_a_prepared_set(
+    root, command, tmp_path, shapes_dir
+):
+    output = tmp_path / "evaluation.json"
+    config = f"--config={root / 'configs/context_shapes/gcnet.py'}"
+    data = (f"--config.data.data_dir={shapes_dir}", "--split=val", "--mode=whole")
+    arguments = (config, *data, *NARROW[:2], *NARROW[3:4], "--rounds=1", f"--output={output}")
+    process = command("benchmark", "evaluation", *arguments)
+    assert process.returncode == 0, process.stderr
+    result = json.loads(output.read_text())
+    assert result["images"] == split_size("context_shapes", shapes_dir, "val")
+    assert [row["mode"] for row in result["rows"]] == ["whole", "whole"]
+
+
+def test_the_inference_benchmark_writes_speed_and_memory(root, command, tmp_path):
+    output = tmp_path / "inference.json"
+    arguments = (f"--config={root / CONFIG}", *SMALL, *NARROW[:2], f"--output={output}")
+    process = command("benchmark", "inference", *arguments)
+    assert process.returncode == 0, process.stderr
+    result = json.loads(output.read_text())
+    (row,) = result["rows"]
+    times = np.array(row["seconds_of_rounds"])
+    assert len(times) == 3
+    assert row["images_per_second"]["median"] == pytest.approx(np.median(2 / times))
+    rate = row["model_flops_per_second_and_device"]["median"]
+    assert rate == pytest.approx(np.median(row["model_flops"] / times))
+    assert row["share_of_peak"] == pytest.approx(rate / result["measured_peak_flops"]["median"])
+    assert row["compile_seconds"] > 0
+    assert row["memory"]["peak"] > row["memory"]["arguments"] > 0
+    assert "a large matrix product" in " ".join(process.stdout.split())
 
 
 def test_networks_that_do_not_agree_are_not_compared():
@@ -105,9 +135,10 @@ def test_networks_that_do_not_agree_are_not_compared():
     [
         (
             [],
-            "nothing given; expected 'inference' or 'input' or 'memory' or 'scaling' or 'train'",
+            "nothing given; expected 'evaluation' or 'inference' or 'input' or 'loop' or "
+            "'memory' or 'scaling' or 'startup' or 'train'",
         ),
-        (["input", "output"], "input output given; expected 'inference' or 'input' or"),
+        (["input", "output"], "input output given; expected 'evaluation' or 'inference' or"),
         (["input"], "--config=FILE is required"),
     ],
 )

@@ -218,3 +218,35 @@ def test_the_choices_of_stages_are_none_the_first_all_and_the_configs():
     assert remat_choices(config) == [(), (0, 1), (0, 1, 2, 3)]
     config.model.backbone.remat_stages = (3, 2)
     assert remat_choices(config) == [(), (0, 1), (2, 3), (0, 1, 2, 3)]
+
+
+def test_the_loop_adds_little_to_its_steps_and_says_how_much(root, command, tmp_path):
+    output = tmp_path / "loop.json"
+    arguments = (f"--config={root / CONFIG}", *ARGUMENTS, "--steps=5", "--rounds=3")
+    process = command("benchmark", "loop", *arguments, f"--output={output}")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(output.read_text())
+    seconds = {row["way"]: np.array(row["seconds_of_rounds"]) for row in result["rows"]}
+    assert list(seconds) == ["the loop", "bare steps"]
+    overhead = np.median(seconds["the loop"] / seconds["bare steps"] - 1)
+    assert result["overhead"]["median"] == pytest.approx(overhead)
+    assert "the loop adds" in process.stdout
+    assert "images/s" not in process.stdout  # what the loop says is not shown
+
+
+@pytest.mark.slow
+def test_a_second_start_is_compared_with_the_first(root, command, tmp_path, shapes_dir):
+    output = tmp_path / "startup.json"
+    data = f"--config.data.data_dir={shapes_dir}"
+    arguments = (f"--config={root / CONFIG}", *ARGUMENTS, data, "--rounds=1")
+    process = command("benchmark", "startup", *arguments, f"--output={output}")
+    assert process.returncode == 0, process.stderr
+    first, second = json.loads(output.read_text())["rows"]
+    assert (first["way"], second["way"]) == ("first start", "second start")
+    assert second["times_as_fast_as"]["first start"]["median"] > 1
+
+
+def test_a_training_that_does_not_start_is_no_measurement(fails, root, tmp_path):
+    data = f"--config.data.data_dir={tmp_path}"
+    says = "training does not start: error:"
+    fails("benchmark", "startup", f"--config={root / CONFIG}", data, "--rounds=1", says=says)

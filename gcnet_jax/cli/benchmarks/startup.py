@@ -1,0 +1,85 @@
+"""How long `train.py` takes from the command to its first step, the first time and the second."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich.console
+
+from gcnet_jax.cli.benchmarks.comparison import CONSOLE, table, times_as_fast, with_spread
+from gcnet_jax.cli.step_time import median_and_spread
+from gcnet_jax.errors import InputError
+
+_FIRST, _SECOND = "first start", "second start"
+
+
+def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str, Any]:
+    """Measures, prints and returns the seconds from the command to the end of the first step.
+
+    Each round begins with an empty folder of compiled programs, which its two starts share; neither
+    finds a checkpoint. All modules were read once before, so that the disk has little part in it.
+
+    Args:
+        config_arguments: `--config=FILE` and what overrides it. The data set must be prepared.
+        rounds: how often both are started.
+
+    Raises:
+        InputError: training does not start.
+    """
+    seconds: dict[str, list[float]] = {_FIRST: [], _SECOND: []}
+    with tempfile.TemporaryDirectory() as folder, CONSOLE.status("starting train.py"):
+        subprocess.run([sys.executable, "-c", "import gcnet_jax.cli.train"], check=True)
+        for number in range(rounds):
+            of_round = Path(folder) / str(number)
+            for name, times in seconds.items():
+                times.append(_start(config_arguments, of_round / name, of_round / "compiled"))
+    rows = [
+        {
+            "way": name,
+            "seconds_of_rounds": times,
+            "step_seconds": median_and_spread(times)._asdict(),
+            "times_as_fast_as": times_as_fast(seconds, name),
+        }
+        for name, times in seconds.items()
+    ]
+    speed = table(f"train.py, {rounds} rounds", ("to the first step, s", f"times {_FIRST}"))
+    for row in rows:
+        ratio = row["times_as_fast_as"].get(_FIRST)
+        speed.add_row(
+            row["way"], with_spread(row["step_seconds"]), with_spread(ratio) if ratio else ""
+        )
+    rich.console.Console().print(speed)
+    return {"arguments": list(config_arguments), "rounds": rounds, "rows": rows}
+
+
+def _start(config_arguments: Sequence[str], workdir: Path, compiled: Path) -> float:
+    """Starts training and ends it after the first step, whose message it returns the time of."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from gcnet_jax.cli.train import main; main()",
+            *config_arguments,
+            f"--workdir={workdir}",
+        ],
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(compiled)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if match := re.match(r"first step after ([\d.]+) s", line):
+                return float(match[1])
+        _, errors = process.communicate()
+    finally:
+        process.kill()
+        process.communicate()
+    lines = errors.strip().splitlines() or ["it said nothing"]
+    raise InputError(f"training does not start: {lines[-1]}")
