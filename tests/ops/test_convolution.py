@@ -65,7 +65,7 @@ def assert_as_near_as_rounding(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     dilation=st.sampled_from([1, 2, 4]),
     height=st.integers(1, 13),
