@@ -19,6 +19,8 @@ from gcnet_jax.cli.step_time import median_and_spread
 OURS = "gcnet_jax"
 PEER, PEER_COMPILED = "mmsegmentation", "mmsegmentation, torch.compile"
 CONSOLE = rich.console.Console(stderr=True)
+_WIDTH = 120
+"""Columns of text where there is no terminal."""
 _PRODUCT = "matrix product"
 _SECONDS_OF_PRODUCTS = 0.05
 """Products in one measurement take at least about that long."""
@@ -149,7 +151,7 @@ def print_speed(result: Mapping[str, Any], title: str) -> None:
         )
         of_device = row["model_flops_per_second_and_device"]
         rate.add_row(row["way"], with_spread(of_device, unit=1e9), f"{row['share_of_peak']:.0%}")
-    rich.console.Console().print(speed, rate, sep="\n")
+    print_tables(speed, rate)
 
 
 def table(title: str, headings: Sequence[str]) -> rich.table.Table:
@@ -159,6 +161,14 @@ def table(title: str, headings: Sequence[str]) -> rich.table.Table:
     for heading in headings:
         built.add_column(heading, justify="right", no_wrap=True)
     return built
+
+
+def print_tables(*tables: rich.table.Table) -> None:
+    """Prints tables one below the other; outside terminals, as wide as they are."""
+    console = rich.console.Console()
+    if not console.is_terminal:
+        console = rich.console.Console(width=_WIDTH)
+    console.print(*tables, sep="\n")
 
 
 def with_spread(value: Mapping[str, float], unit: float = 1) -> str:

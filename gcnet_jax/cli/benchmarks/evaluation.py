@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import rich.console
 import rich.table
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.benchmarks.comparison import PEER, measure_in_turn, times_as_fast
+from gcnet_jax.cli.benchmarks.comparison import PEER, measure_in_turn, print_tables, times_as_fast
 from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, why_no_peer
 from gcnet_jax.cli.benchmarks.scenes import (
     DATASET,
@@ -266,4 +265,4 @@ def _print(rows: Sequence[dict[str, Any]], title: str) -> None:
         speeds += [row["times_as_fast_as"].get(way) for way in ("one by one", PEER)]
         cells = [f"{x['median']:.2f} ± {x['spread']:.2f}" if x else "" for x in speeds]
         table.add_row(row["mode"], row["way"], *cells)
-    rich.console.Console().print(table)
+    print_tables(table)

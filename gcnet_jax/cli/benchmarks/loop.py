@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 import numpy as np
-import rich.console
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.benchmarks.comparison import (
     measure_in_turn,
+    print_tables,
     table,
     times_as_fast,
     with_spread,
@@ -73,7 +73,7 @@ def measure_loop(
     )
     for row in rows:
         speed.add_row(row["way"], with_spread(row["step_seconds"]))
-    rich.console.Console().print(speed)
+    print_tables(speed)
     return {
         "device": device_name(),
         "steps": steps,

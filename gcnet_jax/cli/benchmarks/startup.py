@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import rich.console
-
-from gcnet_jax.cli.benchmarks.comparison import CONSOLE, table, times_as_fast, with_spread
+from gcnet_jax.cli.benchmarks.comparison import (
+    CONSOLE,
+    print_tables,
+    table,
+    times_as_fast,
+    with_spread,
+)
 from gcnet_jax.cli.step_time import median_and_spread
 from gcnet_jax.errors import InputError
 
@@ -53,7 +57,7 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
         speed.add_row(
             row["way"], with_spread(row["step_seconds"]), with_spread(ratio) if ratio else ""
         )
-    rich.console.Console().print(speed)
+    print_tables(speed)
     return {"arguments": list(config_arguments), "rounds": rounds, "rows": rows}
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import rich.console
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.benchmarks.comparison import (
@@ -15,6 +14,7 @@ from gcnet_jax.cli.benchmarks.comparison import (
     compare,
     compiled_anew,
     print_speed,
+    print_tables,
     table,
 )
 from gcnet_jax.cli.benchmarks.memory import GIB, device_name
@@ -108,4 +108,4 @@ def _print_memory(memory: ProgramMemory) -> None:
         [part if part != "aliased" else "- aliased" for part in parts],
     )
     by_part.add_row(OURS, *(f"{x / GIB:.3f}" for x in parts.values()))
-    rich.console.Console().print(by_part)
+    print_tables(by_part)
