@@ -138,7 +138,10 @@ def _along(transformation: Transformation, x: Array, axis: int, *, to: int | Non
 
 
 def _kept(x: Array) -> Array:
-    """Makes XLA compute `x` once, where it would compute it again in each of several uses."""
+    """Makes XLA compute `x` once, where it would compute it again in each of several uses.
+
+    Only in programs that keep such barriers on CPU, as the training step does.
+    """
     return lax.optimization_barrier(x)
 
 
