@@ -159,6 +159,7 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     _enable_compilation_cache()
+    _silence_resource_tracker()
     sys.unraisablehook = _report_unraisable
     threading.excepthook = _report_thread
     logging.get_absl_handler().addFilter(_is_not_failure_of_orbax)
@@ -309,6 +310,12 @@ def _enable_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _silence_resource_tracker() -> None:
+    """Of Python's, which frees the shared memory of batches that a stop leaves ready, and warns."""
+    filters = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(x for x in filters if x)  # it is a process of its own
 
 
 def _help(module: str) -> str:

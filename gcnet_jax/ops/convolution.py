@@ -3,7 +3,7 @@
 | kernel | accelerators | CPU |
 | --- | --- | --- |
 | 1x1 | matrix product | matrix product |
-| 3x3, stride 1, float32 | XLA's convolution | minimal filtering (`winograd`) |
+| 3x3 of float32 that keeps the size, 64 channels or more | XLA's convolution | `winograd` |
 | others | XLA's convolution | XLA's convolution |
 
 Which platform it is shows when a program is compiled for it. The first two have gradient rules of
@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from gcnet_jax.ops import winograd
 
 _CHANNELS_LAST_2D = ("NHWC", "HWIO", "NHWC")
-_FEWEST_CHANNELS = 32
+_FEWEST_CHANNELS = 64
 """With fewer, to transform tiles costs more than the multiplications that it saves."""
 
 

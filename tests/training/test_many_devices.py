@@ -90,6 +90,7 @@ def test_accumulation_and_spatial_axes_go_together(make_setup, make_batch):
     assert_same_run(runs[1], runs[0])
 
 
+@pytest.mark.slow
 def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_batch):
     """What is kept for the gradient of one image shrinks almost as the devices grow."""
     temporary = []
