@@ -1,9 +1,11 @@
 """Training on any number of devices is training on one, up to the rounding of float32."""
 
 import functools
+import math
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from gcnet_jax.models import model_config
@@ -30,12 +32,18 @@ def on_one_device(make_setup, make_batch):
     return three_steps(make_setup, make_batch, 1)
 
 
-def assert_same_run(actual, expected, *, tolerance=TOLERANCE, of_scalars=None):
-    np.testing.assert_allclose(actual[0], expected[0], rtol=of_scalars or tolerance)
+def assert_same_run(actual, expected, *, tolerance=TOLERANCE):
+    np.testing.assert_allclose(actual[0], expected[0], rtol=tolerance)
     for path, leaf in jax.tree.leaves_with_path(expected[1]):
         other = functools.reduce(_child, path, actual[1])
         scale = max(np.abs(leaf).max(), NOISE)
         np.testing.assert_allclose(other, leaf, rtol=0, atol=tolerance * scale, err_msg=str(path))
+
+
+def distance(actual, expected):
+    """Of two trees, relative to the size of the second."""
+    difference = jax.tree.map(np.subtract, actual, expected)
+    return float(optax.tree.norm(difference) / optax.tree.norm(expected))
 
 
 def _child(node, key):
@@ -106,7 +114,7 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
 @pytest.mark.slow
 @pytest.mark.parametrize(("depth", "devices", "spatial"), [(18, 8, 1), (50, 8, 2), (18, 8, 8)])
 def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
-    make_setup, make_batch, depth, devices, spatial
+    make_setup, make_batch, monkeypatch, depth, devices, spatial
 ):
     def network():
         config = model_config(f"gcnet_r{depth}-d8")
@@ -117,8 +125,12 @@ def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
         config.backbone.context.global_context.ratio = 1 / 4
         return config
 
+    # One device alone would compute wide convolutions in another way.
+    monkeypatch.setattr("gcnet_jax.ops.convolution._FEWEST_CHANNELS", math.inf)
     one = three_steps(make_setup, make_batch, 1, model_section=network())
     many = three_steps(make_setup, make_batch, devices, spatial, model_section=network())
     # Deep networks that have just begun to learn amplify rounding from step to step, above all in
-    # what was zero before these steps.
-    assert_same_run(many, one, tolerance=4e-2, of_scalars=2e-3)
+    # single values that were zero before: each part of the state is compared as a whole.
+    np.testing.assert_allclose(many[0], one[0], rtol=2e-3)
+    for part, tolerance in {"params": 1e-4, "statistics": 1e-4, "optimizer": 3e-2}.items():
+        assert distance(getattr(many[1], part), getattr(one[1], part)) < tolerance, part
