@@ -1,5 +1,6 @@
 """mmsegmentation's training and test steps, to measure beside ours: the same pixels and weights."""
 
+import abc
 import contextlib
 import copy
 import time
@@ -25,7 +26,7 @@ _LARGEST_LOSS_DEVIATION = 0.05
 Images = UInt8[np.ndarray, "b h w 3"]
 
 
-class PeerSteps:
+class PeerSteps(abc.ABC):
     """mmsegmentation's network with the weights of ours, on the device that JAX has.
 
     On GPUs cuDNN may try its algorithms, and a config of bfloat16 runs under autocast. Arrays are
@@ -92,8 +93,9 @@ class PeerSteps:
             self._torch.cuda.reset_peak_memory_stats()
         self._first_seconds = self.seconds()
 
+    @abc.abstractmethod
     def _step(self) -> None:
-        raise NotImplementedError
+        """Takes one step."""
 
     def _check_logits(self) -> None:
         """Raises InputError unless both networks say the same of the first image, in float32."""
