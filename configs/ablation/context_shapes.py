@@ -16,6 +16,8 @@ def get_config(variant=""):
     config = context_shapes.get_config()
     # Bottlenecks, which have all positions for context blocks. Their receptive field is smaller.
     config.model.backbone.depth = 50
+    config.optimizer.learning_rate = 0.5
+    config.training.total_steps = 500
     config.model.backbone.context.stages = (0,)
     config.model.backbone.context.global_context.ratio = 1 / 4
     config.model.decode_head.context.global_context.ratio = 1 / 2

@@ -27,7 +27,8 @@ from gcnet_jax.analysis import VARIANTS, image_cost, parameter_count, select_var
 from gcnet_jax.cli import command
 from gcnet_jax.cli.figures import save_scores
 from gcnet_jax.cli.inference import load_trained_model
-from gcnet_jax.cli.step_time import MedianAndSpread, median_and_spread, step_seconds
+from gcnet_jax.cli.step_time import step_seconds
+from gcnet_jax.cli.timing import MedianAndSpread, median_and_spread
 from gcnet_jax.cli.training_run import train_from_config
 from gcnet_jax.config import differences, to_plain
 from gcnet_jax.data import dataset_classes, evaluation_batches, split_size

@@ -22,6 +22,11 @@ measures the same of a batch of images on their way to the class of each pixel.
 measures how many images a second the config's network evaluates, whole, in sliding windows and at
 several scales with mirror images: in batches, and one by one. --split takes real images.
 
+    python scripts/benchmark.py growth --config=configs/gcnet/RUN.py
+
+measures how a training step's cost grows with the crop, the batch, the depth and the classes, one
+changed at a time. Writes a picture as well, beside the JSON.
+
     python scripts/benchmark.py loop --config=configs/gcnet/RUN.py --steps=50 --rounds=4
 
 measures what the training loop adds to the steps that it drives.
@@ -46,6 +51,7 @@ Writes a picture as well, beside the JSON.
 Prints tables, and writes the same as JSON (--output).
 """
 
+import itertools
 import json
 import math
 import os
@@ -63,6 +69,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.benchmarks.evaluation import MODES, measure_evaluation
+from gcnet_jax.cli.benchmarks.growth import measure_growth
 from gcnet_jax.cli.benchmarks.inference import measure_inference
 from gcnet_jax.cli.benchmarks.input import measure_input
 from gcnet_jax.cli.benchmarks.loop import measure_loop
@@ -72,7 +79,7 @@ from gcnet_jax.cli.benchmarks.scaling import compute_scaling
 from gcnet_jax.cli.benchmarks.startup import measure_startup
 from gcnet_jax.cli.benchmarks.training import measure_training
 from gcnet_jax.cli.cost_tables import parse_size
-from gcnet_jax.cli.figures import save_efficiency
+from gcnet_jax.cli.figures import save_efficiency, save_growth
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
@@ -156,8 +163,16 @@ def _loop(config: ConfigDict) -> dict[str, Any]:
 
 def _startup(config: ConfigDict) -> dict[str, Any]:
     del config  # that of the command that is started
-    arguments = [argument for argument in sys.argv if argument.startswith("--config")]
-    return measure_startup(arguments, rounds=_ROUNDS.value)
+    return measure_startup(config_arguments(sys.argv), rounds=_ROUNDS.value)
+
+
+def config_arguments(argv: Sequence[str]) -> list[str]:
+    """What a command line says of the config: `--config=FILE`, or in two words, and overrides."""
+    found = []
+    for argument, following in itertools.pairwise([*argv, ""]):
+        if argument.lstrip("-").split("=")[0].split(".")[0] == "config" and argument[0] == "-":
+            found += [argument] if "=" in argument else [argument, following]
+    return found
 
 
 def _with_peer() -> bool:
@@ -205,6 +220,14 @@ def _scaling(config: ConfigDict) -> dict[str, Any]:
     return result
 
 
+def _growth(config: ConfigDict) -> dict[str, Any]:
+    result = measure_growth(config, num_classes=_num_classes(config), rounds=_ROUNDS.value)
+    picture = _output("growth").with_suffix(".png")
+    save_growth(picture, result["rows"])
+    print(f"written to {picture}")
+    return result
+
+
 def _parse_crops(texts: Sequence[str]) -> list[int]:
     if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
         raise InputError(
@@ -216,6 +239,7 @@ def _parse_crops(texts: Sequence[str]) -> list[int]:
 _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
         "evaluation": _evaluation,
+        "growth": _growth,
         "inference": _inference,
         "input": _input,
         "loop": _loop,
@@ -237,6 +261,8 @@ def _benchmark(arguments: list[str]) -> None:
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
+    if name != "scaling":  # which runs nothing, and has its own devices to choose first
+        command.keep_freed_memory()
     measured = _BENCHMARKS[name](config)
     result = {"benchmark": name, "machine": _machine(), **measured}
     write_whole(output, json.dumps(result, indent=2) + "\n")

@@ -79,6 +79,7 @@ def _evaluate(arguments: list[str]) -> None:
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     mesh = create_mesh(spatial=config.parallel.spatial)
+    command.keep_freed_memory()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(config, mesh, **_MODEL.values())

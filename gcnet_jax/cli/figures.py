@@ -130,6 +130,40 @@ def save_efficiency(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> 
     _save(figure, path)
 
 
+def save_growth(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a PNG: time, FLOPs and memory of a step by each quantity that they grow with.
+
+    Args:
+        path: of the PNG.
+        rows: with `quantity`, `value` and `relative` to a common step: `seconds` with its `median`,
+            `flops` and `memory`.
+    """
+    figure = matplotlib.figure.Figure(figsize=(_WIDTH, _CURVES_HEIGHT), dpi=_DPI)
+    quantities = list(dict.fromkeys(row["quantity"] for row in rows))
+    axes = figure.subplots(1, len(quantities), sharey=True, squeeze=False)[0]
+    for axis, quantity in zip(axes, quantities, strict=True):
+        line = [row for row in rows if row["quantity"] == quantity]
+        values = [row["value"] for row in line]
+        for name, style, color in zip(
+            ("seconds", "flops", "memory"), ("o-", "--", ":"), _COLORS, strict=True
+        ):
+            relative = [row["relative"][name] for row in line]
+            if name == "seconds":
+                relative = [seconds["median"] for seconds in relative]
+            axis.plot(values, relative, style, color=color, label=name)
+        axis.set(xlabel=quantity, xscale="log", yscale="log")
+        axis.set_xticks(values, [f"{value:,}" for value in values], rotation=30)
+        axis.set_xticks([], minor=True)
+        axis.set_yticks([0.25, 0.5, 1, 2, 4], ["¼", "½", "1", "2", "4"])
+        axis.set_yticks([], minor=True)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("times the step of all panels")
+    axes[0].legend(loc="upper left", frameon=False)
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def _save(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -1,13 +1,12 @@
 """How long training steps take."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
+from gcnet_jax.cli.timing import measure_in_turn
 from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
 
 
@@ -16,8 +15,7 @@ def step_seconds(
 ) -> dict[str, list[float]]:
     """Seconds of single training steps for each config, measured in turn, compilation left out.
 
-    Taking turns spreads whatever else the machine does over all of them. The batches are of random
-    pixels, already on the devices.
+    The batches are of random pixels, already on the devices.
 
     Args:
         configs: of the runs, by name.
@@ -26,11 +24,7 @@ def step_seconds(
     """
     programs = {name: TrainingProgram(config, num_classes) for name, config in configs.items()}
     steps = {name: TimedStep(program, program.compile()) for name, program in programs.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            seconds[name].append(step.seconds())
-    return seconds
+    return measure_in_turn(steps, rounds)
 
 
 class TimedStep:
@@ -52,16 +46,3 @@ class TimedStep:
         seconds = time.perf_counter() - start
         self.loss = float(metrics["loss"])
         return seconds
-
-
-class MedianAndSpread(NamedTuple):
-    """The median of some values, and half the distance between their quartiles."""
-
-    median: float
-    spread: float
-
-
-def median_and_spread(values: Sequence[float]) -> MedianAndSpread:
-    """The two of some values."""
-    first, median, third = np.percentile(values, [25, 50, 75])
-    return MedianAndSpread(float(median), float(third - first) / 2)

@@ -82,7 +82,7 @@ class CompiledStep(NamedTuple):
 
 
 class TrainingProgram:
-    """What `train.py` would run in each step, on all devices; nothing is allocated for it.
+    """What `train.py` runs in each step, on all devices; nothing is allocated for it.
 
     Args:
         config: of the run.
@@ -91,7 +91,8 @@ class TrainingProgram:
             are only described.
 
     Attributes:
-        step: the function under `jax.jit`.
+        model: the network in training mode, as shapes.
+        step: the function under `jax.jit`, see `create_train_step`.
         shapes: its arguments, the state and the batch, as shapes that know how they lie on the
             mesh.
 
@@ -117,11 +118,11 @@ class TrainingProgram:
             key="data.crop_size",
         )
         self._optimizer = create_optimizer(config.optimizer, training.total_steps)
-        model = nnx.eval_shape(self._model)
-        model.train()
+        self.model = nnx.eval_shape(self.fresh_model)
+        self.model.train()
         self.shapes = (self._state_shapes(), self._batch_shapes())
         self.step: Any = create_train_step(
-            nnx.graphdef(model),
+            nnx.graphdef(self.model),
             segmentation_loss(training.auxiliary_loss_weight),
             self._optimizer,
             self._mesh,
@@ -143,10 +144,20 @@ class TrainingProgram:
         """Of a step on all devices together, with the gradients and what is computed again."""
         return traced_multiply_adds(self.step.trace(*self.shapes))
 
-    def initial_state(self) -> TrainState:
-        """The state at step 0, with fresh weights, on the devices."""
+    def fresh_model(self) -> Segmentor:
+        """The network with the weights that the config's seed gives it."""
+        return build_model(
+            self._config.model, num_classes=self._num_classes, seed=self._config.seed
+        )
+
+    def initial_state(self, model: Segmentor | None = None) -> TrainState:
+        """The state at step 0, on the devices.
+
+        Args:
+            model: the network with its weights; by default fresh ones.
+        """
         _, state = create_state(
-            self._model(),
+            model or self.fresh_model(),
             self._optimizer,
             self._mesh,
             seed=self._config.seed,
@@ -165,18 +176,16 @@ class TrainingProgram:
         }
         return shard_batch(batch, self._mesh)
 
-    def _model(self) -> Segmentor:
-        return build_model(
-            self._config.model, num_classes=self._num_classes, seed=self._config.seed
-        )
-
     def _state_shapes(self) -> TrainState:
         """Those of `initial_state`."""
 
-        def state() -> TrainState:
-            return initial_state(self._model(), self._optimizer, seed=self._config.seed)[1]
+        graphdef, variables = nnx.split(self.model)
 
-        shapes = jax.eval_shape(state)
+        def state(variables: PyTree) -> TrainState:
+            model = nnx.merge(graphdef, variables)
+            return initial_state(model, self._optimizer, seed=self._config.seed)[1]
+
+        shapes = jax.eval_shape(state, variables)
         shardings = state_shardings(shapes, self._mesh, fsdp=self._config.parallel.fsdp)
         return jax.tree.map(_placed, shapes, shardings)
 

@@ -10,7 +10,8 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.figures import Curve, save_curves
+from gcnet_jax.cli import command
+from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.config import check_config, to_plain, versions
 from gcnet_jax.data import (
     EvaluationBatch,
@@ -22,11 +23,10 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.models import build_model, split_for_evaluation
+from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import (
     SPATIAL_AXIS,
     check_batch_size,
-    check_height,
     create_mesh,
     input_shard,
     is_first_process,
@@ -39,13 +39,7 @@ from gcnet_jax.training import (
     PreemptionNotice,
     RunLog,
     TrainState,
-    create_optimizer,
-    create_state,
-    create_train_step,
-    learning_rate_schedule,
     read_rows,
-    segmentation_loss,
-    state_shardings,
     train,
 )
 
@@ -78,46 +72,21 @@ def _train(
     workdir = as_path(workdir)
     training, evaluation = config.training, config.evaluation
     mesh = create_mesh(spatial=config.parallel.spatial)
-    check_batch_size(
-        training.batch_size,
-        mesh,
-        parts=training.accumulation_steps,
-        key="training.batch_size",
-    )
-    check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
-    check_height(
-        config.data.crop_size[0],
-        config.model.backbone.output_stride,
-        mesh,
-        key="data.crop_size",
-    )
+    command.keep_freed_memory()
 
     # Fail now, not in an hour.
     split_size(config.data.name, config.data.data_dir, evaluation.split)
     split_image_sizes(config.data.name, config.data.data_dir, evaluation.split)
 
+    classes = dataset_classes(config.data.name, config.data.data_dir)
+    program = TrainingProgram(config, classes.num_classes, mesh)
+    check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
     shard = input_shard(mesh)
     of_batches: Any = {"shard_index": shard.index, "shard_count": shard.count}
-    classes = dataset_classes(config.data.name, config.data.data_dir)
     batches = train_iterator(
         config.data, batch_size=training.batch_size, seed=config.seed, **of_batches
     )
-    model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)
-    optimizer = create_optimizer(config.optimizer, training.total_steps)
-    placement: Any = {"seed": config.seed, "fsdp": config.parallel.fsdp}
-    graphdef, state = create_state(model, optimizer, mesh, **placement)
-    schedule = learning_rate_schedule(config.optimizer, training.total_steps)
-    train_step = create_train_step(
-        graphdef,
-        segmentation_loss(training.auxiliary_loss_weight),
-        optimizer,
-        mesh,
-        schedule=schedule,
-        accumulation_steps=training.accumulation_steps,
-        state_shardings=state_shardings(state, mesh, fsdp=config.parallel.fsdp),
-    )
-
-    evaluation_graphdef, _ = split_for_evaluation(model)
+    evaluation_graphdef, _ = split_for_evaluation(program.model)
     confusion = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
 
     def evaluate(state: TrainState) -> Mapping[str, float] | None:
@@ -138,14 +107,15 @@ def _train(
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)
     try:
-        meet("all processes have built the model")
-        restored = checkpoints.restore_newest(state, batches)
+        meet("all processes have traced the model")
+        state = checkpoints.restore_newest(program.shapes[0], batches)
+        batches.start_prefetch()  # beside all that comes before the first step
         initialization = "from scratch"
-        if restored is not None:
-            state = restored
-        elif config.training.init_from:
-            initialization = initialize(model, config, classes)
-            _, state = create_state(model, optimizer, mesh, **placement)
+        if state is None:
+            model = program.fresh_model()
+            if training.init_from:
+                initialization = initialize(model, config, classes)
+            state = program.initial_state(model)
         if is_first_process():
             write_whole(workdir / "config.json", json.dumps(metadata, indent=2) + "\n")
         log = RunLog(
@@ -159,9 +129,12 @@ def _train(
         )
         with log:
             log.message(_summary(config, workdir, state, initialization, mesh))
+            to_do = int(state.step) < training.total_steps
+            step = program.compile().run if to_do else program.step
+            meet("all processes have compiled the step")
             train(
                 state,
-                train_step,
+                step,
                 batches,
                 mesh=mesh,
                 total_steps=training.total_steps,
@@ -174,11 +147,18 @@ def _train(
                 log=log,
             )
             if is_first_process():
-                save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
+                _save_curves(workdir)
             log.message(f"done in {time.monotonic() - started:.0f} s; checkpoints are in {workdir}")
     finally:
         checkpoints.close()
         batches.close()
+
+
+def _save_curves(workdir: epath.Path) -> None:
+    # matplotlib takes half a second to import, and the first step need not wait for it.
+    from gcnet_jax.cli.figures import Curve, save_curves
+
+    save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
 
 
 class _GivenUp(Exception):

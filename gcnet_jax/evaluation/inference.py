@@ -1,6 +1,5 @@
 """Images through the network: a batch of several sizes, each at one scale or more, and mirrored."""
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -17,7 +16,7 @@ from gcnet_jax.evaluation.modes import inference_mode
 from gcnet_jax.evaluation.views import View, create_view, mirror, score_pixels
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.parallel import batch_sharding
+from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
 
 Predictor = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h w classes"]]
 Logits = list[list[Float[Array, "b h w classes"]]]
@@ -36,6 +35,10 @@ class Inference:
         mirrored_too: whether each image also goes through the network mirrored left to right.
         mesh: that batches are split over, if any.
 
+    Attributes:
+        decode_pass: takes variables, images and their sizes to logits, at one scale and either
+            way round; compiled for each shape of images on first use.
+
     Raises:
         InputError: see `inference_mode`.
     """
@@ -52,11 +55,14 @@ class Inference:
         self._mode = inference_mode(config)
         self._passes = (False, True) if mirrored_too else (False,)
         self._mesh = mesh
+        decode = self._decode_pass
+        if mesh is not None and mesh.shape[SPATIAL_AXIS] == 1:
+            decode, self._mesh = on_each_device(mesh, decode), None
         # Apart from the network, which is then compiled once for both passes.
         self._mirror = jax.jit(_mirror)
         # Logits are small: devices that share an image each get all of them.
         sharding = None if mesh is None else batch_sharding(mesh)
-        self._decode = jax.jit(self._decode_pass, out_shardings=sharding)
+        self.decode_pass = compile_for(mesh, decode, out_shardings=sharding)
 
     def decode(self, variables: PyTree, scaled: Sequence[ScaledImages]) -> Logits:
         """The logits of a batch; one program for each shape of images is compiled and kept.
@@ -67,7 +73,9 @@ class Inference:
         """
         return [
             [
-                self._decode(variables, self._mirror(*images) if mirrored else images[0], images[1])
+                self.decode_pass(
+                    variables, self._mirror(*images) if mirrored else images[0], images[1]
+                )
                 for mirrored in self._passes
             ]
             for images in ((s["image"], s["size"]) for s in scaled)
@@ -115,11 +123,7 @@ class Inference:
         sizes = _at_least_one_pixel(sizes)
         model = merge(self._graphdef, variables)
         images = normalize_images(images, sizes)
-        mesh = contextlib.nullcontext()
-        if self._mesh is not None:
-            mesh = jax.sharding.use_abstract_mesh(self._mesh.abstract_mesh)
-        with mesh:  # operators ask whether it splits
-            return self._mode.decode(model, images, sizes, self._mesh)
+        return self._mode.decode(model, images, sizes, self._mesh)
 
 
 def _mirror(

@@ -6,6 +6,7 @@
 | 3x3 of float32 that keeps the size, 64 channels or more | XLA's convolution | `winograd` |
 | others | XLA's convolution | XLA's convolution |
 
+Of a map that is small beside its dilation, `winograd` would compute mostly padding: XLA's then.
 Which platform it is shows when a program is compiled for it. The first two have gradient rules of
 their own. That of the matrix product is here because the gradient by the kernel that JAX derives
 comes out transposed, and on CPU the copies that turn it round cost as much as the product.
@@ -64,6 +65,7 @@ def conv_general_dilated(
         and all(tuple(pair) == (dilation[0],) * 2 for pair in padding)
         and lhs.dtype == rhs.dtype == jnp.float32
         and min(rhs.shape[-2:]) >= _FEWEST_CHANNELS
+        and winograd.saves(lhs.shape[1], lhs.shape[2], dilation[0])
         and not _is_partitioned()
     ):
         return _same_3x3(lhs, rhs, dilation[0], precision)

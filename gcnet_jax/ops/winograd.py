@@ -12,6 +12,7 @@ of which is convolved without dilation.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -20,6 +21,12 @@ from jax import lax
 from jaxtyping import Array, Float
 
 _TILE, _OUTPUTS, _KERNEL = 4, 2, 3
+
+
+def saves(height: int, width: int, dilation: int) -> bool:
+    """Whether an image, padded to whole tiles, takes fewer multiplications than a plain 3x3."""
+    tiles = math.prod(-(-extent // (_OUTPUTS * dilation)) * dilation for extent in (height, width))
+    return tiles * _TILE**2 < _KERNEL**2 * height * width
 
 
 @functools.partial(jax.jit, static_argnames="dilation")
@@ -140,7 +147,7 @@ def _along(transformation: Transformation, x: Array, axis: int, *, to: int | Non
 def _kept(x: Array) -> Array:
     """Makes XLA compute `x` once, where it would compute it again in each of several uses.
 
-    Only in programs that keep such barriers on CPU, as the training step does.
+    On CPU only in programs that keep barriers, see `gcnet_jax.parallel.compile_for`.
     """
     return lax.optimization_barrier(x)
 

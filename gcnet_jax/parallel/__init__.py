@@ -1,4 +1,4 @@
-"""Devices and hosts: the mesh, how arrays lie on it, and how processes find each other."""
+"""Devices and hosts: the mesh, how arrays lie on it, programs for it, processes that share it."""
 
 from gcnet_jax.parallel.mesh import (
     DATA_AXIS,
@@ -16,6 +16,7 @@ from gcnet_jax.parallel.mesh import (
     split_largest_axis,
 )
 from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes, meet
+from gcnet_jax.parallel.programs import compile_for, on_each_device
 
 __all__ = [
     "DATA_AXIS",
@@ -24,12 +25,14 @@ __all__ = [
     "batch_sharding",
     "check_batch_size",
     "check_height",
+    "compile_for",
     "create_mesh",
     "input_shard",
     "is_first_process",
     "is_loss_of_partner",
     "join_processes",
     "meet",
+    "on_each_device",
     "over_all_devices",
     "place",
     "replicated",

@@ -126,7 +126,8 @@ def train(
         batch = shard_batch(next(batches), mesh)
         state, metrics = train_step(state, batch)
         in_flight.append((step, metrics))
-        read_metrics(keep=_STEPS_IN_FLIGHT)
+        # The log says when the first step was done.
+        read_metrics(keep=0 if step == first_step + 1 else _STEPS_IN_FLIGHT)
 
         stops = preempted()
         if stops or is_evaluated(step) or step % checkpoint_every == 0:

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
-from gcnet_jax.parallel import place, replicated, split_largest_axis
+from gcnet_jax.parallel import compile_for, place, replicated, split_largest_axis
 
 Metrics = dict[str, Float[Array, ""]]
 LossFunction = Callable[[Any, PyTree, nnx.Rngs], tuple[Float[Array, ""], Metrics]]
@@ -167,8 +167,7 @@ def create_train_step(
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         compute = accumulated_gradients if accumulation_steps > 1 else gradients
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # operators ask whether it splits
-            grads, statistics, metrics = compute(state.params, state.statistics, batch, key)
+        grads, statistics, metrics = compute(state.params, state.statistics, batch, key)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         new_state = TrainState(
             step=state.step + 1,
@@ -182,23 +181,12 @@ def create_train_step(
         metrics["state_norm"] = optax.tree.norm((new_state.params, new_state.statistics))
         return new_state, metrics
 
-    return jax.jit(
+    return compile_for(
+        mesh,
         step,
         donate_argnums=0,
         out_shardings=(
             replicated(mesh) if state_shardings is None else state_shardings,
             replicated(mesh),
         ),
-        compiler_options=_compiler_options(mesh),
     )
-
-
-def _compiler_options(mesh: Mesh) -> dict[str, str]:
-    """What keeps XLA from undoing rematerialisation.
-
-    For CPUs it takes away the barriers between the first and the second computation of a residual
-    block before it looks for what is computed twice, finds them equal, and keeps the first. Other
-    backends keep the barriers for as long as they look.
-    """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if on_cpu else {}

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcnet_jax.analysis import image_cost
+from gcnet_jax.cli.benchmark import config_arguments
 from gcnet_jax.cli.benchmarks import memory
 from gcnet_jax.cli.benchmarks.memory import CROP_STEP, crop_at, crop_number, remat_choices
 from gcnet_jax.cli.step_time import TimedStep
@@ -220,7 +221,38 @@ def test_the_choices_of_stages_are_none_the_first_all_and_the_configs():
     assert remat_choices(config) == [(), (0, 1), (2, 3), (0, 1, 2, 3)]
 
 
-def test_the_loop_adds_little_to_its_steps_and_says_how_much(root, command, tmp_path):
+@pytest.mark.slow
+def test_the_growth_benchmark_changes_one_quantity_at_a_time(root, command, tmp_path):
+    output = tmp_path / "growth.json"
+    arguments = (f"--config={root / CONFIG}", *ARGUMENTS, "--rounds=2", f"--output={output}")
+    process = command("benchmark", "growth", *arguments)
+    assert process.returncode == 0, process.stderr
+    result = json.loads(output.read_text())
+    by_quantity = {}
+    for row in result["rows"]:
+        by_quantity.setdefault(row["quantity"], {})[row["value"]] = row
+    own = {"crop area, pixels": 64 * 128, "batch": 4, "depth": 18, "classes": 7}
+    assert list(by_quantity) == list(own)
+    assert list(by_quantity["crop area, pixels"]) == [
+        32 * 64,
+        64 * 96,
+        64 * 128,
+        96 * 192,
+        128 * 256,
+    ]
+    assert list(by_quantity["batch"]) == [4, 8, 12, 16]
+    assert list(by_quantity["depth"]) == [18, 34, 50, 101]
+    assert list(by_quantity["classes"]) == [2, 7, 19, 60, 150]
+    for quantity, rows in by_quantity.items():
+        relative = rows[own[quantity]]["relative"]
+        assert relative == {"seconds": {"median": 1, "spread": 0}, "flops": 1, "memory": 1}
+        flops = [row["flops"] for row in rows.values()]
+        assert flops == sorted(flops)
+    assert by_quantity["batch"][16]["relative"]["flops"] == pytest.approx(4, rel=0.01)
+    assert output.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_the_loop_is_compared_with_its_steps_and_says_nothing_itself(root, command, tmp_path):
     output = tmp_path / "loop.json"
     arguments = (f"--config={root / CONFIG}", *ARGUMENTS, "--steps=5", "--rounds=3")
     process = command("benchmark", "loop", *arguments, f"--output={output}")
@@ -250,3 +282,16 @@ def test_a_training_that_does_not_start_is_no_measurement(fails, root, tmp_path)
     data = f"--config.data.data_dir={tmp_path}"
     says = "training does not start: error:"
     fails("benchmark", "startup", f"--config={root / CONFIG}", data, "--rounds=1", says=says)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("benchmark startup --config=a.py --rounds=2", ["--config=a.py"]),
+        ("benchmark startup --config a.py:x --rounds 2", ["--config", "a.py:x"]),
+        ("benchmark --config.seed 3 startup -config=a.py", ["--config.seed", "3", "-config=a.py"]),
+        ("benchmark startup --configuration=a.py", []),
+    ],
+)
+def test_the_command_that_is_started_gets_all_that_is_said_of_the_config(line, expected):
+    assert config_arguments(line.split()) == expected

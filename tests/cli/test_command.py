@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -115,3 +116,30 @@ def test_the_loss_of_another_process_is_one_error():
     (line,) = process.stderr.splitlines()
     assert line.startswith("error: the other processes of the job have ended")
     assert "Connection reset by peer" in line
+
+
+def page_faults_of_allocations(**environment):
+    """Of four blocks of 64 MiB, each freed before the next, after a first one."""
+    program = """
+import resource
+from gcnet_jax.cli.command import keep_freed_memory
+keep_freed_memory()
+def faults():
+    b"x" * (64 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+for _ in range(4):
+    after = faults()
+print(after - before)
+"""
+    unset = {k: v for k, v in os.environ.items() if not k.startswith(("GLIBC_", "MALLOC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=unset | environment, capture_output=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is Linux's")
+def test_memory_that_was_freed_is_used_again_unless_the_user_has_told_malloc_otherwise():
+    assert page_faults_of_allocations() < 100
+    assert page_faults_of_allocations(MALLOC_MMAP_THRESHOLD_="1000000") > 1000

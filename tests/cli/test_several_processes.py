@@ -51,6 +51,7 @@ def assert_same_run(workdir, expected):
         np.testing.assert_allclose(arrays[name], array, rtol=0, atol=atol, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_on(
     arguments, alone, tmp_path
 ):

@@ -110,7 +110,9 @@ def test_devices_run_the_network_on_their_images_without_exchanging_anything(mod
     inference = Inference(graphdef, config, mirrored_too=True, mesh=mesh)
     variables = jax.device_put(variables, replicated(mesh))
     batch = shard_batch(batch_of([(24, 40), (17, 31), (24, 9), (0, 0)], (24, 40)), mesh)
-    program = jax.jit(inference.decode).lower(variables, batch["scaled"]).compile().as_text()
+    images = batch["scaled"][0]
+    lowered = inference.decode_pass.lower(variables, images["image"], images["size"])
+    program = lowered.compile().as_text()
     assert "convolution" in program
     collectives = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
     assert not [

@@ -1,4 +1,5 @@
 import re
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from gcnet_jax.ops import conv_general_dilated
+from gcnet_jax.ops import conv_general_dilated, winograd
 from gcnet_jax.parallel import create_mesh
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
@@ -62,7 +63,7 @@ def wide_case(dilation, height=9, width=11, batch=2, channels=(WIDE, WIDE + 8)):
 
 def assert_as_near_as_rounding(actual, expected):
     assert actual.shape == expected.shape
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
 @settings(max_examples=6)
@@ -74,10 +75,11 @@ def assert_as_near_as_rounding(actual, expected):
 )
 def test_wide_convolutions_of_any_size_keep_values_and_gradients(dilation, height, width, batch):
     x, kernel, loss = wide_case(dilation, height, width, batch)
-    pairs = [
-        jax.jit(jax.value_and_grad(loss(convolution), (0, 1), has_aux=True))(x, kernel)
-        for convolution in (conv_general_dilated, lax.conv_general_dilated)
-    ]
+    with mock.patch.object(winograd, "saves", return_value=True):
+        pairs = [
+            jax.jit(jax.value_and_grad(loss(convolution), (0, 1), has_aux=True))(x, kernel)
+            for convolution in (conv_general_dilated, lax.conv_general_dilated)
+        ]
     ((_, actual), grads), ((_, expected), expected_grads) = pairs
     assert_as_near_as_rounding(actual, expected)
     for grad, expected_grad in zip(grads, expected_grads, strict=True):
@@ -143,6 +145,7 @@ def test_programs_over_several_devices_keep_the_convolution_that_xla_can_split()
         {"dtype": jnp.bfloat16},
         {"padding": [(0, 0), (0, 0)]},
         {"strides": (2, 2)},
+        {"dilation": 64},  # of a small map: nearly all of a tile would be padding
     ],
 )
 def test_what_fewer_multiplications_are_not_for_stays_a_convolution(change):
@@ -153,7 +156,8 @@ def test_what_fewer_multiplications_are_not_for_stays_a_convolution(change):
             x,
             kernel,
             change.get("strides", (1, 1)),
-            change.get("padding", [(1, 1)] * 2),
+            change.get("padding", [(change.get("dilation", 1),) * 2] * 2),
+            rhs_dilation=(change.get("dilation", 1),) * 2,
             dimension_numbers=NUMBERS,
         )
     ).lower(x, kernel)

@@ -85,7 +85,7 @@ class Evaluation:
     """The two programs of `create_evaluator`, and shapes for them."""
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, multi_scale: bool = False):
-        self.mesh = mesh
+        self.mesh, self.passes = mesh, 2 if multi_scale else 1
         model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes_of(config)))
         graphdef, variables = split_for_evaluation(model)
         self.inference = Inference(graphdef, config.evaluation, mirrored_too=multi_scale, mesh=mesh)
@@ -112,15 +112,19 @@ class Evaluation:
         sharding = replicated(self.mesh) if whole else batch_sharding(self.mesh, shape)
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
-    def network(self) -> export.Exported:
-        return exported(jax.jit(self.inference.decode), self.variables, self.batch["scaled"])
+    def network(self, scale: int) -> export.Exported:
+        images = self.batch["scaled"][scale]
+        return exported(self.inference.decode_pass, self.variables, images["image"], images["size"])
 
     def counting(self) -> export.Exported:
-        logits = jax.eval_shape(self.inference.decode, self.variables, self.batch["scaled"])
         split = NamedSharding(self.mesh, batch_sharding(self.mesh).spec)
-        logits = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split), logits
-        )
+        logits = []
+        for images in self.batch["scaled"]:
+            of_pass = self.inference.decode_pass.lower(
+                self.variables, images["image"], images["size"]
+            ).out_info
+            of_pass = jax.ShapeDtypeStruct(of_pass.shape, of_pass.dtype, sharding=split)
+            logits.append([of_pass] * self.passes)
         return exported(self.add_counts, self.counts, self.variables, logits, self.batch)
 
 
@@ -133,12 +137,13 @@ def check_training(config: ConfigDict, mesh: Mesh) -> None:
 
 def check_evaluation(config: ConfigDict, mesh: Mesh, *, multi_scale: bool = False) -> None:
     evaluation = Evaluation(config, mesh, multi_scale=multi_scale)
-    network = check_portable(evaluation.network(), mesh.size)
-    check_convolutions(network, "bf16")
+    for scale, scaled in enumerate(evaluation.batch["scaled"]):
+        network = check_portable(evaluation.network(scale), mesh.size)
+        check_convolutions(network, "bf16")
+        if mesh.size > 1:
+            check_split(network, scaled["image"].shape)
     counting = check_portable(evaluation.counting(), mesh.size)
     if mesh.size > 1:
-        for scaled in evaluation.batch["scaled"]:
-            check_split(network, scaled["image"].shape)
         check_split(counting, evaluation.batch["label"].shape)
 
 

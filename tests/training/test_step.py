@@ -167,6 +167,7 @@ def temporary_bytes(remat_stages):
     return step.lower(state, batch).compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("remat_stages", "share"), [((0,), 0.85), ((1,), 0.9), ((0, 1), 0.7)])
 def test_stages_that_are_computed_again_need_less_memory(remat_stages, share):
     assert temporary_bytes(remat_stages) < share * temporary_bytes(())

@@ -3,35 +3,29 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import rich.console
-import rich.progress
 import rich.table
 from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import DTypeLike
 
-from gcnet_jax.cli.step_time import median_and_spread
+from gcnet_jax.cli.timing import Timed, measure_in_turn, median_and_spread
 
 OURS = "gcnet_jax"
 PEER, PEER_COMPILED = "mmsegmentation", "mmsegmentation, torch.compile"
-CONSOLE = rich.console.Console(stderr=True)
 _WIDTH = 120
 """Columns of text where there is no terminal."""
+LEAST_AGREEMENT: Mapping[str, float] = MappingProxyType({"float32": 0.999, "bfloat16": 0.95})
+"""Share of pixels that must go to the same class, by what networks compute in: rounding decides
+ties."""
 _PRODUCT = "matrix product"
 _SECONDS_OF_PRODUCTS = 0.05
 """Products in one measurement take at least about that long."""
-
-
-class Timed(Protocol):
-    """Something that can be done again and again."""
-
-    def seconds(self) -> float:
-        """Does it once, to its end, and returns how long it took."""
-        ...
 
 
 def compare(
@@ -71,15 +65,6 @@ def compare(
     return {"measured_peak_flops": peak._asdict(), "rows": rows}
 
 
-def measure_in_turn(ways: Mapping[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, which spreads what else the machine does over all."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in rich.progress.track(range(rounds), "measuring", console=CONSOLE):
-        for name, way in ways.items():
-            seconds[name].append(way.seconds())
-    return seconds
-
-
 def times_as_fast(seconds: Mapping[str, Sequence[float]], name: str) -> dict[str, dict[str, float]]:
     """How many times as fast as each other a way is, round by round: median and spread."""
     return {
@@ -111,7 +96,10 @@ class _MatrixProduct:
     def seconds(self) -> float:
         """As `Timed`."""
         start = time.perf_counter()
-        jax.block_until_ready([self._product(*self._operands) for _ in range(self._times)])
+        product = None
+        for _ in range(self._times):
+            product = self._product(*self._operands)
+        jax.block_until_ready(product)  # a device computes one after the other
         return time.perf_counter() - start
 
 

@@ -14,8 +14,19 @@ import rich.table
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.benchmarks.comparison import PEER, measure_in_turn, print_tables, times_as_fast
-from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, why_no_peer
+from gcnet_jax.cli.benchmarks.comparison import (
+    LEAST_AGREEMENT,
+    PEER,
+    print_tables,
+    times_as_fast,
+)
+from gcnet_jax.cli.benchmarks.peer import (
+    build_peer_model,
+    import_peer,
+    peer_autocast,
+    peer_device,
+    why_no_peer,
+)
 from gcnet_jax.cli.benchmarks.scenes import (
     DATASET,
     SPLIT,
@@ -24,7 +35,7 @@ from gcnet_jax.cli.benchmarks.scenes import (
     prepare_scenes,
     write_scenes,
 )
-from gcnet_jax.cli.step_time import median_and_spread
+from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
 from gcnet_jax.data import (
     decode,
     evaluation_batches,
@@ -40,8 +51,6 @@ from gcnet_jax.parallel import check_batch_size, create_mesh
 
 _SHORTER = 0.75
 """Height of every second image, so that a batch holds several sizes."""
-_LEAST_AGREEMENT = 0.999
-"""Share of pixels that must go to the same class: ties fall either way."""
 
 Confusion = Int[np.ndarray, "classes classes"]
 
@@ -145,7 +154,7 @@ def _measure_mode(
     if peer:
         ways[PEER] = _Peer(mode, model, config, num_classes)
     counts = {way: evaluate() for way, evaluate in ways.items()}  # compiles as well
-    check_agreement(name, counts)
+    check_agreement(name, counts, LEAST_AGREEMENT[config.model.dtype])
     seconds = measure_in_turn({way: _Clock(evaluate) for way, evaluate in ways.items()}, rounds)
     return [
         {
@@ -195,10 +204,9 @@ class _Peer:
         self._torch = import_peer("torch")
         self._pixel_data = import_peer("mmengine.structures").PixelData
         self._sample = import_peer("mmseg.structures").SegDataSample
-        self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
-        built = build_peer_model(model, config).to(self._device)
-        self._network = built
-        self._merge = import_peer("mmseg.models").SegTTAModel(module=built).merge_preds
+        self._config = config
+        self._network = build_peer_model(model, config)
+        self._merge = import_peer("mmseg.models").SegTTAModel(module=self._network).merge_preds
         self._num_classes = num_classes
         records = open_split(config.data.name, config.data.data_dir, config.evaluation.split)
         self._images = [self._prepare(decode(record), mode, config) for record in records]
@@ -221,11 +229,11 @@ class _Peer:
                     "flip_direction": "horizontal",
                 }
                 passes.append({"inputs": [pixels], "data_samples": [self._sample(metainfo=meta)]})
-        return passes, self._torch.from_numpy(label.astype(np.int64)).to(self._device)
+        return passes, self._torch.from_numpy(label.astype(np.int64)).to(peer_device())
 
     def __call__(self) -> Confusion:
         total = self._torch.zeros(self._num_classes**2, dtype=self._torch.int64)
-        with self._torch.inference_mode():
+        with self._torch.inference_mode(), peer_autocast(self._config):
             for passes, label in self._images:
                 predicted = [self._network.test_step(copy.copy(one_pass))[0] for one_pass in passes]
                 if len(predicted) > 1:
@@ -237,8 +245,13 @@ class _Peer:
         return total.numpy().reshape(self._num_classes, self._num_classes)
 
 
-def check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
+def check_agreement(name: str, counts: Mapping[str, Confusion], least: float) -> None:
     """Refuses to compare ways that give pixels to other classes than `one by one` does.
+
+    Args:
+        name: of the mode.
+        counts: the confusion matrix of each way.
+        least: share of the pixels that must go to the same class.
 
     Raises:
         InputError: more pixels differ than ties between classes can explain.
@@ -247,10 +260,10 @@ def check_agreement(name: str, counts: Mapping[str, Confusion]) -> None:
     for way, confusion in counts.items():
         # A pixel that changes the class shows twice in the difference.
         agreement = 1 - np.abs(confusion - expected).sum() / 2 / expected.sum()
-        if agreement < _LEAST_AGREEMENT:
+        if agreement < least:
             raise InputError(
                 f"{name}: '{way}' and 'one by one' agree on {agreement:.2%} of the pixels, "
-                f"expected {_LEAST_AGREEMENT:.1%}: they do not compute the same"
+                f"expected {least:.1%}: they do not compute the same"
             )
 
 

@@ -1,6 +1,7 @@
 """How fast one core makes training images, with mmsegmentation's pipeline beside ours."""
 
 import contextlib
+import itertools
 import os
 import tempfile
 import time
@@ -23,9 +24,7 @@ from gcnet_jax.cli.benchmarks.input_pipelines import (
     write_source,
 )
 from gcnet_jax.cli.benchmarks.scenes import draw_scene
-from gcnet_jax.cli.step_time import median_and_spread
-
-_CONSOLE = rich.console.Console(stderr=True)
+from gcnet_jax.cli.timing import CONSOLE, measure_in_turn, median_and_spread
 
 
 def measure_input(
@@ -47,9 +46,10 @@ def measure_input(
     """
     with tempfile.TemporaryDirectory() as folder, _one_core():
         pipelines = _pipelines(data_config, Path(folder), size, images, peer)
-        seconds = _measure_in_turn(pipelines, images, rounds)
+        ways = {f"{p.name} {p.storage}": _ProcessorTime(p, images) for p in pipelines}
+        seconds = measure_in_turn(ways, rounds)
         rows = []
-        for pipeline, times in zip(pipelines, seconds, strict=True):
+        for pipeline, times in zip(pipelines, seconds.values(), strict=True):
             stages = pipeline.stage_seconds(images)
             row = {
                 "pipeline": pipeline.name,
@@ -91,7 +91,7 @@ def _pipelines(
 ) -> list[InputPipeline]:
     scenes = (
         draw_scene(seed, size)
-        for seed in rich.progress.track(range(images), "drawing images", console=_CONSOLE)
+        for seed in rich.progress.track(range(images), "drawing images", console=CONSOLE)
     )
     write_source(scenes, folder)
     pipelines: list[InputPipeline] = [OurPipeline(data_config, folder, x) for x in STORAGES]
@@ -100,18 +100,20 @@ def _pipelines(
     return pipelines
 
 
-def _measure_in_turn(pipelines: list[InputPipeline], images: int, rounds: int) -> list[list[float]]:
-    """The processor's seconds of each round for each pipeline."""
-    seconds: list[list[float]] = [[] for _ in pipelines]
-    for pipeline in pipelines:
+class _ProcessorTime:
+    """What a pipeline takes of the processor to make all images once, after a first one."""
+
+    def __init__(self, pipeline: InputPipeline, images: int):
+        self._pipeline, self._images = pipeline, images
+        self._rounds = itertools.count()
         pipeline.make(0, seed=0)  # whatever happens the first time only
-    for number in rich.progress.track(range(rounds), "measuring", console=_CONSOLE):
-        for pipeline, times in zip(pipelines, seconds, strict=True):
-            start = time.process_time()
-            for index in range(images):
-                pipeline.make(index, seed=number)
-            times.append(time.process_time() - start)
-    return seconds
+
+    def seconds(self) -> float:
+        """As `Timed`."""
+        seed, start = next(self._rounds), time.process_time()
+        for index in range(self._images):
+            self._pipeline.make(index, seed=seed)
+        return time.process_time() - start
 
 
 def _compare(rows: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import rich.table
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.benchmarks.fitting import LargestFit
+from gcnet_jax.cli.timing import CONSOLE
 from gcnet_jax.cli.training_program import TrainingProgram
 
 GIB = 2**30
@@ -19,7 +20,6 @@ CROP_STEP = 32
 """Pixels from the shorter edge of a crop to that of the next larger one: a multiple of every
 output stride."""
 
-_CONSOLE = rich.console.Console(stderr=True)
 _MOST = 4096
 """Images a device, or steps of a crop's shorter edge, that are looked at."""
 
@@ -64,7 +64,7 @@ def find_largest(
         programs.append(_compile(config, num_classes, case))
         return programs[-1]["peak"]
 
-    _CONSOLE.print("compiling training steps for shapes; each takes from seconds to minutes")
+    CONSOLE.print("compiling training steps for shapes; each takes from seconds to minutes")
     start = time.perf_counter()
     rows = []
     for stages in remat_choices(config):
@@ -169,7 +169,7 @@ def _compile(config: ConfigDict, num_classes: int, case: _Case) -> dict[str, Any
     start = time.perf_counter()
     memory = TrainingProgram(config, num_classes).compile().memory
     seconds = time.perf_counter() - start
-    _CONSOLE.print(
+    CONSOLE.print(
         f"remat_stages={case.remat_stages} batch {case.batch_size} crop "
         f"{case.crop[0]}x{case.crop[1]}: {memory.peak / GIB:.3f} GiB a device ({seconds:.0f} s)",
         highlight=False,

@@ -1,5 +1,6 @@
 """mmsegmentation, to measure beside ours where it is installed (the extra `peer`)."""
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -9,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
@@ -52,28 +54,59 @@ def why_no_peer(config: ConfigDict) -> str | None:
     context = section.decode_head.context
     if not peer_is_installed():
         return "mmsegmentation is not installed"
-    if (
-        section.backbone.variant != "v1c"
-        or section.backbone.depth not in (50, 101)
-        or section.backbone.output_stride != 8
-        or section.backbone.num_stages != 4
-        or section.backbone.context.block
-        or context.block != "global_context"
-        or not section.auxiliary_head.enabled
-    ):
-        return "this is no GCNet on ResNet-50 or -101 v1c at output stride 8, as mmsegmentation's"
+    backbone = section.backbone
+    as_theirs = {
+        "backbone.variant": backbone.variant == "v1c",
+        "backbone.depth": backbone.depth in (50, 101),
+        "backbone.output_stride": backbone.output_stride == 8,
+        "backbone.num_stages": backbone.num_stages == 4,
+        "backbone.context.block": not backbone.context.block,
+        "decode_head.context.block": context.block == "global_context",
+        "auxiliary_head.enabled": section.auxiliary_head.enabled,
+    }
+    if others := [f"model.{key}" for key, same in as_theirs.items() if not same]:
+        return (
+            "this is no GCNet on ResNet-50 or -101 v1c at output stride 8, as mmsegmentation's: "
+            f"see {', '.join(others)}"
+        )
     return None
+
+
+def peer_device() -> str:
+    """PyTorch's name of the kind of device that JAX has, so that both are measured on the same.
+
+    Raises:
+        InputError: PyTorch finds none of that kind.
+    """
+    backend = jax.default_backend()
+    if backend == "cpu":
+        return "cpu"
+    if backend == "gpu" and import_peer("torch").cuda.is_available():
+        return "cuda"
+    raise InputError(
+        f"--peer=openmmlab: JAX computes on a {backend}, which this PyTorch cannot "
+        "(JAX_PLATFORMS=cpu compares on the CPU)"
+    )
+
+
+def peer_autocast(config: ConfigDict) -> contextlib.AbstractContextManager:
+    """What PyTorch's network runs under: autocast for a config of bfloat16."""
+    torch = import_peer("torch")
+    enabled = config.model.dtype == "bfloat16"
+    return torch.autocast(peer_device(), dtype=torch.bfloat16, enabled=enabled)
 
 
 def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
     """Builds mmsegmentation's network with the weights of ours, in evaluation mode.
+
+    It is on `peer_device`, with channels last; on GPUs cuDNN may try its algorithms.
 
     Args:
         model: built from the config.
         config: of the run, whose inference mode the peer takes as well.
 
     Raises:
-        InputError: the weights do not fit it.
+        InputError: the weights do not fit it, or PyTorch lacks the device.
     """
     torch, mmseg = import_peer("torch"), import_peer("mmseg")
     import_peer("mmseg.utils").register_all_modules()
@@ -108,4 +141,5 @@ def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
             f"{', '.join(lacking) or 'none'} and does not know "
             f"{', '.join(mismatch.unexpected_keys) or 'none'}"
         )
-    return built.eval().to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True
+    return built.eval().to(peer_device(), memory_format=torch.channels_last)

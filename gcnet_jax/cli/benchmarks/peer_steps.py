@@ -12,8 +12,14 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.benchmarks.comparison import CONSOLE
-from gcnet_jax.cli.benchmarks.peer import build_peer_model, import_peer, why_no_peer
+from gcnet_jax.cli.benchmarks.comparison import LEAST_AGREEMENT
+from gcnet_jax.cli.benchmarks.peer import (
+    build_peer_model,
+    import_peer,
+    peer_autocast,
+    peer_device,
+    why_no_peer,
+)
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model, merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
@@ -38,6 +44,9 @@ class PeerSteps(abc.ABC):
         images: RGB.
         compiled: whether torch.compile takes the network.
 
+    Raises:
+        InputError: mmsegmentation has no such network, or computes something else with it; or JAX
+            has several devices, or one that PyTorch lacks.
     """
 
     def __init__(self, config: ConfigDict, num_classes: int, images: Images, *, compiled: bool):
@@ -45,16 +54,16 @@ class PeerSteps(abc.ABC):
             raise InputError(f"--peer=openmmlab: {reason}")
         if jax.device_count() > 1:
             raise InputError(
-                f"--peer=openmmlab compares on one device; JAX has {jax.device_count()}"
+                f"--peer=openmmlab compares on one device; JAX has {jax.device_count()} "
+                "(CUDA_VISIBLE_DEVICES=0 leaves one of several GPUs)"
             )
-        self._torch = import_peer("torch")
-        self._device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-        if self._device == "cuda" and not self._torch.cuda.is_available():
-            raise InputError("--peer=openmmlab: JAX has a GPU, and PyTorch finds none")
-        self._torch.backends.cudnn.benchmark = True
+        self._torch, self._device = import_peer("torch"), peer_device()
+        self._allocated_before = 0  # by others in this process
+        if self._device == "cuda":
+            self._allocated_before = self._torch.cuda.memory_allocated()
         self._model = build_model(config.model, num_classes=num_classes, seed=config.seed)
         self._config, self._num_classes = config, num_classes
-        self.network = build_peer_model(self._model, config).to(self._device)
+        self.network = build_peer_model(self._model, config)
         # BGR, as OpenMMLab reads images.
         planes = np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2))
         self._images, self._planes = images, self._torch.from_numpy(planes).to(self._device)
@@ -62,13 +71,13 @@ class PeerSteps(abc.ABC):
             self.network.forward = self._torch.compile(self.network.forward)
         else:
             self._check_logits()
-        self._bfloat16 = config.model.dtype == "bfloat16"
-        self._first_seconds = 0.0
+        self._first_seconds, self._peak = 0.0, None
 
     def seconds(self) -> float:
         """Takes one step to its end, and returns how long it took."""
+        autocast = peer_autocast(self._config)
         start = time.perf_counter()
-        with self._torch.autocast(self._device, dtype=self._torch.bfloat16, enabled=self._bfloat16):
+        with autocast:
             self._step()
         if self._device == "cuda":
             self._torch.cuda.synchronize()
@@ -84,14 +93,15 @@ class PeerSteps(abc.ABC):
             `compile_seconds`, what the first step took longer; and the peak of the memory, which
             PyTorch knows on GPUs alone.
         """
-        peak = self._torch.cuda.max_memory_allocated() if self._device == "cuda" else None
         compile_seconds = max(self._first_seconds - step_seconds, 0.0)
-        return {"compile_seconds": compile_seconds, "memory": {"peak": peak}}
+        return {"compile_seconds": compile_seconds, "memory": {"peak": self._peak}}
 
     def _take_first_step(self) -> None:
-        if self._device == "cuda":
-            self._torch.cuda.reset_peak_memory_stats()
         self._first_seconds = self.seconds()
+        if self._device == "cuda":  # without what cuDNN has tried in the first step
+            self._torch.cuda.reset_peak_memory_stats()
+            self.seconds()
+            self._peak = self._torch.cuda.max_memory_allocated() - self._allocated_before
 
     @abc.abstractmethod
     def _step(self) -> None:
@@ -100,7 +110,7 @@ class PeerSteps(abc.ABC):
     def _check_logits(self) -> None:
         """Raises InputError unless both networks say the same of the first image, in float32."""
         image = self._images[:1]
-        with CONSOLE.status("comparing logits"), _full_precision(self._torch):
+        with _full_precision(self._torch):
             with self._torch.inference_mode():
                 planes = list(self._planes[:1])
                 data = self.network.data_preprocessor({"inputs": planes}, training=False)
@@ -197,15 +207,26 @@ class PeerInference(PeerSteps):
         meta = {"img_shape": size, "ori_shape": size, "pad_shape": size, "img_path": ""}
         sample = import_peer("mmseg.structures").SegDataSample
         self._samples = [sample(metainfo=meta) for _ in images]
-        self.predictions: Any = None
+        self._predictions: Any = None
         self._take_first_step()
+
+    def check_classes(self, ours: Integer[np.ndarray, "b h w"]) -> None:
+        """Raises InputError unless the pixels went to the classes that they went to here."""
+        theirs = self._torch.cat(self._predictions).cpu().numpy()
+        agreement = (ours == theirs).mean()
+        expected = LEAST_AGREEMENT[self._config.model.dtype]
+        if agreement < expected:
+            raise InputError(
+                f"{agreement:.2%} of the pixels go to the same class as in mmsegmentation, "
+                f"expected {expected:.1%}: they do not compute the same"
+            )
 
     def _step(self) -> None:
         # Copies, because what is predicted is entered into the samples.
         data = {"inputs": list(self._planes), "data_samples": copy.deepcopy(self._samples)}
         with self._torch.inference_mode():
             results = self.network.test_step(data)
-        self.predictions = [result.pred_sem_seg.data for result in results]
+        self._predictions = [result.pred_sem_seg.data for result in results]
 
 
 @contextlib.contextmanager

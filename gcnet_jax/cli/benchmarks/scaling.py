@@ -20,6 +20,7 @@ from gcnet_jax.analysis import (
     read_collectives,
     step_time,
 )
+from gcnet_jax.cli.timing import CONSOLE
 from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
@@ -27,7 +28,6 @@ from gcnet_jax.parallel import create_mesh
 NUMBERS_OF_CHIPS = (8, 64, 512)
 _SIMULATED = 8
 """Devices that the step is compiled for, where no topology is given."""
-_CONSOLE = rich.console.Console(stderr=True)
 
 
 def compute_scaling(
@@ -108,7 +108,7 @@ def _compile(
 ) -> tuple[dict[str, Any], list[Collective]]:
     config = config.copy_and_resolve_references()
     config.training.batch_size = images * mesh.size
-    _CONSOLE.print(f"compiling a step of {images} crops a chip; this takes minutes")
+    CONSOLE.print(f"compiling a step of {images} crops a chip; this takes minutes")
     start = time.perf_counter()
     program = TrainingProgram(config, num_classes, mesh)
     compiled = program.compile()

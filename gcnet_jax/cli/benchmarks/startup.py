@@ -9,14 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gcnet_jax.cli.benchmarks.comparison import (
-    CONSOLE,
-    print_tables,
-    table,
-    times_as_fast,
-    with_spread,
-)
-from gcnet_jax.cli.step_time import median_and_spread
+from gcnet_jax.cli.benchmarks.comparison import print_tables, table, times_as_fast, with_spread
+from gcnet_jax.cli.benchmarks.memory import device_name
+from gcnet_jax.cli.timing import CONSOLE, median_and_spread
 from gcnet_jax.errors import InputError
 
 _FIRST, _SECOND = "first start", "second start"
@@ -58,32 +53,35 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
             row["way"], with_spread(row["step_seconds"]), with_spread(ratio) if ratio else ""
         )
     print_tables(speed)
-    return {"arguments": list(config_arguments), "rounds": rounds, "rows": rows}
+    return {
+        "device": device_name(),
+        "arguments": list(config_arguments),
+        "rounds": rounds,
+        "rows": rows,
+    }
 
 
 def _start(config_arguments: Sequence[str], workdir: Path, compiled: Path) -> float:
     """Starts training and ends it after the first step, whose message it returns the time of."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from gcnet_jax.cli.train import main; main()",
-            *config_arguments,
-            f"--workdir={workdir}",
-        ],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(compiled)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if match := re.match(r"first step after ([\d.]+) s", line):
-                return float(match[1])
-        _, errors = process.communicate()
-    finally:
-        process.kill()
-        process.communicate()
-    lines = errors.strip().splitlines() or ["it said nothing"]
+    command = [sys.executable, "-c", "from gcnet_jax.cli.train import main; main()"]
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    # A file, because a pipe that nobody reads meanwhile fills up.
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [*command, *config_arguments, f"--workdir={workdir}"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if match := re.match(r"first step after ([\d.]+) s", line):
+                    return float(match[1])
+        finally:
+            process.kill()
+            process.communicate()
+        errors.seek(0)
+        lines = errors.read().strip().splitlines() or ["it said nothing"]
     raise InputError(f"training does not start: {lines[-1]}")

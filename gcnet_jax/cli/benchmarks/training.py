@@ -7,7 +7,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.benchmarks.comparison import (
-    CONSOLE,
     OURS,
     PEER,
     PEER_COMPILED,
@@ -20,7 +19,9 @@ from gcnet_jax.cli.benchmarks.comparison import (
 from gcnet_jax.cli.benchmarks.memory import GIB, device_name
 from gcnet_jax.cli.benchmarks.peer_steps import PeerTraining
 from gcnet_jax.cli.step_time import TimedStep
+from gcnet_jax.cli.timing import CONSOLE
 from gcnet_jax.cli.training_program import ProgramMemory, TrainingProgram
+from gcnet_jax.errors import InputError
 
 
 def measure_training(
@@ -45,11 +46,13 @@ def measure_training(
             does not compute the same.
     """
     program = TrainingProgram(config, num_classes)
+    peers = _peers(program, config, num_classes) if peer else {}
     with CONSOLE.status("compiling"), compiled_anew():
         compiled = program.compile()
     with CONSOLE.status("the first step"):
         step = TimedStep(program, compiled)
-    peers = _peers(program, config, num_classes, step) if peer else {}
+    for each in peers.values():
+        each.check_loss(step.loss)
 
     plain = config.copy_and_resolve_references()
     plain.model.backbone.remat_stages = ()
@@ -89,13 +92,16 @@ def measure_training(
 
 
 def _peers(
-    program: TrainingProgram, config: ConfigDict, num_classes: int, step: TimedStep
+    program: TrainingProgram, config: ConfigDict, num_classes: int
 ) -> dict[str, PeerTraining]:
+    if config.training.accumulation_steps > 1:
+        raise InputError(
+            "--peer=openmmlab: mmsegmentation's batch is worked through in one piece; expected "
+            f"training.accumulation_steps 1, not {config.training.accumulation_steps}"
+        )
     batch = {key: np.asarray(x) for key, x in program.random_batch().items()}
     with CONSOLE.status("mmsegmentation's first step"):
-        plain = PeerTraining(config, num_classes, batch)
-        plain.check_loss(step.loss)
-        peers = {PEER: plain}
+        peers = {PEER: PeerTraining(config, num_classes, batch)}
         if jax.default_backend() == "gpu":
             peers[PEER_COMPILED] = PeerTraining(config, num_classes, batch, compiled=True)
     return peers

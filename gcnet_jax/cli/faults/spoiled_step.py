@@ -9,15 +9,15 @@ state's part `params`, `statistics` or `optimizer`, on the devices of this proce
 import dataclasses
 import random
 import sys
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from gcnet_jax.cli import train, training_run
-from gcnet_jax.training import TrainState, create_train_step
-from gcnet_jax.training.step import TrainStep
+from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
+from gcnet_jax.training import TrainState
 
 PARTS = ("params", "statistics", "optimizer")
 """Of the state, of which a number may be spoilt."""
@@ -30,18 +30,19 @@ def main() -> None:
     part, step, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     del sys.argv[1:4]
 
-    def create_spoilt_step(*args: Any, **kwargs: Any) -> TrainStep:
-        train_step = create_train_step(*args, **kwargs)
+    class SpoilingProgram(TrainingProgram):
+        def compile(self) -> CompiledStep:
+            compiled = super().compile()
 
-        def spoilt_step(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, Array]]:
-            if int(state.step) == step:
-                print(f"{NOTE} {part} after step {step}", file=sys.stderr)
-                state = _spoil(state, part, random.Random(seed))
-            return train_step(state, batch)
+            def run(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, Array]]:
+                if int(state.step) == step:
+                    print(f"{NOTE} {part} after step {step}", file=sys.stderr)
+                    state = _spoil(state, part, random.Random(seed))
+                return compiled.run(state, batch)
 
-        return spoilt_step
+            return compiled._replace(run=cast(Any, run))
 
-    training_run.create_train_step = create_spoilt_step
+    training_run.TrainingProgram = SpoilingProgram
     train.main()
 
 
