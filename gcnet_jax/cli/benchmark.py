@@ -51,7 +51,6 @@ Writes a picture as well, beside the JSON.
 Prints tables, and writes the same as JSON (--output).
 """
 
-import itertools
 import json
 import math
 import os
@@ -76,7 +75,7 @@ from gcnet_jax.cli.benchmarks.loop import measure_loop
 from gcnet_jax.cli.benchmarks.memory import find_largest
 from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scaling import compute_scaling
-from gcnet_jax.cli.benchmarks.startup import measure_startup
+from gcnet_jax.cli.benchmarks.startup import config_arguments, measure_startup
 from gcnet_jax.cli.benchmarks.training import measure_training
 from gcnet_jax.cli.cost_tables import parse_size
 from gcnet_jax.cli.figures import save_efficiency, save_growth
@@ -164,15 +163,6 @@ def _loop(config: ConfigDict) -> dict[str, Any]:
 def _startup(config: ConfigDict) -> dict[str, Any]:
     del config  # that of the command that is started
     return measure_startup(config_arguments(sys.argv), rounds=_ROUNDS.value)
-
-
-def config_arguments(argv: Sequence[str]) -> list[str]:
-    """What a command line says of the config: `--config=FILE`, or in two words, and overrides."""
-    found = []
-    for argument, following in itertools.pairwise([*argv, ""]):
-        if argument.lstrip("-").split("=")[0].split(".")[0] == "config" and argument[0] == "-":
-            found += [argument] if "=" in argument else [argument, following]
-    return found
 
 
 def _with_peer() -> bool:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcnet_jax.analysis import image_cost
-from gcnet_jax.cli.benchmark import config_arguments
 from gcnet_jax.cli.benchmarks import memory
 from gcnet_jax.cli.benchmarks.memory import CROP_STEP, crop_at, crop_number, remat_choices
+from gcnet_jax.cli.benchmarks.startup import config_arguments
 from gcnet_jax.cli.step_time import TimedStep
 from gcnet_jax.cli.training_program import CompiledStep, ProgramMemory, TrainingProgram
 from gcnet_jax.config import default_config, load_config

@@ -1,5 +1,6 @@
 """How long `train.py` takes from the command to its first step, the first time and the second."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -59,6 +60,15 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
         "rounds": rounds,
         "rows": rows,
     }
+
+
+def config_arguments(argv: Sequence[str]) -> list[str]:
+    """What a command line says of the config: `--config=FILE`, or in two words, and overrides."""
+    found = []
+    for argument, following in itertools.pairwise([*argv, ""]):
+        if argument.lstrip("-").split("=")[0].split(".")[0] == "config" and argument[0] == "-":
+            found += [argument] if "=" in argument else [argument, following]
+    return found
 
 
 def _start(config_arguments: Sequence[str], workdir: Path, compiled: Path) -> float:
