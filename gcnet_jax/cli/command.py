@@ -282,10 +282,12 @@ def _is_not_failure_of_orbax(record: python_logging.LogRecord) -> bool:
 
 
 def _is_not_of_orbax(record: python_logging.LogRecord) -> bool:
-    """Leaves out of asyncio's log, for the same reason, that nobody waited for those reads."""
+    """Leaves out of asyncio's log, for the same reason, that nobody waited for reads or writes."""
     message = record.getMessage()
     unawaited = "exception was never retrieved" in message or "it is pending" in message
-    return not (unawaited and "orbax" in message)
+    raised_by = traceback.extract_tb(record.exc_info[2]) if record.exc_info else []
+    files = [message, *(frame.filename for frame in raised_by)]
+    return not (unawaited and any("orbax" in file for file in files))
 
 
 def started() -> float:

@@ -149,8 +149,11 @@ def _train(
             if is_first_process():
                 _save_curves(workdir)
             log.message(f"done in {time.monotonic() - started:.0f} s; checkpoints are in {workdir}")
-    finally:
         checkpoints.close()
+    except BaseException:
+        checkpoints.leave()
+        raise
+    finally:
         batches.close()
 
 

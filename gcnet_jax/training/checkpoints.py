@@ -9,6 +9,8 @@ name and renames it when it is whole. None of it depends on how many devices or 
 
 import contextlib
 import functools
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +22,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
+from orbax.checkpoint import multihost
 
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
@@ -44,6 +47,7 @@ from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 from gcnet_jax.training.step import TrainState
 
 _DAMAGED = "checkpoints_damaged"
+_PATIENCE_SECONDS = 60.0
 _NO_CHECKPOINT, _NO_USABLE_CHECKPOINT = -1, -2
 
 
@@ -76,6 +80,7 @@ class Checkpoints:
             preservation_policy=policy,
             best_fn=score,  # Orbax writes metrics down only if this is given too
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=_waits_unless_failed()),
         )
         names = ("model", "training", "data", "metadata", "fingerprints")
         return _Manager(self._root, options=options, item_names=names)
@@ -195,6 +200,21 @@ class Checkpoints:
             with self._failures_named():
                 self._manager.close()
 
+    def leave(self) -> None:
+        """Releases what `close` does, on the way out after a failure, of which it adds nothing.
+
+        A save under way is waited for. The other processes may never do their part of it, so among
+        several it gets a minute.
+        """
+        if "_manager" in self.__dict__:
+            closing = threading.Thread(target=self._close_quietly, daemon=True)
+            closing.start()
+            closing.join(_PATIENCE_SECONDS if jax.process_count() > 1 else None)
+
+    def _close_quietly(self) -> None:
+        with contextlib.suppress(Exception):
+            self._manager.close()
+
     @contextlib.contextmanager
     def _failures_named(self) -> Iterator[None]:
         try:
@@ -272,6 +292,21 @@ class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         del step
         return False
+
+
+def _waits_unless_failed() -> multihost.BarrierSyncFn:
+    """Orbax's wait for the other processes, which one whose save has failed leaves out.
+
+    Orbax has it wait even then, on its way out, for processes that wait for its part of the save:
+    ten minutes, before anybody learns of a disk that was full at once.
+    """
+    wait = multihost.get_barrier_sync_fn()
+
+    def wait_unless_failed(*, key: str, timeout_ms: int) -> None:
+        if sys.exception() is None:
+            wait(key=key, timeout_ms=timeout_ms)
+
+    return wait_unless_failed
 
 
 def _model_part(state: TrainState) -> PyTree:

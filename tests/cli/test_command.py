@@ -20,6 +20,9 @@ async def _read_array():
 
 async def _read_array_now():
     raise ValueError("this read failed")
+
+def write():
+    raise OSError(28, "no space left for this write")
 '''
 
 class Forever:
@@ -34,7 +37,8 @@ def main(arguments):
     loop = asyncio.new_event_loop()
     failed = scope["_read_array_now"]()
     loop.create_task(failed)
-    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_in_executor(None, scope["write"])
+    loop.run_until_complete(asyncio.sleep(0.1))
     loop.close()
     raise InputError("the checkpoint cannot be read")
 
@@ -50,7 +54,7 @@ def standard_error(origin):
     return process.stderr
 
 
-def test_reads_that_orbax_gave_up_do_not_speak_after_the_error():
+def test_reads_and_writes_that_orbax_gave_up_do_not_speak_after_the_error():
     stderr = standard_error("/python/site-packages/orbax/checkpoint/reads.py")
     assert stderr.splitlines() == ["error: the checkpoint cannot be read"]
 
@@ -59,6 +63,7 @@ def test_what_goes_wrong_unseen_elsewhere_is_still_shown():
     stderr = standard_error("/python/site-packages/other/reads.py")
     assert "this read was given up" in stderr
     assert "this read failed" in stderr
+    assert "no space left for this write" in stderr
 
 
 FULL_DISK = """

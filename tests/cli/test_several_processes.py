@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 
@@ -73,6 +74,24 @@ def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_o
     assert job.finish() == [0], job.output()
     assert f"resuming after step {step}" in job.output()
     assert_same_run(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process, as only Linux can")
+@pytest.mark.parametrize("without_room", [0, 1])
+def test_a_process_without_room_for_its_part_of_a_checkpoint_ends_the_job_soon(
+    arguments, tmp_path, without_room
+):
+    """Orbax alone would have each process wait ten minutes for the other."""
+    options = ("--config.training.checkpoint_every=2", "--config.parallel.fsdp=true")
+    command = [*arguments, *options, f"--workdir={tmp_path / 'run'}"]
+    job = Job(command, tmp_path, processes=2, devices=1)
+    job.wait_for(r"step 4/24")
+    room = 10_000  # bytes a file: enough for logs, not for arrays
+    resource.prlimit(job.processes[without_room].pid, resource.RLIMIT_FSIZE, (room, room))
+    assert 0 not in job.finish(seconds=300)
+    assert "a checkpoint cannot be written" in job.output(without_room)
+    assert "run the same command to go on" in job.output(without_room)
 
 
 def test_two_processes_count_every_pixel_once(root, tiny, trained, tmp_path):
