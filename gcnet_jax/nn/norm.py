@@ -55,6 +55,9 @@ class BatchNorm(nnx.Module):
         count = x.size // x.shape[-1]
         unbiased = variance * (count / max(count - 1, 1))
         keep = 1.0 - self.momentum
-        self.mean[...] = keep * self.mean[...] + self.momentum * lax.stop_gradient(mean)
-        self.var[...] = keep * self.var[...] + self.momentum * lax.stop_gradient(unbiased)
+        new_mean = keep * self.mean[...] + self.momentum * lax.stop_gradient(mean)
+        new_var = keep * self.var[...] + self.momentum * lax.stop_gradient(unbiased)
+        # To assign to [...] asks where the array lies, which tracers take long to have no answer to.
+        self.mean.set_value(new_mean)
+        self.var.set_value(new_var)
         return mean, variance
