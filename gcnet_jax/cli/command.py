@@ -153,6 +153,7 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().setFormatter(python_logging.Formatter("%(levelname)s: %(message)s"))
+    sys.argv = _config_first(sys.argv)  # where ml_collections looks for them as well
     try:
         arguments = _parse(sys.argv)
     except InputError as error:
@@ -253,6 +254,15 @@ def _config_file(argv: list[str]) -> Path | None:
             value = value or " ".join(argv[position + 1 : position + 2])
             return Path(value.split(":")[0])
     return None
+
+
+def _config_first(argv: list[str]) -> list[str]:
+    """The command line with `--config` before what overrides it, wherever the user has put it."""
+    for position, argument in enumerate(argv):
+        end = position + (1 if "=" in argument else 2)
+        if argument.partition("=")[0] in ("--config", "-config"):
+            return [argv[0], *argv[position:end], *argv[1:position], *argv[end:]]
+    return argv
 
 
 def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:

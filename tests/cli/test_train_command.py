@@ -177,6 +177,19 @@ def test_a_misspelt_key_or_value_is_named(fails, tiny, tmp_path, override, says)
     fails("train", *tiny, override, f"--workdir={tmp_path}", says=says, code=2)
 
 
+@pytest.mark.parametrize("words", [1, 2])
+def test_what_overrides_a_config_may_stand_before_it(fails, root, tmp_path, words):
+    config = root / "configs" / "context_shapes" / "gcnet.py"
+    fails(
+        "train",
+        f"--config.data.data_dir={tmp_path / 'empty'}",
+        f"--workdir={tmp_path / 'run'}",
+        *([f"--config={config}"] if words == 1 else ["--config", str(config)]),
+        "--config.training.batch_size=2",
+        says=f"not prepared in {tmp_path / 'empty'}",
+    )
+
+
 def test_a_missing_config_file_is_named(fails, tmp_path):
     fails("train", "--config=nowhere.py", f"--workdir={tmp_path}", says="nowhere.py", code=2)
 
