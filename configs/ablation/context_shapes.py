@@ -16,6 +16,7 @@ def get_config(variant=""):
     config = context_shapes.get_config()
     # Bottlenecks, which have all positions for context blocks. Their receptive field is smaller.
     config.model.backbone.depth = 50
+    # As in the table of docs/ablation.md, which is older than the schedule of configs/common/.
     config.optimizer.learning_rate = 0.5
     config.training.total_steps = 500
     config.model.backbone.context.stages = (0,)

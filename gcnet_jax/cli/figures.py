@@ -158,7 +158,7 @@ def save_growth(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None
         axis.set_yticks([], minor=True)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("times the step of all panels")
+    axes[0].set_ylabel("times the config's own step")
     axes[0].legend(loc="upper left", frameon=False)
     figure.tight_layout()
     _save(figure, path)

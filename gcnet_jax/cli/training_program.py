@@ -72,13 +72,16 @@ class CompiledStep(NamedTuple):
         run: as `gcnet_jax.training.TrainStep`, for arrays of these shapes alone.
         trace_seconds: from Python to what XLA takes.
         compile_seconds: from there to the program.
-        memory: that it needs.
     """
 
     run: jax.stages.Compiled
     trace_seconds: float
     compile_seconds: float
-    memory: ProgramMemory
+
+    @property
+    def memory(self) -> ProgramMemory:
+        """That it needs."""
+        return ProgramMemory.of(self.run)
 
 
 class TrainingProgram:
@@ -138,7 +141,7 @@ class TrainingProgram:
         traced = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - traced
-        return CompiledStep(compiled, traced - start, seconds, ProgramMemory.of(compiled))
+        return CompiledStep(compiled, traced - start, seconds)
 
     def multiply_adds(self) -> int:
         """Of a step on all devices together, with the gradients and what is computed again."""

@@ -57,7 +57,7 @@ class BatchNorm(nnx.Module):
         keep = 1.0 - self.momentum
         new_mean = keep * self.mean[...] + self.momentum * lax.stop_gradient(mean)
         new_var = keep * self.var[...] + self.momentum * lax.stop_gradient(unbiased)
-        # To assign to [...] asks where the array lies, which tracers take long to have no answer to.
+        # To assign to [...] asks where the array lies; tracers take long to have no answer.
         self.mean.set_value(new_mean)
         self.var.set_value(new_var)
         return mean, variance

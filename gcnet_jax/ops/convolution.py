@@ -136,7 +136,7 @@ def _same_3x3_forward(x, kernel, dilation, precision):
 
 
 def _same_3x3_backward(dilation, precision, saved, gradient):
-    def of_xla(x, kernel, gradient):
+    def of_xla(x, kernel, gradient):  # the transposes alone, without the convolution itself
         def convolve(x, kernel):
             return _xla_3x3(x, kernel, dilation=dilation, precision=precision)
 
