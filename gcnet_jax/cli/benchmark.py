@@ -55,7 +55,6 @@ import json
 import math
 import os
 import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -120,7 +119,7 @@ def _input(config: ConfigDict) -> dict[str, Any]:
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
-        peer=_with_peer(),
+        peer=_PEER.value is not None,
     )
 
 
@@ -131,7 +130,7 @@ def _inference(config: ConfigDict) -> dict[str, Any]:
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
-        peer=_with_peer(),
+        peer=_PEER.value is not None,
     )
 
 
@@ -144,13 +143,13 @@ def _evaluation(config: ConfigDict) -> dict[str, Any]:
         rounds=_ROUNDS.value,
         split=_SPLIT.value,
         modes=_MODES.value,
-        peer=_with_peer(),
+        peer=_PEER.value is not None,
     )
 
 
 def _train(config: ConfigDict) -> dict[str, Any]:
     return measure_training(
-        config, num_classes=_num_classes(config), rounds=_ROUNDS.value, peer=_with_peer()
+        config, num_classes=_num_classes(config), rounds=_ROUNDS.value, peer=_PEER.value is not None
     )
 
 
@@ -162,17 +161,7 @@ def _loop(config: ConfigDict) -> dict[str, Any]:
 
 def _startup(config: ConfigDict) -> dict[str, Any]:
     del config  # that of the command that is started
-    return measure_startup(config_arguments(sys.argv), rounds=_ROUNDS.value)
-
-
-def _with_peer() -> bool:
-    if _PEER.value is None:
-        return False
-    if not peer_is_installed():
-        raise InputError("--peer=openmmlab: mmsegmentation is not installed; pip install '.[peer]'")
-    # JAX would take three quarters of a GPU's memory for itself.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    return True
+    return measure_startup(config_arguments(flags.FLAGS), rounds=_ROUNDS.value)
 
 
 def _memory(config: ConfigDict) -> dict[str, Any]:
@@ -240,6 +229,9 @@ _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxy
     }
 )
 
+# In this process: the others start one, run none, or choose their devices first.
+_RUN_NETWORKS = frozenset({"evaluation", "growth", "inference", "loop", "train"})
+
 
 def _benchmark(arguments: list[str]) -> None:
     if len(arguments) != 1 or arguments[0] not in _BENCHMARKS:
@@ -251,12 +243,22 @@ def _benchmark(arguments: list[str]) -> None:
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-    if name != "scaling":  # which runs nothing, and has its own devices to choose first
+    if _PEER.value is not None:
+        _make_room_for_peer()
+    if name in _RUN_NETWORKS:
         command.keep_freed_memory()
     measured = _BENCHMARKS[name](config)
     result = {"benchmark": name, "machine": _machine(), **measured}
     write_whole(output, json.dumps(result, indent=2) + "\n")
     print(f"written to {output}")
+
+
+def _make_room_for_peer() -> None:
+    """To be called before JAX looks for devices."""
+    if not peer_is_installed():
+        raise InputError("--peer=openmmlab: mmsegmentation is not installed; pip install '.[peer]'")
+    # JAX would take three quarters of a GPU's memory for itself.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def _output(name: str) -> epath.Path:

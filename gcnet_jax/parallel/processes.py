@@ -7,7 +7,7 @@ from orbax.checkpoint import multihost
 
 from gcnet_jax.errors import InputError
 
-_MEETING_MILLISECONDS = 300_000
+_MEETING_MILLISECONDS = 3_600_000
 # In what JAX says: of collectives on CPUs, and of the service that processes find each other by.
 _SIGNS_OF_LOSS = ("Gloo", "CoordinationService", "coordination service", "Barrier timed out")
 
@@ -57,7 +57,7 @@ def join_processes(
 
 
 def meet(place: str) -> None:
-    """Returns when all processes of the job have come to this place, within five minutes.
+    """Returns when all processes of the job have come to this place, within an hour.
 
     Before the first collective operation: those on CPUs give up after half a minute, and a process
     that must compile what others have in their cache comes later than that.

@@ -56,7 +56,7 @@ class Number(float):
 @pytest.mark.parametrize("ours", [1.0, 2.0 * 1.06, float("nan")])
 def test_another_loss_than_the_peers_is_refused(ours):
     peer = object.__new__(PeerTraining)
-    peer._loss = Number(2.0)
+    peer._first_loss = Number(2.0)
     peer.check_loss(2.02)
     with pytest.raises(InputError, match=r"in mmsegmentation: they do not compute the same"):
         peer.check_loss(ours)

@@ -60,6 +60,7 @@ def test_an_exported_file_is_evaluated_at_several_scales(exported, command, tiny
     assert np.sum(result["confusion"]) > 0
 
 
+@pytest.mark.slow
 def test_training_starts_from_an_exported_file_and_resumes_without_it(
     exported, command, tiny, tmp_path
 ):

@@ -117,6 +117,7 @@ def test_a_run_says_what_it_does_and_leaves_its_config(trained):
     assert 0 < evaluated[-1]["mIoU"] < 1
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, tmp_path):
     process = command(
         "train", *tiny, "--config.data.num_workers=2", f"--workdir={tmp_path / 'run'}"

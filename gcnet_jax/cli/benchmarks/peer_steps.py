@@ -172,16 +172,18 @@ class PeerTraining(PeerSteps):
         self._wrapper = import_peer("mmengine.optim").OptimWrapper(optimizer)
         self.network.train()
         self.network.data_preprocessor.size = batch["label"].shape[1:]
-        self._loss: Any = None
+        self._first_loss: Any = None
         self._take_first_step()
 
     def _step(self) -> None:
         data = {"inputs": list(self._planes), "data_samples": list(self._samples)}
-        self._loss = self.network.train_step(data, self._wrapper)["loss"]
+        loss = self.network.train_step(data, self._wrapper)["loss"]
+        if self._first_loss is None:
+            self._first_loss = loss
 
     def check_loss(self, ours: float) -> None:
         """Raises InputError unless the loss of our first step is that of the peer's first."""
-        theirs = float(self._loss.detach())
+        theirs = float(self._first_loss.detach())
         if not abs(ours - theirs) <= _LARGEST_LOSS_DEVIATION * theirs:
             raise InputError(
                 f"the first step's loss is {ours:.4f} here and {theirs:.4f} in mmsegmentation: "

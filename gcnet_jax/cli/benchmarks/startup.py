@@ -1,6 +1,5 @@
 """How long `train.py` takes from the command to its first step, the first time and the second."""
 
-import itertools
 import os
 import re
 import subprocess
@@ -9,6 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
 
 from gcnet_jax.cli.benchmarks.comparison import print_tables, table, times_as_fast, with_spread
 from gcnet_jax.cli.benchmarks.memory import device_name
@@ -62,13 +64,14 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
     }
 
 
-def config_arguments(argv: Sequence[str]) -> list[str]:
-    """What a command line says of the config: `--config=FILE`, or in two words, and overrides."""
-    found = []
-    for argument, following in itertools.pairwise([*argv, ""]):
-        if argument.lstrip("-").split("=")[0].split(".")[0] == "config" and argument[0] == "-":
-            found += [argument] if "=" in argument else [argument, following]
-    return found
+def config_arguments(values: flags.FlagValues) -> list[str]:
+    """What a command line says of the config, parsed: `--config=FILE` and each override."""
+    flag = values["config"]
+    overrides = config_flags.get_override_values(flag)
+    return [
+        f"--config={config_flags.get_config_filename(flag)}",
+        *(f"--config.{key}={value}" for key, value in overrides.items()),
+    ]
 
 
 def _start(config_arguments: Sequence[str], workdir: Path, compiled: Path) -> float:
