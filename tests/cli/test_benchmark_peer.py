@@ -53,6 +53,22 @@ class Number(float):
         return self
 
 
+def test_the_loss_compared_is_that_of_the_peers_first_step():
+    class Network:
+        losses = iter([Number(2.0), Number(1.0)])
+
+        def train_step(self, data, wrapper):
+            del data, wrapper
+            return {"loss": next(self.losses)}
+
+    peer = object.__new__(PeerTraining)
+    peer.network, peer._wrapper, peer._planes, peer._samples = Network(), None, [], []
+    peer._first_loss = None
+    peer._step()
+    peer._step()
+    peer.check_loss(2.0)
+
+
 @pytest.mark.parametrize("ours", [1.0, 2.0 * 1.06, float("nan")])
 def test_another_loss_than_the_peers_is_refused(ours):
     peer = object.__new__(PeerTraining)

@@ -305,3 +305,11 @@ def test_the_command_that_is_started_gets_all_that_is_said_of_the_config(root, o
     values.set_gnu_getopt(True)
     values(line)
     assert config_arguments(values) == [f"--config={root / CONFIG}", *expected]
+
+
+def test_the_command_that_is_started_gets_the_configs_argument(root):
+    config = f"--config={root / 'configs' / 'ablation' / 'context_shapes.py'}:gc"
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=["startup", config])
+    values(["startup", config])
+    assert config_arguments(values) == [config]
