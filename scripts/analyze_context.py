@@ -1,6 +1,7 @@
 """Looks into context blocks: what they attend to, and what they cost. See --help."""
 
 from gcnet_jax.cli.analyze_context import main
+from gcnet_jax.cli.process import run_alone
 
 if __name__ == "__main__":
-    main()
+    run_alone(main)

@@ -1,6 +1,7 @@
 """Evaluates a trained segmentor on one split of its data set. See --help."""
 
 from gcnet_jax.cli.collect_results import main
+from gcnet_jax.cli.process import run_alone
 
 if __name__ == "__main__":
-    main()
+    run_alone(main)

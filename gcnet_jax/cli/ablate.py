@@ -24,7 +24,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from gcnet_jax.analysis import VARIANTS, image_cost, parameter_count, select_variant
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.figures import save_scores
 from gcnet_jax.cli.inference import load_trained_model
 from gcnet_jax.cli.step_time import step_seconds
@@ -38,17 +38,27 @@ from gcnet_jax.files import write_whole
 from gcnet_jax.models import build_model
 from gcnet_jax.parallel import create_mesh
 
-_CONFIG = command.define_config_flag()
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "folder for runs and results")
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "folder for runs and results", flag_values=_OPTIONS
+)
 _VARIANTS = flags.DEFINE_list(
-    "variants", list(VARIANTS), "which of those in gcnet_jax/analysis/variants.py"
+    "variants",
+    list(VARIANTS),
+    "which of those in gcnet_jax/analysis/variants.py",
+    flag_values=_OPTIONS,
 )
 _SEEDS = flags.DEFINE_integer(
-    "seeds", 3, "how often to train each, from seeds 0, 1, ...", lower_bound=1
+    "seeds", 3, "how often to train each, from seeds 0, 1, ...", lower_bound=1, flag_values=_OPTIONS
 )
-_SPLIT = flags.DEFINE_string("split", "test", "split to compare on")
+_SPLIT = flags.DEFINE_string("split", "test", "split to compare on", flag_values=_OPTIONS)
 _TIMING_STEPS = flags.DEFINE_integer(
-    "timing_steps", 20, "training steps of each variant to time", lower_bound=1
+    "timing_steps",
+    20,
+    "training steps of each variant to time",
+    lower_bound=1,
+    flag_values=_OPTIONS,
 )
 
 
@@ -98,21 +108,21 @@ _HEADINGS = (
 _ON_SCREEN = 5  # of these; the file has all
 
 
-def main() -> None:
-    """Entry point of `scripts/ablate.py`."""
-    command.run(_ablate, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_ablate, __name__, _OPTIONS, arguments)
 
 
 def _ablate(arguments: list[str]) -> None:
-    command.refuse(arguments)
-    config = command.checked_config(_CONFIG)
-    command.required(_OUTPUT_DIR.value, "--output_dir")
+    options.refuse(arguments)
+    config = options.checked_config(_CONFIG)
+    options.required(_OUTPUT_DIR.value, "--output_dir")
     if not _VARIANTS.value:
         raise InputError("--variants names none; see --help")
     configs = _distinct({name: _variant(config, name) for name in _VARIANTS.value})
     num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
     split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
-    output_dir = command.output_folder(_OUTPUT_DIR.value, "--output_dir")
+    output_dir = options.output_folder(_OUTPUT_DIR.value, "--output_dir")
     runs = {
         (name, seed): _Run(config, seed, output_dir / "runs" / f"{name}_{seed}")
         for seed in range(_SEEDS.value)

@@ -16,23 +16,34 @@ block; without --config, those of blocks in a ResNet-50, beside the paper's. --o
 """
 
 import json
+from collections.abc import Sequence
 
 from absl import flags
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.attention_study import parse_point, study_attention
 from gcnet_jax.cli.cost_tables import paper_costs, parse_size, variant_costs
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 
-_CONFIG = command.define_config_flag()
-_MODEL = command.define_checkpoint_flags()
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
+_MODEL = options.define_checkpoint_flags(_OPTIONS)
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "folder for the results; created if missing (attention: required)"
+    "output_dir",
+    None,
+    "folder for the results; created if missing (attention: required)",
+    flag_values=_OPTIONS,
 )
-_SPLIT = flags.DEFINE_string("split", None, "attention: split to look at (default: the config's)")
+_SPLIT = flags.DEFINE_string(
+    "split", None, "attention: split to look at (default: the config's)", flag_values=_OPTIONS
+)
 _IMAGES = flags.DEFINE_integer(
-    "images", 100, "attention: how many images, spread over the split", lower_bound=1
+    "images",
+    100,
+    "attention: how many images, spread over the split",
+    lower_bound=1,
+    flag_values=_OPTIONS,
 )
 _POSITIONS = flags.DEFINE_integer(
     "positions",
@@ -40,21 +51,28 @@ _POSITIONS = flags.DEFINE_integer(
     "attention: query positions to draw at random in each image for the distances of attention "
     "maps; 0: all of them",
     lower_bound=0,
+    flag_values=_OPTIONS,
 )
-_PICTURES = flags.DEFINE_integer("pictures", 4, "attention: images on each page", lower_bound=1)
+_PICTURES = flags.DEFINE_integer(
+    "pictures", 4, "attention: images on each page", lower_bound=1, flag_values=_OPTIONS
+)
 _POINTS = flags.DEFINE_multi_string(
     "point",
     ["0.25,0.25", "0.75,0.25", "0.25,0.75", "0.75,0.75"],
     "attention: a query to draw the map of, as X,Y from 0,0 (top left) to 1,1; may be repeated",
+    flag_values=_OPTIONS,
 )
 _SIZE = flags.DEFINE_string(
-    "size", None, "cost: HEIGHT,WIDTH of the image (default: the config's crop, or the paper's)"
+    "size",
+    None,
+    "cost: HEIGHT,WIDTH of the image (default: the config's crop, or the paper's)",
+    flag_values=_OPTIONS,
 )
 
 
-def main() -> None:
-    """Entry point of `scripts/analyze_context.py`."""
-    command.run(_analyze, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_analyze, __name__, _OPTIONS, arguments)
 
 
 def _analyze(arguments: list[str]) -> None:
@@ -69,14 +87,14 @@ def _analyze(arguments: list[str]) -> None:
 
 
 def _attention() -> None:
-    command.required(_OUTPUT_DIR.value, "--output_dir")
-    config = command.checked_config(_CONFIG)
+    options.required(_OUTPUT_DIR.value, "--output_dir")
+    config = options.checked_config(_CONFIG)
     if _POSITIONS.value == 1:
         raise InputError("--positions is 1; expected 0 for all, or 2 or more: pairs are compared")
     study_attention(
         config,
         _MODEL.values(),
-        command.output_folder(_OUTPUT_DIR.value, "--output_dir"),
+        options.output_folder(_OUTPUT_DIR.value, "--output_dir"),
         split=_SPLIT.value,
         images=_IMAGES.value,
         positions=_POSITIONS.value,
@@ -89,11 +107,11 @@ def _cost() -> None:
     size = parse_size(_SIZE.value) if _SIZE.value is not None else None
     folder = None
     if _OUTPUT_DIR.value is not None:
-        folder = command.output_folder(_OUTPUT_DIR.value, "--output_dir")
+        folder = options.output_folder(_OUTPUT_DIR.value, "--output_dir")
     if _CONFIG.value is None:
         result = paper_costs(size)
     else:
-        result = variant_costs(command.checked_config(_CONFIG), size)
+        result = variant_costs(options.checked_config(_CONFIG), size)
     if folder is not None:
         file = folder / "cost.json"
         write_whole(file, json.dumps(result, indent=2) + "\n")

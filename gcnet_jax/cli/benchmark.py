@@ -65,7 +65,7 @@ from absl import flags
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options, process
 from gcnet_jax.cli.benchmarks.evaluation import MODES, measure_evaluation
 from gcnet_jax.cli.benchmarks.growth import measure_growth
 from gcnet_jax.cli.benchmarks.inference import measure_inference
@@ -82,35 +82,67 @@ from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
 
-_CONFIG = command.define_config_flag()
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "JSON file (default: benchmark_WHAT.json, such as benchmark_input.json)"
+    "output",
+    None,
+    "JSON file (default: benchmark_WHAT.json, such as benchmark_input.json)",
+    flag_values=_OPTIONS,
 )
 _ROUNDS = flags.DEFINE_integer(
-    "rounds", 11, "how often each is measured, in turn with the others", lower_bound=1
+    "rounds",
+    11,
+    "how often each is measured, in turn with the others",
+    lower_bound=1,
+    flag_values=_OPTIONS,
 )
 _PEER = flags.DEFINE_enum(
-    "peer", None, ["openmmlab"], "what takes turns with gcnet_jax (the extra `peer` installs it)"
+    "peer",
+    None,
+    ["openmmlab"],
+    "what takes turns with gcnet_jax (the extra `peer` installs it)",
+    flag_values=_OPTIONS,
 )
-_SIZE = flags.DEFINE_string("size", "1024,2048", "HEIGHT,WIDTH of the images in pixels")
-_IMAGES = flags.DEFINE_integer("images", 8, "images in a round", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 50, "training steps in a round of `loop`", lower_bound=1)
+_SIZE = flags.DEFINE_string(
+    "size", "1024,2048", "HEIGHT,WIDTH of the images in pixels", flag_values=_OPTIONS
+)
+_IMAGES = flags.DEFINE_integer(
+    "images", 8, "images in a round", lower_bound=1, flag_values=_OPTIONS
+)
+_STEPS = flags.DEFINE_integer(
+    "steps", 50, "training steps in a round of `loop`", lower_bound=1, flag_values=_OPTIONS
+)
 _SPLIT = flags.DEFINE_string(
-    "split", None, "split of the config's data set to evaluate, such as val (default: drawn images)"
+    "split",
+    None,
+    "split of the config's data set to evaluate, such as val (default: drawn images)",
+    flag_values=_OPTIONS,
 )
 _MODES = flags.DEFINE_multi_enum(
-    "mode", list(MODES), list(MODES), "how to evaluate; several --mode=... or all"
+    "mode",
+    list(MODES),
+    list(MODES),
+    "how to evaluate; several --mode=... or all",
+    flag_values=_OPTIONS,
 )
-_BUDGET = flags.DEFINE_list("budget_gib", ["16"], "memory of a device in GiB, one or several")
-_CROPS = flags.DEFINE_list("crops_a_chip", ["1", "2", "8"], "crops in a step on each chip")
+_BUDGET = flags.DEFINE_list(
+    "budget_gib", ["16"], "memory of a device in GiB, one or several", flag_values=_OPTIONS
+)
+_CROPS = flags.DEFINE_list(
+    "crops_a_chip", ["1", "2", "8"], "crops in a step on each chip", flag_values=_OPTIONS
+)
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", None, "TPUs to compile for, such as v5e:2x4; needs libtpu and no TPU"
+    "topology",
+    None,
+    "TPUs to compile for, such as v5e:2x4; needs libtpu and no TPU",
+    flag_values=_OPTIONS,
 )
 
 
-def main() -> None:
-    """Entry point of `scripts/benchmark.py`."""
-    command.run(_benchmark, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_benchmark, __name__, _OPTIONS, arguments)
 
 
 def _input(config: ConfigDict) -> dict[str, Any]:
@@ -161,7 +193,7 @@ def _loop(config: ConfigDict) -> dict[str, Any]:
 
 def _startup(config: ConfigDict) -> dict[str, Any]:
     del config  # that of the command that is started
-    return measure_startup(config_arguments(flags.FLAGS), rounds=_ROUNDS.value)
+    return measure_startup(config_arguments(_OPTIONS), rounds=_ROUNDS.value)
 
 
 def _memory(config: ConfigDict) -> dict[str, Any]:
@@ -238,7 +270,7 @@ def _benchmark(arguments: list[str]) -> None:
         expected = " or ".join(f"'{name}'" for name in _BENCHMARKS)
         raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
-    config = command.checked_config(_CONFIG)
+    config = options.checked_config(_CONFIG)
     output = _output(name)
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
@@ -246,7 +278,7 @@ def _benchmark(arguments: list[str]) -> None:
     if _PEER.value is not None:
         _make_room_for_peer()
     if name in _RUN_NETWORKS:
-        command.keep_freed_memory()
+        process.keep_freed_memory()
     measured = _BENCHMARKS[name](config)
     result = {"benchmark": name, "machine": _machine(), **measured}
     write_whole(output, json.dumps(result, indent=2) + "\n")

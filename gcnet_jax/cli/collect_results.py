@@ -16,16 +16,23 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.inference import inference_settings
 from gcnet_jax.config import differences, load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.interop import PublishedResult, published_results
 
-_RUNS = flags.DEFINE_string("runs", "runs", "folder of the run folders, each named as its config")
-_CONFIGS = flags.DEFINE_string("configs", "configs/gcnet", "folder of the published runs' configs")
-_PAGE = flags.DEFINE_string("page", "docs/results.md", "the page whose table is written anew")
+_OPTIONS = flags.FlagValues()
+_RUNS = flags.DEFINE_string(
+    "runs", "runs", "folder of the run folders, each named as its config", flag_values=_OPTIONS
+)
+_CONFIGS = flags.DEFINE_string(
+    "configs", "configs/gcnet", "folder of the published runs' configs", flag_values=_OPTIONS
+)
+_PAGE = flags.DEFINE_string(
+    "page", "docs/results.md", "the page whose table is written anew", flag_values=_OPTIONS
+)
 
 _BEGIN, _END = "<!-- published runs -->", "<!-- end of published runs -->"
 _DATASETS = {
@@ -36,13 +43,13 @@ _DATASETS = {
 """By the published name: ours, and the number of images to evaluate on."""
 
 
-def main() -> None:
-    """Entry point of `scripts/collect_results.py`."""
-    command.run(_collect, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_collect, __name__, _OPTIONS, arguments)
 
 
 def _collect(arguments: list[str]) -> None:
-    command.refuse(arguments)
+    options.refuse(arguments)
     runs, page = as_path(_RUNS.value), as_path(_PAGE.value)
     if not runs.is_dir():
         raise InputError(f"--runs: there is no folder {runs}")

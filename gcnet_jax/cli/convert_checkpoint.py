@@ -10,31 +10,38 @@ The source is what --checkpoint of the other commands takes: a checkpoint's fold
 loads. Class names and colours go along. Needs PyTorch for reading and writing .pth files.
 """
 
+from collections.abc import Sequence
+
 from absl import flags
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
 from gcnet_jax.pretrained import load_pretrained, save_model
 
-_CONFIG = command.define_config_flag()
-_SOURCE = flags.DEFINE_string("source", None, "what to convert")
-_OUTPUT = flags.DEFINE_string("output", None, "folder or, with --to=openmmlab, file; must be new")
-_TO = flags.DEFINE_enum("to", "orbax", ["orbax", "openmmlab"], "what to write")
-_ALLOW_PARTIAL = command.define_allow_partial_flag()
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
+_SOURCE = flags.DEFINE_string("source", None, "what to convert", flag_values=_OPTIONS)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "folder or, with --to=openmmlab, file; must be new", flag_values=_OPTIONS
+)
+_TO = flags.DEFINE_enum(
+    "to", "orbax", ["orbax", "openmmlab"], "what to write", flag_values=_OPTIONS
+)
+_ALLOW_PARTIAL = options.define_allow_partial_flag(_OPTIONS)
 
 
-def main() -> None:
-    """Entry point of `scripts/convert_checkpoint.py`."""
-    command.run(_convert, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_convert, __name__, _OPTIONS, arguments)
 
 
 def _convert(arguments: list[str]) -> None:
-    command.refuse(arguments)
-    config = command.checked_config(_CONFIG)
-    source = command.required(_SOURCE.value, "--source")
-    output = as_path(command.required(_OUTPUT.value, "--output"))
+    options.refuse(arguments)
+    config = options.checked_config(_CONFIG)
+    source = options.required(_SOURCE.value, "--source")
+    output = as_path(options.required(_OUTPUT.value, "--output"))
     if output.exists():
         raise InputError(f"--output: {output} is there already; give a new name")
     pretrained = load_pretrained(config, source, allow_partial=_ALLOW_PARTIAL.value)

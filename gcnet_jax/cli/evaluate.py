@@ -11,7 +11,7 @@ OpenMMLab or the published weights of the run:
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import rich.console
@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options, process
 from gcnet_jax.cli.figures import Picture, save_examples
 from gcnet_jax.cli.inference import (
     TrainedModel,
@@ -48,29 +48,35 @@ from gcnet_jax.evaluation import (
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.parallel import check_batch_size, create_mesh, input_shard, is_first_process
 
-_CONFIG = command.define_config_flag()
-_PROCESSES = command.define_process_flags()
-_MODEL = command.define_checkpoint_flags()
-_SPLIT = flags.DEFINE_string("split", None, "split to evaluate on (default: the config's)")
-_TTA = flags.DEFINE_bool("tta", False, "average over evaluation.scales, each with its mirror image")
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
+_PROCESSES = options.define_process_flags(_OPTIONS)
+_MODEL = options.define_checkpoint_flags(_OPTIONS)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "split to evaluate on (default: the config's)", flag_values=_OPTIONS
+)
+_TTA = flags.DEFINE_bool(
+    "tta", False, "average over evaluation.scales, each with its mirror image", flag_values=_OPTIONS
+)
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "JSON file (default: evaluation_SPLIT.json in the workdir, or else right here; with --tta "
     "evaluation_SPLIT_tta.json)",
+    flag_values=_OPTIONS,
 )
 
 _PICTURES = 5
 
 
-def main() -> None:
-    """Entry point of `scripts/evaluate.py`."""
-    command.run(_evaluate, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_evaluate, __name__, _OPTIONS, arguments)
 
 
 def _evaluate(arguments: list[str]) -> None:
-    command.refuse(arguments)
-    config = command.checked_config(_CONFIG)
+    options.refuse(arguments)
+    config = options.checked_config(_CONFIG)
     _PROCESSES.join()
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
@@ -79,7 +85,7 @@ def _evaluate(arguments: list[str]) -> None:
     if output.is_dir():
         raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
     mesh = create_mesh(spatial=config.parallel.spatial)
-    command.keep_freed_memory()
+    process.keep_freed_memory()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(config, mesh, **_MODEL.values())

@@ -9,7 +9,7 @@ x width x classes). Images are PNG or JPEG files, or folders of them, after --im
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from absl import flags
 from etils import epath
 from jaxtyping import Float, UInt8
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.inference import load_trained_model
 from gcnet_jax.data.records import decode_rgb, encode_png, read_image_file
 from gcnet_jax.errors import InputError
@@ -27,23 +27,30 @@ from gcnet_jax.evaluation import label_overlay
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.parallel import create_mesh
 
-_CONFIG = command.define_config_flag()
-_MODEL = command.define_checkpoint_flags()
-_IMAGES = flags.DEFINE_multi_string("images", [], "an image or a folder of images; may be repeated")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "folder for the results; created if missing")
-_SAVE_LOGITS = flags.DEFINE_bool("save_logits", False, "also write float32 logits")
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
+_MODEL = options.define_checkpoint_flags(_OPTIONS)
+_IMAGES = flags.DEFINE_multi_string(
+    "images", [], "an image or a folder of images; may be repeated", flag_values=_OPTIONS
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "folder for the results; created if missing", flag_values=_OPTIONS
+)
+_SAVE_LOGITS = flags.DEFINE_bool(
+    "save_logits", False, "also write float32 logits", flag_values=_OPTIONS
+)
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def main() -> None:
-    """Entry point of `scripts/predict.py`."""
-    command.run(_predict, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_predict, __name__, _OPTIONS, arguments)
 
 
 def _predict(arguments: list[str]) -> None:
-    config = command.checked_config(_CONFIG)
-    output_dir = as_path(command.required(_OUTPUT_DIR.value, "--output_dir"))
+    config = options.checked_config(_CONFIG)
+    output_dir = as_path(options.required(_OUTPUT_DIR.value, "--output_dir"))
     paths = _image_files([*_IMAGES.value, *arguments])
     mesh = create_mesh(jax.local_devices()[:1])
     trained = load_trained_model(config, mesh, **_MODEL.values())

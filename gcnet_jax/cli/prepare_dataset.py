@@ -14,11 +14,12 @@ interruption the same command goes on where it ended; a data set that is already
 as it is.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 from absl import flags
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.data import (
     OFFICIAL_SETS,
     PIXELS,
@@ -30,36 +31,55 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.errors import InputError
 
+_OPTIONS = flags.FlagValues()
 _SOURCE = flags.DEFINE_string(
-    "source", None, "folder with the original files, unpacked or as their official archives"
+    "source",
+    None,
+    "folder with the original files, unpacked or as their official archives",
+    flag_values=_OPTIONS,
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder for all prepared data sets")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "data", "folder for all prepared data sets", flag_values=_OPTIONS
+)
 _PIXELS = flags.DEFINE_enum(
     "pixels",
     "as_found",
     PIXELS,
     "as_found keeps the image files; uncompressed takes more room, and no time to decode",
+    flag_values=_OPTIONS,
 )
 _SUBSET = flags.DEFINE_bool(
-    "subset", False, "the source is a part of an official set: do not expect all its images"
+    "subset",
+    False,
+    "the source is a part of an official set: do not expect all its images",
+    flag_values=_OPTIONS,
 )
-_NAME = flags.DEFINE_string("name", None, "folder: what to call the data set")
+_NAME = flags.DEFINE_string("name", None, "folder: what to call the data set", flag_values=_OPTIONS)
 _IMAGES = flags.DEFINE_multi_string(
-    "images", [], "folder: SPLIT=PATTERN of a split's images, such as 'train=images/train/*.jpg'"
+    "images",
+    [],
+    "folder: SPLIT=PATTERN of a split's images, such as 'train=images/train/*.jpg'",
+    flag_values=_OPTIONS,
 )
 _MASKS = flags.DEFINE_multi_string(
-    "masks", [], "folder: SPLIT=PATTERN of a split's masks: class indices, 255 where ignored"
+    "masks",
+    [],
+    "folder: SPLIT=PATTERN of a split's masks: class indices, 255 where ignored",
+    flag_values=_OPTIONS,
 )
 _CLASSES = flags.DEFINE_string(
-    "classes", None, "folder: CSV file with the columns name and, if need be, red, green, blue"
+    "classes",
+    None,
+    "folder: CSV file with the columns name and, if need be, red, green, blue",
+    flag_values=_OPTIONS,
 )
 
 _OWN = "folder"
 
 
-def main() -> None:
-    """Entry point of `scripts/prepare_dataset.py`."""
-    command.run(_prepare, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_prepare, __name__, _OPTIONS, arguments)
 
 
 def _prepare(arguments: list[str]) -> None:
@@ -71,14 +91,14 @@ def _prepare(arguments: list[str]) -> None:
     if name == _OWN:
         if _SUBSET.value:
             raise InputError(f"--subset is for official data sets, not for '{_OWN}'")
-        name = command.required(_NAME.value, "--name")
+        name = options.required(_NAME.value, "--name")
         folder = prepare_folder(
             name,
             _DATA_DIR.value,
-            command.required(_SOURCE.value, "--source"),
+            options.required(_SOURCE.value, "--source"),
             images=_patterns(_IMAGES),
             masks=_patterns(_MASKS),
-            classes=command.required(_CLASSES.value, "--classes"),
+            classes=options.required(_CLASSES.value, "--classes"),
             pixels=pixels,
         )
     else:

@@ -10,6 +10,7 @@ output folder receives `results.json`, a page of pictures `page.png`, and the ru
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from etils import epath
 from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.figures import Curve, Picture, save_page
 from gcnet_jax.cli.inference import TrainedModel, load_trained_model
 from gcnet_jax.cli.training_run import train_from_config
@@ -40,12 +41,19 @@ from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import read_rows
 
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "quickstart", "folder for data, runs and results")
+_OPTIONS = flags.FlagValues()
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", "quickstart", "folder for data, runs and results", flag_values=_OPTIONS
+)
 _SEEDS = flags.DEFINE_integer(
-    "seeds", 3, "how often to train each network, from seeds 0, 1, ...", lower_bound=1
+    "seeds",
+    3,
+    "how often to train each network, from seeds 0, 1, ...",
+    lower_bound=1,
+    flag_values=_OPTIONS,
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", None, "training steps (default: the configs')", lower_bound=1
+    "steps", None, "training steps (default: the configs')", lower_bound=1, flag_values=_OPTIONS
 )
 
 _CONFIGS = Path(__file__).parents[2] / "configs" / "context_shapes"
@@ -71,13 +79,13 @@ class Run:
     rows: list[dict[str, Any]]
 
 
-def main() -> None:
-    """Entry point of `scripts/quickstart.py`."""
-    command.run(_quickstart, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_quickstart, __name__, _OPTIONS, arguments)
 
 
 def _quickstart(arguments: list[str]) -> None:
-    command.refuse(arguments)
+    options.refuse(arguments)
     start = time.monotonic()
     output_dir = local(_OUTPUT_DIR.value, "the data set is prepared there too")
     data_dir = output_dir / "data"

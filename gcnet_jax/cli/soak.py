@@ -18,12 +18,13 @@ import concurrent.futures
 import json
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.faults.injection import small_disks_possible
 from gcnet_jax.cli.faults.plan import Series, draw_plan, without
 from gcnet_jax.cli.faults.references import reference_run
@@ -32,21 +33,28 @@ from gcnet_jax.cli.faults.series import SeriesOnItsWay, Setting
 from gcnet_jax.data import prepare
 from gcnet_jax.errors import InputError
 
-_OUTPUT = flags.DEFINE_string("output", None, "folder for data, runs and records")
-_SEED = flags.DEFINE_integer("seed", 0, "of all that is drawn")
-_FAULTS = flags.DEFINE_integer("faults", 200, "how many", lower_bound=1)
-_SIDE_BY_SIDE = flags.DEFINE_integer("side_by_side", 2, "runs at a time", lower_bound=1)
-_REPORT = flags.DEFINE_string("report", None, "page to write the counts into, between its marks")
+_OPTIONS = flags.FlagValues()
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "folder for data, runs and records", flag_values=_OPTIONS
+)
+_SEED = flags.DEFINE_integer("seed", 0, "of all that is drawn", flag_values=_OPTIONS)
+_FAULTS = flags.DEFINE_integer("faults", 200, "how many", lower_bound=1, flag_values=_OPTIONS)
+_SIDE_BY_SIDE = flags.DEFINE_integer(
+    "side_by_side", 2, "runs at a time", lower_bound=1, flag_values=_OPTIONS
+)
+_REPORT = flags.DEFINE_string(
+    "report", None, "page to write the counts into, between its marks", flag_values=_OPTIONS
+)
 
 
-def main() -> None:
-    """Entry point of `scripts/soak.py`."""
-    command.run(_soak, __name__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_soak, __name__, _OPTIONS, arguments)
 
 
 def _soak(arguments: list[str]) -> None:
-    command.refuse(arguments)
-    output = Path(command.output_folder(_OUTPUT.value, "--output")).resolve()
+    options.refuse(arguments)
+    output = Path(options.output_folder(_OUTPUT.value, "--output")).resolve()
     plan = draw_plan(_SEED.value, _FAULTS.value)
     if not small_disks_possible(output / "disk"):
         print("no tmpfs can be mounted here: faults of the kind 'disk full' are left out")

@@ -13,24 +13,29 @@ On several hosts the command is started once on each (docs/scaling.md). SIGTERM 
 status 75 once everything is saved.
 """
 
+from collections.abc import Sequence
+
 from absl import flags
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import command, options, process
 from gcnet_jax.cli.training_run import train_from_config
 
-_CONFIG = command.define_config_flag()
-_PROCESSES = command.define_process_flags()
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; created if missing")
+_OPTIONS = flags.FlagValues()
+_CONFIG = options.define_config_flag(_OPTIONS)
+_PROCESSES = options.define_process_flags(_OPTIONS)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder of the run; created if missing", flag_values=_OPTIONS
+)
 
 
-def main() -> None:
-    """Entry point of `scripts/train.py`."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
+    return command.run(_train, __name__, _OPTIONS, arguments)
 
-    def work(arguments: list[str]) -> None:
-        command.refuse(arguments)
-        config = command.checked_config(_CONFIG)
-        workdir = command.required(_WORKDIR.value, "--workdir")
-        _PROCESSES.join(listens=True)
-        train_from_config(config, workdir, started=command.started())
 
-    command.run(work, __name__)
+def _train(arguments: list[str]) -> None:
+    options.refuse(arguments)
+    config = options.checked_config(_CONFIG)
+    workdir = options.required(_WORKDIR.value, "--workdir")
+    _PROCESSES.join(listens=True)
+    train_from_config(config, workdir, started=process.started())

@@ -10,7 +10,7 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import command
+from gcnet_jax.cli import process
 from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.config import check_config, to_plain, versions
 from gcnet_jax.data import (
@@ -72,7 +72,7 @@ def _train(
     workdir = as_path(workdir)
     training, evaluation = config.training, config.evaluation
     mesh = create_mesh(spatial=config.parallel.spatial)
-    command.keep_freed_memory()
+    process.keep_freed_memory()
 
     # Fail now, not in an hour.
     split_size(config.data.name, config.data.data_dir, evaluation.split)

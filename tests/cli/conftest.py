@@ -1,11 +1,17 @@
-"""Commands as a user starts them: processes of their own, on one device, from another folder."""
+"""Commands on one device, from another folder: in this process, or one of their own."""
 
+import contextlib
+import dataclasses
+import importlib
+import io
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax
 import pytest
 
 # A narrow copy of the network on context_shapes and a run of seconds.
@@ -21,6 +27,15 @@ TINY = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What a command has printed, and the status that it ended with."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def _environment(devices: int = 1) -> dict[str, str]:
     flags = f"--xla_force_host_platform_device_count={devices}"
     return {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
@@ -33,8 +48,11 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    """`command(script, *arguments, devices=1)`: runs it to its end and returns the process."""
+def process(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """`process(script, *arguments, devices=1)`: a command as a user starts it, in its own process.
+
+    It costs seconds of imports; `command` does the same work.
+    """
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(script: str, *arguments: object, devices: int = 1) -> subprocess.CompletedProcess:
@@ -49,6 +67,62 @@ def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """`command(script, *arguments, devices=1)`: runs its `main` in this process, to its end."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def run(script: str, *arguments: object, devices: int = 1) -> Finished:
+        main = importlib.import_module(f"gcnet_jax.cli.{script}").main
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(elsewhere),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _alone_on(devices),
+            _messages_on(err),
+        ):
+            status = main([str(argument) for argument in arguments])
+        return Finished(status, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@contextlib.contextmanager
+def _alone_on(count: int) -> Iterator[None]:
+    """Lets JAX see so many devices and no cluster, in 120 columns, and leaves malloc as it is."""
+
+    def initialize(*args: object, **kwargs: object) -> None:
+        raise ValueError("coordinator_address should be defined.")
+
+    seen = jax.devices()[:count]
+    listened = jax.config.jax_enable_preemption_service
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("devices", "local_devices"):
+            patch.setattr(jax, name, lambda *args, **kwargs: seen)
+        patch.setattr(jax, "device_count", lambda *args, **kwargs: count)
+        patch.setattr(jax.distributed, "initialize", initialize)
+        patch.setenv("COLUMNS", "120")
+        patch.setenv("GLIBC_TUNABLES", "")
+        try:
+            yield
+        finally:
+            jax.config.update("jax_enable_preemption_service", listened)
+
+
+@contextlib.contextmanager
+def _messages_on(stream: io.StringIO) -> Iterator[None]:
+    """Writes what is logged to the stream, as a process of a command does."""
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import pytest
 ABANDONING = """
 import asyncio
 import sys
-from gcnet_jax.cli import command
+from absl import flags
+from gcnet_jax.cli import command, process
 from gcnet_jax.errors import InputError
 
 SOURCE = '''
@@ -31,7 +32,7 @@ class Forever:
 
 def main(arguments):
     scope = {"forever": Forever}
-    exec(compile(SOURCE, sys.argv[1], "exec"), scope)
+    exec(compile(SOURCE, arguments[0], "exec"), scope)
     started, never_started = scope["_read_array"](), scope["_read_array"]()
     started.send(None)
     loop = asyncio.new_event_loop()
@@ -42,7 +43,7 @@ def main(arguments):
     loop.close()
     raise InputError("the checkpoint cannot be read")
 
-command.run(main, __name__)
+process.run_alone(lambda: command.run(main, __name__, flags.FlagValues()))
 """
 
 
@@ -70,7 +71,8 @@ FULL_DISK = """
 import sys
 import threading
 from absl import logging
-from gcnet_jax.cli import command
+from absl import flags
+from gcnet_jax.cli import command, process
 from gcnet_jax.errors import InputError
 
 def write():
@@ -79,14 +81,14 @@ def write():
 def main(arguments):
     scope = {"logging": logging}
     source = "def save():\\n logging.error('Save failed', exc_info=ValueError('no space left'))"
-    exec(compile(source, sys.argv[1], "exec"), scope)
+    exec(compile(source, arguments[0], "exec"), scope)
     scope["save"]()
     thread = threading.Thread(target=write)
     thread.start()
     thread.join()
     raise InputError("a checkpoint cannot be written")
 
-command.run(main, __name__)
+process.run_alone(lambda: command.run(main, __name__, flags.FlagValues()))
 """
 
 
@@ -103,14 +105,15 @@ def test_a_full_disk_is_one_error_and_no_traceback_of_orbax(library):
 
 LOST_PARTNER = """
 import jax
-from gcnet_jax.cli import command
+from absl import flags
+from gcnet_jax.cli import command, process
 
 jax.distributed.is_initialized = lambda: True
 
 def main(arguments):
     raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
 
-command.run(main, __name__)
+process.run_alone(lambda: command.run(main, __name__, flags.FlagValues()))
 """
 
 
@@ -127,7 +130,7 @@ def page_faults_of_allocations(**environment):
     """Of four blocks of 64 MiB, each freed before the next, after a first one."""
     program = """
 import resource
-from gcnet_jax.cli.command import keep_freed_memory
+from gcnet_jax.cli.process import keep_freed_memory
 keep_freed_memory()
 def faults():
     b"x" * (64 << 20)

@@ -76,7 +76,11 @@ def config_arguments(values: flags.FlagValues) -> list[str]:
 
 def _start(config_arguments: Sequence[str], workdir: Path, compiled: Path) -> float:
     """Starts training and ends it after the first step, whose message it returns the time of."""
-    command = [sys.executable, "-c", "from gcnet_jax.cli.train import main; main()"]
+    command = [
+        sys.executable,
+        "-c",
+        "from gcnet_jax.cli import process, train; process.run_alone(train.main)",
+    ]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(compiled)}
     # A file, because a pipe that nobody reads meanwhile fills up.
     with tempfile.TemporaryFile("w+") as errors:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gcnet_jax.cli import train, training_run
+from gcnet_jax.cli import process, train, training_run
 from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
 from gcnet_jax.training import TrainState
 
@@ -43,7 +43,7 @@ def main() -> None:
             return compiled._replace(run=cast(Any, run))
 
     training_run.TrainingProgram = SpoilingProgram
-    train.main()
+    process.run_alone(train.main)
 
 
 def _spoil(state: TrainState, part: str, rng: random.Random) -> TrainState:

@@ -1,0 +1,140 @@
+"""Options that several commands take, and checks of what was given.
+
+The options of each command are its own `flags.FlagValues`, so that all commands can be imported
+into one process.
+"""
+
+from typing import Any, NamedTuple
+
+from absl import flags
+from etils import epath
+from ml_collections import ConfigDict, config_flags
+
+from gcnet_jax.config import check_config
+from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path
+from gcnet_jax.parallel import join_processes
+
+
+def define_config_flag(command: flags.FlagValues) -> flags.FlagHolder:
+    """Defines `--config=FILE[:args]` with its overrides `--config.key=value`."""
+    return config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "file of the run's config; override any leaf with --config.key=value",
+        flag_values=command,
+    )
+
+
+class CheckpointFlags(NamedTuple):
+    """The flags that choose a trained model."""
+
+    workdir: flags.FlagHolder
+    checkpoint: flags.FlagHolder
+    allow_partial: flags.FlagHolder
+
+    def values(self) -> dict[str, Any]:
+        """What was given, as keyword arguments for `load_trained_model`."""
+        return {name: flag.value for name, flag in self._asdict().items()}
+
+
+def define_checkpoint_flags(command: flags.FlagValues) -> CheckpointFlags:
+    """Defines `--workdir`, `--checkpoint` and `--allow_partial`."""
+    return CheckpointFlags(
+        flags.DEFINE_string(
+            "workdir",
+            None,
+            "folder of a run; its best checkpoint is taken",
+            flag_values=command,
+        ),
+        flags.DEFINE_string(
+            "checkpoint",
+            None,
+            "instead: folder of one checkpoint; or a .pth file of OpenMMLab (needs PyTorch); or "
+            "'published', the published weights of the config's run",
+            flag_values=command,
+        ),
+        define_allow_partial_flag(command),
+    )
+
+
+def define_allow_partial_flag(command: flags.FlagValues) -> flags.FlagHolder:
+    """Defines `--allow_partial`."""
+    return flags.DEFINE_bool(
+        "allow_partial",
+        False,
+        "take what fits of a .pth file of another model",
+        flag_values=command,
+    )
+
+
+class ProcessFlags(NamedTuple):
+    """The flags that say which process of a job this is."""
+
+    coordinator_address: flags.FlagHolder
+    num_processes: flags.FlagHolder
+    process_id: flags.FlagHolder
+
+    def join(self, *, listens: bool = False) -> None:
+        """Joins the other processes, see `join_processes`."""
+        given = {name: flag.value for name, flag in self._asdict().items()}
+        join_processes(**given, listens=listens)
+
+
+def define_process_flags(command: flags.FlagValues) -> ProcessFlags:
+    """Defines `--coordinator_address`, `--num_processes` and `--process_id`."""
+    return ProcessFlags(
+        flags.DEFINE_string(
+            "coordinator_address",
+            None,
+            "HOST:PORT of the first process, where the cluster (Cloud TPU, GKE, SLURM, Open MPI) "
+            "does not tell",
+            flag_values=command,
+        ),
+        flags.DEFINE_integer(
+            "num_processes", None, "of the job, then", lower_bound=1, flag_values=command
+        ),
+        flags.DEFINE_integer(
+            "process_id",
+            None,
+            "of this process, from 0, then",
+            lower_bound=0,
+            flag_values=command,
+        ),
+    )
+
+
+def checked_config(flag: flags.FlagHolder) -> ConfigDict:
+    """The config given on the command line, with exactly the keys there are."""
+    if flag.value is None:
+        raise InputError(
+            "--config=FILE is required, for example --config=configs/context_shapes/gcnet.py"
+        )
+    check_config(flag.value)
+    return flag.value
+
+
+def required(value: str | None, flag: str) -> str:
+    """The value of a flag that must be given."""
+    if value is None:
+        raise InputError(f"{flag} is required; see --help")
+    return value
+
+
+def output_folder(value: str | None, flag: str) -> epath.Path:
+    """The folder that a flag names, made if it is not there: it fails before the work, not after.
+
+    Raises:
+        InputError: no folder is given, or it is a file.
+    """
+    folder = as_path(required(value, flag))
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{flag}: {folder} is a file; expected a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def refuse(arguments: list[str]) -> None:
+    """Raises InputError if there are positional arguments, for commands that take none."""
+    if arguments:
+        raise InputError(f"unexpected arguments: {' '.join(arguments)}; see --help")

@@ -1,0 +1,127 @@
+"""What a process does that runs one command: caches, memory, what it leaves unsaid, how it ends."""
+
+import ctypes
+import gc
+import logging as python_logging
+import os
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import logging
+
+from gcnet_jax.cli.command import PREEMPTED
+from gcnet_jax.config import cache_folder
+
+_IMPORTED = time.monotonic()
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def run_alone(main: Callable[[], int]) -> None:
+    """Runs a command and ends this process with the status that it returns."""
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().setFormatter(python_logging.Formatter("%(levelname)s: %(message)s"))
+    _enable_compilation_cache()
+    _silence_resource_tracker()
+    sys.unraisablehook = _report_unraisable
+    threading.excepthook = _report_thread
+    logging.get_absl_handler().addFilter(_is_not_failure_of_orbax)
+    warnings.filterwarnings("ignore", "coroutine '_read_array.*' was never awaited", RuntimeWarning)
+    python_logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
+    status = main()
+    gc.collect()  # what a failed restore left behind is closed here, while the hook listens
+    if status not in (0, PREEMPTED):
+        # What else ends with a process has nothing to add, and JAX would wait minutes for the other
+        # processes, which wait for this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def started() -> float:
+    """When the operating system started this process, on the clock of `time.monotonic`.
+
+    Where it does not say, when this module was imported.
+    """
+    stat = Path("/proc/self/stat")
+    if not stat.exists():
+        return _IMPORTED
+    ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # since the machine was started
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - age
+
+
+def keep_freed_memory() -> None:
+    """Where JAX computes on CPUs, has glibc keep what is freed, unless the user told it otherwise.
+
+    XLA frees the temporaries of a program and asks for them again in the next step, large blocks
+    that glibc by itself would give back to the system, to get them anew page by page: a tenth of a
+    training step.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def _enable_compilation_cache() -> None:
+    """Keeps compiled programs between runs, unless the user has chosen where and which already.
+
+    All of them: to build a network takes hundreds of small ones, which JAX would not keep.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _silence_resource_tracker() -> None:
+    """Of Python's, which frees the shared memory of batches that a stop leaves ready, and warns."""
+    filters = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(x for x in filters if x)  # it is a process of its own
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Leaves out what Orbax's unfinished reads say after a damaged checkpoint has ended a restore.
+
+    Orbax closes its event loop at the first bad array; each read still under way then raises where
+    nobody can catch it. The damage itself has been reported by then.
+    """
+    code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+    of_orbax = code is not None and "orbax" in Path(code.co_filename).parts
+    if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Says in a line that a thread could not write, which the work will notice by itself."""
+    if isinstance(arguments.exc_value, OSError):
+        logging.warning("A thread that writes has ended (%s).", arguments.exc_value)
+    else:
+        threading.__excepthook__(arguments)
+
+
+def _is_not_failure_of_orbax(record: python_logging.LogRecord) -> bool:
+    """Leaves out the tracebacks of failed saves, which Orbax logs before it raises them."""
+    of_orbax = "orbax" in Path(record.pathname).parts
+    return not (of_orbax and record.levelno >= python_logging.ERROR)
+
+
+def _is_not_of_orbax(record: python_logging.LogRecord) -> bool:
+    """Leaves out of asyncio's log, for the same reason, that nobody waited for reads or writes."""
+    message = record.getMessage()
+    unawaited = "exception was never retrieved" in message or "it is pending" in message
+    raised_by = traceback.extract_tb(record.exc_info[2]) if record.exc_info else []
+    files = [message, *(frame.filename for frame in raised_by)]
+    return not (unawaited and any("orbax" in file for file in files))
