@@ -85,6 +85,22 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
         raise InputError(f"{path} cannot be written ({_reason(error)})") from error
 
 
+def check_writable(folder: epath.PathLike) -> None:
+    """Makes a folder, and shows by a file of no content that files can be made in it.
+
+    Raises:
+        InputError: they cannot.
+    """
+    folder = epath.Path(folder)
+    probe = folder / f".writable.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except Exception as error:
+        raise InputError(f"no files can be written in {folder} ({_reason(error)})") from error
+
+
 @functools.cache  # asked once a process: a bucket's answer takes a while
 def _check_bucket(bucket: str) -> None:
     root = epath.Path(f"{_BUCKET}{bucket}")

@@ -1,15 +1,31 @@
 """Set before JAX starts: eight simulated devices, and compiled programs kept between runs."""
 
 import dataclasses
+import fcntl
+import hashlib
 import os
+import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+
+def _compiled_programs() -> Path:
+    """A folder that outlives the checkout, for programs of this compiler and this processor."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else [platform.processor()]
+    features = [line for line in lines if line.startswith(("flags", "Features"))][:1] or lines[:1]
+    made_with = "".join([*features, *map(version, ("jax", "jaxlib"))])
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "gcnet_jax" / "tests" / hashlib.sha256(made_with.encode()).hexdigest()[:16]
+
+
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "compiled"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_compiled_programs()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 sys.path.insert(0, str(ROOT))  # for the configs
 
@@ -35,6 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the collector of deviations."""
     config.stash[EQUIVALENCE] = Equivalence()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the slow tests first, so that no process is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -78,13 +99,31 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`made_once(name, make)`: a folder that `make(folder)` fills, once for all test processes."""
+    workers = os.environ.get("PYTEST_XDIST_WORKER") is not None
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if workers else base  # of all processes of this session
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = base / f"shared_{name}", base / f"shared_{name}.done"
+        with (base / f"shared_{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def shapes_dir(made_once: Callable[..., Path]) -> Path:
     """A folder with context_shapes prepared."""
     from gcnet_jax.data import prepare
 
-    folder = tmp_path_factory.mktemp("shapes")
-    prepare("context_shapes", folder)
-    return folder
+    return made_once("shapes", lambda folder: prepare("context_shapes", folder))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import rich.console
 import rich.table
+import rich.text
 from absl import flags
 from etils import epath
 from flax import nnx
@@ -242,7 +243,9 @@ def _check_table(file: epath.Path, names: Collection[str]) -> None:
 
 
 def _write(rows: Sequence[Row], config: ConfigDict, output_dir: epath.Path) -> None:
-    table = rich.table.Table(title=f"{config.data.name} {_SPLIT.value}, seeds: {_SEEDS.value}")
+    table = rich.table.Table(
+        title=rich.text.Text(f"{config.data.name} {_SPLIT.value}, seeds: {_SEEDS.value}")
+    )
     for position, heading in enumerate(_HEADINGS[:_ON_SCREEN]):
         table.add_column(
             heading, justify="left" if position == 0 else "right", no_wrap=not position

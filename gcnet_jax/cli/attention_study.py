@@ -14,6 +14,7 @@ import numpy as np
 import rich.console
 import rich.progress
 import rich.table
+import rich.text
 from etils import epath
 from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
@@ -250,7 +251,7 @@ def _mark(picture: Picture, point: Point, color: tuple[int, int, int]) -> None:
 
 def _table(plain: dict[str, dict[str, Any]], title: str) -> rich.table.Table:
     table = rich.table.Table(
-        title=title,
+        title=rich.text.Text(title),
         caption="average distances between queries: cosine, and Jensen-Shannon divergence",
     )
     for heading in ("where", "block", "positions"):
@@ -259,7 +260,9 @@ def _table(plain: dict[str, dict[str, Any]], title: str) -> rich.table.Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for path, report in plain.items():
         cells = (_cell(report[name]) for name in Distances._fields)
-        table.add_row(path, report["block"], "x".join(map(str, report["size"])), *cells)
+        table.add_row(
+            rich.text.Text(path), report["block"], "x".join(map(str, report["size"])), *cells
+        )
     return table
 
 

@@ -271,10 +271,7 @@ def _benchmark(arguments: list[str]) -> None:
         raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
     config = options.checked_config(_CONFIG)
-    output = _output(name)
-    if output.is_dir():
-        raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
-    output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
+    output = options.output_file(_output(name), key="benchmark")  # fail now, not after the work
     if _PEER.value is not None:
         _make_room_for_peer()
     if name in _RUN_NETWORKS:

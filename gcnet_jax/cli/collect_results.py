@@ -63,9 +63,14 @@ def _collect(arguments: list[str]) -> None:
         [_miou(runs / result.run, result, multi_scale=multi) for multi in (False, True)]
         for result in results
     ]
+    found = sum(miou is not None for of_run in ours for miou in of_run)
+    if not found:
+        raise InputError(
+            f"no evaluation of a published run is below {runs}, so {page} stays as it is; expected "
+            f"such as {runs / results[0].run / 'evaluation_val.json'}"
+        )
     before, after = text.split(_BEGIN)[0], text.split(_END)[1]
     write_whole(page, f"{before}{_BEGIN}\n{_table(results, ours)}\n{_END}{after}")
-    found = sum(miou is not None for of_run in ours for miou in of_run)
     print(f"{found} of {2 * len(ours)} figures found below {runs}; written to {page}")
 
 

@@ -1,5 +1,6 @@
 """Runs a command: parses its command line, does its work, and makes a status of what happened."""
 
+import collections
 import contextlib
 import signal
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from gcnet_jax.cli import saved_config
 from gcnet_jax.config import brief_reason, describe_defaults, make_common_configs_importable
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import is_loss_of_partner
@@ -44,7 +46,7 @@ def run(
     if {"--help", "-h", "-help"} & set(arguments):
         print(_help(module, options))
         return 0
-    with _command_line([sys.argv[0], *_config_first(arguments)]) as argv:
+    with _command_line([sys.argv[0], *_config_first(_last_overrides(arguments))]) as argv:
         try:
             positional = _parse(options, argv)[1:]
         except InputError as error:
@@ -84,6 +86,11 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         return 1
+    except (AssertionError, RuntimeError) as error:
+        if not (reason := _missing_platform(error)):
+            raise
+        print(f"error: {reason}", file=sys.stderr)
+        return 1
     except jax.errors.JaxRuntimeError as error:
         if not is_loss_of_partner(error):
             raise
@@ -99,6 +106,18 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     return 0
 
 
+def _missing_platform(error: BaseException) -> str | None:
+    """Says which kind of device JAX was told to use and cannot, if that is what went wrong."""
+    raised_by = traceback.extract_tb(error.__traceback__)[-1].filename
+    if Path(raised_by).name != "xla_bridge.py":  # where JAX starts its platforms
+        return None
+    reason = brief_reason(error) if str(error) else "what it needs is not installed or not found"
+    return (
+        f"JAX cannot use the devices that JAX_PLATFORMS={jax.config.jax_platforms} asks for "
+        f"({reason}); unset it, or install JAX for them, as in pip install '.[cuda]'"
+    )
+
+
 def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     _forget(options)
     options.set_gnu_getopt(True)  # options may follow positional arguments
@@ -107,8 +126,12 @@ def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
         if not config_file.is_file():
             raise InputError(f"--config: there is no file {config_file}")
         make_common_configs_importable(config_file)
+        if config_file.suffix == ".json":
+            argv = _with_saved_config(argv, config_file)
     try:
-        return options(argv)
+        positional = options(argv)
+        _refuse_joined(options, argv)
+        return positional
     except InputError:
         raise
     except flags.Error as error:
@@ -116,6 +139,24 @@ def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     except Exception as error:  # a config is code: anything can go wrong in it
         kind = "" if isinstance(error, AttributeError | KeyError) else f"{type(error).__name__}: "
         raise InputError(f"{config_file}: {kind}{brief_reason(error)}") from error
+
+
+def _with_saved_config(argv: list[str], file: Path) -> list[str]:
+    """The command line with a Python file, which ml_collections expects, that reads the JSON file.
+
+    `--config` is at its beginning, see `_config_first`.
+    """
+    rest = argv[2 if "=" in argv[1] else 3 :]
+    return [argv[0], f"--config={saved_config.__file__}:{file}", *rest]
+
+
+def _refuse_joined(options: flags.FlagValues, argv: list[str]) -> None:
+    """Raises InputError where ml_collections has joined tuples that were given one by one."""
+    given = collections.Counter(argument.partition("=")[0].lstrip("-") for argument in argv)
+    for name in options:
+        joins = name.startswith("config.") and isinstance(options[name], flags.MultiFlag)
+        if joins and given[name] > 1:
+            raise InputError(f"--{name} is given {given[name]} times; expected once")
 
 
 def _forget(options: flags.FlagValues) -> None:
@@ -148,6 +189,22 @@ def _config_file(argv: list[str]) -> Path | None:
             value = value or " ".join(argv[position + 1 : position + 2])
             return Path(value.split(":")[0])
     return None
+
+
+def _last_overrides(arguments: list[str]) -> list[str]:
+    """The arguments with only the last `--config.key=value` of each key.
+
+    Of most keys the last counts anyway; tuples that are given twice ml_collections would join.
+    """
+    kept, seen = [], set()
+    for argument in reversed(arguments):
+        key, separator, _ = argument.partition("=")
+        if separator and key.startswith("--config."):
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(argument)
+    return kept[::-1]
 
 
 def _config_first(arguments: list[str]) -> list[str]:

@@ -17,7 +17,6 @@ import numpy as np
 import rich.console
 import rich.progress
 from absl import flags
-from etils import epath
 from jax.sharding import Mesh
 from jaxtyping import Int
 from ml_collections import ConfigDict
@@ -81,9 +80,7 @@ def _evaluate(arguments: list[str]) -> None:
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
     name = f"evaluation_{split}_tta.json" if _TTA.value else f"evaluation_{split}.json"
-    output = as_path(_OUTPUT.value or epath.Path(_MODEL.workdir.value or ".") / name)
-    if output.is_dir():
-        raise InputError(f"--output: {output} is a folder; expected the name of a JSON file")
+    output = _OUTPUT.value or as_path(_MODEL.workdir.value or ".") / name
     mesh = create_mesh(spatial=config.parallel.spatial)
     process.keep_freed_memory()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
@@ -91,7 +88,7 @@ def _evaluate(arguments: list[str]) -> None:
     trained = load_trained_model(config, mesh, **_MODEL.values())
     _check_classes(trained, config)
 
-    output.parent.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
+    output = options.output_file(output, key="confusion")  # fail before the work, not after it
     confusion = _confusion(config, split, images, trained, mesh)
     if not confusion.any():
         raise InputError(
@@ -116,8 +113,8 @@ def _evaluate(arguments: list[str]) -> None:
     }
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
-    rich.console.Console().print(metrics.table(names, title))
     write_whole(output, json.dumps(result, indent=2) + "\n")
+    rich.console.Console().print(metrics.table(names, title))
     picture = output.with_suffix(".png")
     save_examples(picture, _examples(config, split, trained), trained.classes)
     print(f"checkpoint {trained.checkpoint}\nwritten to {output} and {picture}")

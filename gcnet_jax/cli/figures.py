@@ -220,7 +220,7 @@ def _draw_examples(
 def _draw_legend(figure: Any, classes: DatasetClasses) -> None:
     handles = [
         matplotlib.patches.Patch(
-            facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.5", label=name
+            facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.5", label=_as_it_is(name)
         )
         for name, (red, green, blue) in zip(classes.names, classes.palette, strict=True)
     ]
@@ -234,6 +234,12 @@ def _draw_legend(figure: Any, classes: DatasetClasses) -> None:
     )
 
 
+def _as_it_is(name: str) -> str:
+    """A user's name as matplotlib shows it unchanged: no formula, and not left out of legends."""
+    escaped = name.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
 def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
     loss_axis, score_axis = figure.subplots(1, 2)
     names = list(dict.fromkeys(curve.name for curve in curves))
@@ -241,7 +247,7 @@ def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
     for curve in curves:
         style = {"color": _COLORS[names.index(curve.name) % len(_COLORS)], "alpha": 0.8}
         if curve.name not in labelled:
-            style["label"] = curve.name
+            style["label"] = _as_it_is(curve.name)
             labelled.add(curve.name)
         train = [row for row in curve.rows if row["split"] == "train"]
         held_out = [row for row in curve.rows if row["split"] != "train"]

@@ -4,6 +4,7 @@ The options of each command are its own `flags.FlagValues`, so that all commands
 into one process.
 """
 
+import json
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from gcnet_jax.config import check_config
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path
+from gcnet_jax.files import as_path, check_writable
 from gcnet_jax.parallel import join_processes
 
 
@@ -35,6 +36,8 @@ class CheckpointFlags(NamedTuple):
 
     def values(self) -> dict[str, Any]:
         """What was given, as keyword arguments for `load_trained_model`."""
+        if self.workdir.value is not None:
+            run_folder(self.workdir.value)
         return {name: flag.value for name, flag in self._asdict().items()}
 
 
@@ -121,17 +124,62 @@ def required(value: str | None, flag: str) -> str:
     return value
 
 
+def run_folder(value: str | None) -> str:
+    """The folder that `--workdir` names, which need not be there.
+
+    Raises:
+        InputError: none is given, or it is a file.
+    """
+    folder = required(value, "--workdir")
+    if as_path(folder).exists() and not as_path(folder).is_dir():
+        raise InputError(f"--workdir: {folder} is a file; expected the folder of a run")
+    return folder
+
+
 def output_folder(value: str | None, flag: str) -> epath.Path:
     """The folder that a flag names, made if it is not there: it fails before the work, not after.
 
     Raises:
-        InputError: no folder is given, or it is a file.
+        InputError: no folder is given, it is a file, or cannot be written to.
     """
     folder = as_path(required(value, flag))
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{flag}: {folder} is a file; expected a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     return folder
+
+
+def output_file(file: epath.PathLike, *, key: str) -> epath.Path:
+    """The JSON file of `--output`, once it is clear that it and a picture beside it can be written.
+
+    Files that are there are replaced if an earlier start of the command wrote them, and only then.
+
+    Args:
+        file: whose picture has its name with `.png`.
+        key: of the JSON objects that the command writes, and no other program.
+
+    Raises:
+        InputError: it is no name of a JSON file, its folder cannot be written to, or what is there
+            is something else.
+    """
+    path = as_path(file)
+    if path.suffix != ".json" or path.is_dir():
+        raise InputError(f"--output: {path} is no file name that ends in .json")
+    if not _is_object_with(key, path) and (path.exists() or path.with_suffix(".png").exists()):
+        there = path if path.exists() else path.with_suffix(".png")
+        raise InputError(
+            f"--output: {there} is there, and this command did not write it; expected a new name"
+        )
+    check_writable(path.parent)
+    return path
+
+
+def _is_object_with(key: str, path: epath.Path) -> bool:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and key in content
 
 
 def refuse(arguments: list[str]) -> None:

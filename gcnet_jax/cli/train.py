@@ -36,6 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(arguments: list[str]) -> None:
     options.refuse(arguments)
     config = options.checked_config(_CONFIG)
-    workdir = options.required(_WORKDIR.value, "--workdir")
+    workdir = options.run_folder(_WORKDIR.value)
     _PROCESSES.join(listens=True)
     train_from_config(config, workdir, started=process.started())

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import rich.markup
 import rich.table
+import rich.text
 from jaxtyping import Float, Int
 
 
@@ -64,12 +64,15 @@ class SegmentationMetrics:
 
     def table(self, names: Sequence[str], title: str) -> rich.table.Table:
         """One row a class and one of means, in percent."""
-        table = rich.table.Table(title=rich.markup.escape(title))
+        table = rich.table.Table(title=rich.text.Text(title))
         table.add_column("class")
         for key in self._columns:
             table.add_column(key, justify="right")
         for i, name in enumerate(names):
-            table.add_row(name, *(f"{100 * values[i]:.2f}" for values in self._columns.values()))
+            table.add_row(
+                rich.text.Text(name),
+                *(f"{100 * values[i]:.2f}" for values in self._columns.values()),
+            )
         table.add_section()
         table.add_row("mean", *(f"{100 * _mean(values):.2f}" for values in self._columns.values()))
         table.caption = f"aAcc {100 * self.accuracy:.2f} (all labelled pixels together)"

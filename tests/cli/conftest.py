@@ -36,8 +36,8 @@ class Finished:
     stderr: str
 
 
-def _environment(devices: int = 1) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={devices}"
+def _environment() -> dict[str, str]:
+    flags = "--xla_force_host_platform_device_count=1"
     return {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
 
 
@@ -49,21 +49,21 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def process(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    """`process(script, *arguments, devices=1)`: a command as a user starts it, in its own process.
+    """`process(script, *arguments)`: a command as a user starts it, on one device.
 
-    It costs seconds of imports; `command` does the same work.
+    It is a process of its own and costs seconds of imports; `command` does the same work.
     """
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
-    def run(script: str, *arguments: object, devices: int = 1) -> subprocess.CompletedProcess:
+    def run(script: str, *arguments: object, seconds: float = 300) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, str(root / "scripts" / f"{script}.py"), *map(str, arguments)],
             cwd=elsewhere,
-            env=_environment(devices),
+            env=_environment(),
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=seconds,
         )
 
     return run
@@ -133,12 +133,14 @@ def tiny(root: Path, shapes_dir: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def trained(command: Callable, tiny: tuple, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workdir of the tiny run, trained without interruption."""
-    workdir = tmp_path_factory.mktemp("trained") / "run"
-    process = command("train", *tiny, f"--workdir={workdir}")
-    assert process.returncode == 0, process.stderr
-    return workdir
+def trained(command: Callable, tiny: tuple, made_once: Callable[..., Path]) -> Path:
+    """The workdir of the tiny run, trained without interruption, of all test processes."""
+
+    def train(folder: Path) -> None:
+        finished = command("train", *tiny, f"--workdir={folder / 'run'}")
+        assert finished.returncode == 0, finished.stderr
+
+    return made_once("trained", train) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -219,7 +219,7 @@ def test_scaling_that_cannot_be_computed_is_refused(fails, root):
 def test_sizes_and_outputs_that_cannot_be_are_refused(fails, root, tmp_path):
     config = f"--config={root / CONFIG}"
     fails("benchmark", "input", config, "--size=3", says="--size is '3'")
-    fails("benchmark", "input", config, f"--output={tmp_path}", says="is a folder")
+    fails("benchmark", "input", config, f"--output={tmp_path}", says="ends in .json")
     for budget in ("16GB", "16,0"):
         says = f"--budget_gib is '{budget}'; expected numbers of GiB"
         fails("benchmark", "memory", config, f"--budget_gib={budget}", says=says)

@@ -113,3 +113,14 @@ def test_a_page_without_a_place_for_the_table_is_named(
     assert process.returncode == 1
     assert "no place for the table" in process.stderr
     assert page.read_text() == "# Results\n"
+
+
+def test_a_folder_without_evaluations_leaves_the_page_as_it_is(
+    collect: Callable, page: Path, tmp_path: Path
+):
+    (tmp_path / "runs").mkdir()
+    before = page.read_text()
+    process = collect(tmp_path / "runs")
+    assert process.returncode == 1
+    assert "no evaluation of a published run" in process.stderr
+    assert page.read_text() == before

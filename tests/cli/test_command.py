@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -124,6 +125,30 @@ def test_the_loss_of_another_process_is_one_error():
     (line,) = process.stderr.splitlines()
     assert line.startswith("error: the other processes of the job have ended")
     assert "Connection reset by peer" in line
+
+
+@pytest.mark.skipif(find_spec("jax_cuda13_plugin") is not None, reason="CUDA is installed")
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_devices_that_are_not_there_are_one_error(platform):
+    program = """
+import jax
+from absl import flags
+from gcnet_jax.cli import command, process
+
+process.run_alone(lambda: command.run(lambda _: jax.devices(), __name__, flags.FlagValues()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert len(lines) == 1
+    assert f"JAX_PLATFORMS={platform}" in lines[0]
+    assert "Traceback" not in done.stderr
 
 
 def page_faults_of_allocations(**environment):

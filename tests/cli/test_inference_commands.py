@@ -65,6 +65,29 @@ def test_evaluation_counts_what_prediction_predicts(images, predicted, trained, 
     assert result["images"] == 200
 
 
+def test_an_evaluation_replaces_only_what_an_evaluation_wrote(trained, tiny, fails, tmp_path):
+    def refused(output, says):
+        fails("evaluate", *tiny, f"--workdir={trained}", f"--output={output}", says=says)
+
+    (tmp_path / "mine.json").write_text('{"precious": 1}')
+    refused(tmp_path / "mine.json", "mine.json is there, and this command did not write it")
+    (tmp_path / "photo.png").write_bytes(b"precious")
+    refused(tmp_path / "photo.json", "photo.png is there, and this command did not write it")
+    refused(tmp_path / "photo.png", "no file name that ends in .json")
+    refused(tmp_path, "no file name that ends in .json")
+    (tmp_path / "file").write_text("")
+    refused(tmp_path / "file" / "x.json", f"no files can be written in {tmp_path / 'file'}")
+    assert (tmp_path / "mine.json").read_text() == '{"precious": 1}'
+    assert (tmp_path / "photo.png").read_bytes() == b"precious"
+
+
+def test_a_run_and_a_checkpoint_and_a_file_are_told_apart(trained, tiny, fails, tmp_path):
+    says = f"is the folder of a run; give it as --workdir={trained}"
+    fails("evaluate", *tiny, f"--checkpoint={trained}", says=says)
+    says = f"--workdir: {trained / 'metrics.jsonl'} is a file; expected the folder of a run"
+    fails("evaluate", *tiny, f"--workdir={trained / 'metrics.jsonl'}", says=says)
+
+
 def test_predictions_are_labels_overlays_and_logits_at_the_size_of_the_image(images, predicted):
     name, _ = next(iter(images[1].items()))
     logits = np.load(predicted / f"{name}_logits.npy")

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from tests.official_trees import make_own_images
+
+SCRIPTS = {path.stem for path in (Path(__file__).parents[2] / "scripts").glob("*.py")}
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,13 @@ def test_help_says_what_a_command_does_and_takes(command, script, flags):
     assert process.returncode == 0
     assert all(flag in process.stdout for flag in flags), process.stdout
     assert f"python scripts/{script}.py" in process.stdout
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_each_command_starts_as_a_process(process, script):
+    finished = process(script, "--help")
+    assert finished.returncode == 0, finished.stderr
+    assert f"python scripts/{script}.py" in finished.stdout
 
 
 def test_context_shapes_is_prepared_once(command, tmp_path):

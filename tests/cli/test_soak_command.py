@@ -18,7 +18,7 @@ def test_a_short_campaign_loses_nothing_and_says_so(root, tmp_path):
             sys.executable,
             str(root / "scripts" / "soak.py"),
             f"--output={tmp_path}",
-            "--faults=9",
+            "--faults=4",
             "--seed=3",
         ],
         capture_output=True,
@@ -27,8 +27,8 @@ def test_a_short_campaign_loses_nothing_and_says_so(root, tmp_path):
     )
     assert process.returncode == 0, process.stdout + process.stderr
     records = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    assert sum(len(record["faults"]) for record in records[1:]) == 9
-    assert "| all | | 9 |" in process.stdout
+    assert sum(len(record["faults"]) for record in records[1:]) == 4
+    assert "| all | | 4 |" in process.stdout
     assert not list((tmp_path / "series").iterdir()), "folders of good series are removed"
 
 

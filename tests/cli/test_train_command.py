@@ -49,8 +49,17 @@ def kill_after(step, delay, root, environment, arguments):
     return "".join(output)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(process, tiny, tmp_path_factory):
+    """The workdir of the tiny run in a process of its own: how it sums depends on its devices."""
+    workdir = tmp_path_factory.mktemp("undisturbed") / "run"
+    finished = process("train", *tiny, f"--workdir={workdir}")
+    assert finished.returncode == 0, finished.stderr
+    return workdir
+
+
 def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_interrupted(
-    trained, tiny, command, root, environment, tmp_path
+    undisturbed, tiny, process, root, environment, tmp_path
 ):
     arguments = [*tiny, f"--workdir={tmp_path}"]
     moments = random.Random(0)
@@ -62,23 +71,23 @@ def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_i
         assert not (tmp_path / "checkpoints" / "30").exists(), "killed too late to prove anything"
     # The first kill comes before the first checkpoint, the last well after it.
     assert (resumed[0], resumed[-1]) == (False, True)
-    process = command("train", *arguments)
-    assert process.returncode == 0, process.stderr
-    assert "resuming after step" in process.stdout
+    finished = process("train", *arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert "resuming after step" in finished.stdout
 
-    expected, actual = final_arrays(trained), final_arrays(tmp_path)
+    expected, actual = final_arrays(undisturbed), final_arrays(tmp_path)
     assert expected.keys() == actual.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
-    assert comparable(read_rows(tmp_path)) == comparable(read_rows(trained))
+    assert comparable(read_rows(tmp_path)) == comparable(read_rows(undisturbed))
 
 
 def test_told_to_stop_it_saves_says_so_by_its_status_and_ends_bitwise_like_a_run_never_stopped(
-    trained, tiny, command, root, environment, tmp_path
+    undisturbed, tiny, process, root, environment, tmp_path
 ):
     """SIGTERM to all its processes, data workers too, as schedulers send it."""
     arguments = [*tiny, "--config.data.num_workers=1", f"--workdir={tmp_path}"]
-    process = subprocess.Popen(
+    stopped = subprocess.Popen(
         [sys.executable, str(root / "scripts" / "train.py"), *arguments],
         env=environment,
         stdout=subprocess.PIPE,
@@ -86,22 +95,22 @@ def test_told_to_stop_it_saves_says_so_by_its_status_and_ends_bitwise_like_a_run
         text=True,
         start_new_session=True,
     )
-    assert process.stdout is not None
-    for line in process.stdout:
+    assert stopped.stdout is not None
+    for line in stopped.stdout:
         if line.startswith("step 7/"):
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(stopped.pid, signal.SIGTERM)
             break
-    _, errors = process.communicate(timeout=400)
-    assert process.returncode == PREEMPTED, errors
+    _, errors = stopped.communicate(timeout=400)
+    assert stopped.returncode == PREEMPTED, errors
     said = re.fullmatch(r"preempted: stopped after step (\d+), which is saved; .*", errors.strip())
     assert said is not None, errors
     assert int(said[1]) >= 7
     assert (tmp_path / "checkpoints" / said[1]).exists()
 
-    process = command("train", *arguments)
-    assert process.returncode == 0, process.stderr
-    assert f"resuming after step {said[1]}" in process.stdout
-    expected, actual = final_arrays(trained), final_arrays(tmp_path)
+    finished = process("train", *arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert f"resuming after step {said[1]}" in finished.stdout
+    expected, actual = final_arrays(undisturbed), final_arrays(tmp_path)
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
@@ -189,6 +198,17 @@ def test_what_overrides_a_config_may_stand_before_it(fails, root, tmp_path, word
         "--config.training.batch_size=2",
         says=f"not prepared in {tmp_path / 'empty'}",
     )
+
+
+def test_of_an_override_that_is_given_twice_the_last_counts_and_tuples_are_not_joined(
+    fails, tiny, tmp_path
+):
+    twice = ("--config.data.crop_size=(32,48)", "--config.data.crop_size=(5,)")
+    says = "data.crop_size is (5,); expected 2 numbers"
+    fails("train", *tiny, *twice, f"--workdir={tmp_path / 'run'}", says=says)
+    words = ("--config.data.crop_size", "(32,48)") * 2
+    says = "--config.data.crop_size is given 2 times"
+    fails("train", *tiny, *words, f"--workdir={tmp_path / 'run'}", says=says, code=2)
 
 
 def test_a_missing_config_file_is_named(fails, tmp_path):
@@ -281,7 +301,8 @@ def test_what_only_shows_later_is_refused_before_training(fails, tiny, tmp_path,
 
 def test_a_workdir_that_cannot_be_made_is_named(fails, tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    fails("train", *tiny, f"--workdir={tmp_path / 'file'}", says=str(tmp_path / "file"))
+    says = f"--workdir: {tmp_path / 'file'} is a file; expected the folder of a run"
+    fails("train", *tiny, f"--workdir={tmp_path / 'file'}", says=says)
 
 
 def test_a_config_that_python_cannot_run_is_named(fails, tmp_path):

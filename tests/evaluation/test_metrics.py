@@ -1,7 +1,9 @@
+import io
 import json
 
 import numpy as np
 import pytest
+import rich.console
 
 from gcnet_jax.evaluation import metrics_from_confusion
 from gcnet_jax.evaluation.evaluator import confusion_matrix
@@ -68,3 +70,11 @@ def test_labels_outside_the_classes_are_not_counted():
     labels = np.array([[0, 1, 2, 254, 255]], np.uint8)
     counts = np.asarray(confusion_matrix(labels, np.zeros((1, 5), np.int32), 2))
     np.testing.assert_array_equal(counts, [[1, 0], [1, 0]])
+
+
+@pytest.mark.parametrize("name", ["[/road]", "[bold]", "[red]x[/]", "a\\", ":car:", "[link=x]"])
+def test_the_table_shows_the_names_of_classes_and_sets_as_they_are(name):
+    console = rich.console.Console(file=io.StringIO(), width=150)
+    console.print(metrics_from_confusion(np.eye(2)).table([name, "other"], f"set {name}"))
+    assert f" {name} " in console.file.getvalue()
+    assert f"set {name}" in console.file.getvalue()
