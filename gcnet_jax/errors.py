@@ -1,4 +1,21 @@
-"""The exceptions that commands turn into one line and an exit status."""
+"""The exceptions that commands turn into one line and an exit status, and what may be in a line."""
+
+import re
+
+# Control characters, which terminals obey; marks that reorder a line; ends of lines; and what
+# stands for the bytes of a file name that is not UTF-8, which no terminal takes.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Text that a terminal shows as it is, on one line.
+
+    Names of files, of classes and of arrays come from files, and can hold characters that a
+    terminal obeys. They come out as escapes, such as `\\x1b`.
+    """
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class InputError(ValueError):
@@ -6,7 +23,11 @@ class InputError(ValueError):
 
     The message names the thing at fault and what was expected of it. Commands print it as a single
     line and exit with status 1; anything else that is raised is a bug and keeps its traceback.
+    Whatever the message quotes, it is printable.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class Preempted(Exception):

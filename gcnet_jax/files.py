@@ -1,12 +1,15 @@
-"""Paths that a user gives, on a disk or in a bucket, and files that are never seen half-written.
+"""Paths that a user gives, on a disk or in a bucket; reading files; writing them whole.
 
 Buckets are those of Google Cloud Storage (`gs://`). They know no folders, no appending and no
 renaming; an object appears when all of it has been sent.
 """
 
 import functools
+import json
 import os
 import re
+import stat
+from typing import IO, Any
 
 from etils import epath
 
@@ -58,6 +61,46 @@ def local(path: epath.PathLike, advice: str) -> epath.Path:
 def absolute(path: epath.PathLike) -> epath.Path:
     """As `as_path`, from the root of its file system."""
     return as_path(path) if in_bucket(path) else as_path(path).resolve()
+
+
+def open_regular(path: epath.PathLike) -> IO[bytes]:
+    """A file, opened for reading, that is a file and nothing else by that name.
+
+    Whoever opens a pipe waits until somebody writes to it, and a device can give bytes for ever.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: it is a folder, a pipe, a socket or a device.
+        OSError: it cannot be opened.
+    """
+    if in_bucket(path):
+        return epath.Path(path).open("rb")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return open(descriptor, "rb")  # noqa: PTH123, of a descriptor
+    os.close(descriptor)
+    raise InputError(f"{os.fspath(path)} is no regular file; expected one")
+
+
+def read_regular(path: epath.PathLike) -> bytes:
+    """The content of a file; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """What a JSON file holds; see `open_regular`.
+
+    Raises:
+        ValueError: it holds no JSON in UTF-8, or lists in lists without end.
+        OSError: it cannot be opened.
+    """
+    try:
+        return json.loads(read_regular(path))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:

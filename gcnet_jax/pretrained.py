@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.config import (
     architecture,
     brief_reason,
+    check_config,
     differences,
     from_plain,
     load_config,
@@ -32,7 +33,7 @@ from gcnet_jax.interop import (
     published_files,
     read_torch_checkpoint,
 )
-from gcnet_jax.models import Segmentor, build_model
+from gcnet_jax.models import CONTEXT_BLOCKS, Segmentor, build_model
 from gcnet_jax.training import read_metadata, restore_variables, save_variables
 
 InitPart = Literal["backbone", "model"]
@@ -115,13 +116,14 @@ def initialize(model: Segmentor, config: ConfigDict, classes: DatasetClasses) ->
         One line on what was done.
 
     Raises:
-        InputError: as `load_model`.
+        InputError: as `load_model`; or the checkpoint's network has a context block of somebody's
+            own that is not in `config`.
     """
     part, checkpoint = config.training.init_part, config.training.init_from
     if part not in get_args(InitPart):
         raise InputError(f"training.init_part is {part!r}; expected one of {get_args(InitPart)}")
     path = _locate(config, checkpoint)
-    state_dict, their_classes = _state_dict(path)
+    state_dict, their_classes = _state_dict(path, config)
     try:
         if part == "backbone":
             given, added = _backbone_entries(state_dict), context_block_entries(model.backbone)
@@ -174,7 +176,7 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
 
 def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
     saved, classes = _metadata(folder)
-    theirs = to_plain(_saved_config(folder, {"model": saved["config"]["model"]}).model)
+    theirs = to_plain(_saved_config(folder, saved).model)
     if found := differences(architecture(theirs), architecture(to_plain(config.model))):
         raise InputError(f"{folder} holds another model than the config: {'; '.join(found)}")
     model = _abstract_model(config, classes.num_classes)
@@ -188,26 +190,58 @@ def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
     return PretrainedModel(model, classes, folder, Mismatch((), (), ()))
 
 
-def _state_dict(path: epath.Path) -> tuple[StateDict, DatasetClasses | None]:
-    """All arrays of a checkpoint of any kind by OpenMMLab's names, and its classes."""
+def _state_dict(path: epath.Path, config: ConfigDict) -> tuple[StateDict, DatasetClasses | None]:
+    """All arrays of a checkpoint of any kind by OpenMMLab's names, and its classes.
+
+    Args:
+        path: of the checkpoint.
+        config: of the run, which the user has named.
+    """
     if not path.is_dir():
         foreign = read_torch_checkpoint(path)
         return foreign.state_dict, foreign.classes
     saved, classes = _metadata(path)
-    config = _saved_config(path, saved["config"])
-    return export_state_dict(_load_own(config, path).model), classes
+    theirs = _saved_config(path, saved)
+    _check_blocks(path, theirs, config)
+    return export_state_dict(_load_own(theirs, path).model), classes
 
 
-def _saved_config(folder: epath.Path, plain: dict) -> ConfigDict:
-    """The config, or the sections of one, that a checkpoint's metadata holds."""
+def _saved_config(folder: epath.Path, saved: dict) -> ConfigDict:
+    """A config with the model that a checkpoint's metadata describes, and defaults beside it."""
     try:
-        return from_plain(plain)
+        theirs = from_plain({"model": saved["config"]["model"]})
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         reason = brief_reason(error)
         raise InputError(
             f"{folder} was written by another version, under config keys that are unknown here: "
             f"{reason}"
         ) from error
+    try:
+        check_config(theirs)
+    except InputError as error:
+        raise InputError(f"{folder} describes no model of this library: {error}") from error
+    return theirs
+
+
+def _check_blocks(folder: epath.Path, theirs: ConfigDict, config: ConfigDict) -> None:
+    """Raises InputError if building the model of a checkpoint would import a stranger's choice.
+
+    To build a block is to import its module. Which modules to import is said by the config that the
+    user has named; metadata chooses among the blocks of this library.
+    """
+    named = {"", *CONTEXT_BLOCKS, *_blocks(config)}
+    for block in _blocks(theirs):
+        if block not in named:
+            raise InputError(
+                f"{folder} has the context block {block!r}, whose code is not imported because a "
+                f"checkpoint says so; expected one of {tuple(CONTEXT_BLOCKS)}, or a block that the "
+                "config names too"
+            )
+
+
+def _blocks(config: ConfigDict) -> tuple[str, str]:
+    """What the context blocks of a config's model are called."""
+    return config.model.backbone.context.block, config.model.decode_head.context.block
 
 
 def _backbone_entries(state_dict: StateDict) -> StateDict:
@@ -221,7 +255,7 @@ def _metadata(folder: epath.Path) -> tuple[dict, DatasetClasses]:
         saved = read_metadata(folder)
         architecture(saved["config"]["model"])
         return saved, DatasetClasses.from_plain(saved["classes"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{folder} is not a whole checkpoint ({type(error).__name__}: {error})"
         ) from error

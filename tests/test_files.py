@@ -1,5 +1,6 @@
 """Paths of users, on a disk and in a bucket, and files that are whole or not there."""
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -93,3 +94,28 @@ def test_what_a_bucket_answers_in_place_of_an_answer_is_passed_on(storage, monke
     monkeypatch.setattr(storage, "refuses", "everything")
     with pytest.raises(InputError, match=r"gs://other cannot be reached \(Forbidden: the caller"):
         files.as_path("gs://other/runs")
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+def test_regular_files_are_read_wherever_they_are(folder):
+    (folder / "a").write_bytes(b"\x00\xff")
+    (folder / "a.json").write_bytes('{"ä": [1]}'.encode())
+    assert files.read_regular(folder / "a") == b"\x00\xff"
+    assert files.read_json(folder / "a.json") == {"ä": [1]}
+
+
+def test_what_is_no_regular_file_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "device", tmp_path):
+        with pytest.raises(InputError, match=f"{path} is no regular file"):
+            files.open_regular(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000])
+def test_json_that_is_none_is_always_the_same_kind_of_error(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        files.read_json(tmp_path / "a.json")

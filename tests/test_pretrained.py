@@ -1,5 +1,6 @@
 """Models with weights from own checkpoints and foreign files, through the Python API."""
 
+import contextlib
 import json
 import shutil
 
@@ -212,13 +213,22 @@ def test_a_backbone_that_lacks_more_than_context_blocks_is_refused(
         initialize(fresh(config), config, classes)
 
 
-def test_a_checkpoint_of_an_older_versions_keys_is_named_as_such(config, folder, tmp_path):
+def changed(folder, tmp_path, change):
+    """A copy of a checkpoint with other metadata."""
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     path = copy / "metadata" / "metadata"
     saved = json.loads(path.read_text())
-    saved["config"]["model"]["decode_head"]["context"] = "global_context"
+    change(saved)
     path.write_text(json.dumps(saved))
+    return copy
+
+
+def test_a_checkpoint_of_an_older_versions_keys_is_named_as_such(config, folder, tmp_path):
+    def change(saved):
+        saved["config"]["model"]["decode_head"]["context"] = "global_context"
+
+    copy = changed(folder, tmp_path, change)
     with pytest.raises(InputError, match=r"copy was written by another version"):
         load_pretrained(config, copy)
 
@@ -239,12 +249,7 @@ def test_an_unknown_part_is_refused(config, classes, folder):
     ],
 )
 def test_a_folder_whose_metadata_lack_something_is_named(config, folder, tmp_path, damage):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / "metadata" / "metadata"
-    saved = json.loads(path.read_text())
-    damage(saved)
-    path.write_text(json.dumps(saved))
+    copy = changed(folder, tmp_path, damage)
     with pytest.raises(InputError, match="copy is not a whole checkpoint"):
         load_pretrained(config, copy)
 
@@ -252,15 +257,24 @@ def test_a_folder_whose_metadata_lack_something_is_named(config, folder, tmp_pat
 def test_a_checkpoint_with_keys_from_elsewhere_cannot_start_a_training(
     config, classes, folder, tmp_path
 ):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    path = copy / "metadata" / "metadata"
-    saved = json.loads(path.read_text())
-    saved["config"]["training"]["warmup"] = 5
-    path.write_text(json.dumps(saved))
+    def change(saved):
+        saved["config"]["model"]["decode_head"]["warmup"] = 5
+
     config = config.copy_and_resolve_references()
-    config.training.init_from = str(copy)
+    config.training.init_from = str(changed(folder, tmp_path, change))
     with pytest.raises(InputError, match=r"copy was written by another version.*unknown here"):
+        initialize(fresh(config), config, classes)
+
+
+def test_a_checkpoint_whose_metadata_has_impossible_values_cannot_start_a_training(
+    config, classes, folder, tmp_path
+):
+    def change(saved):
+        saved["config"]["model"]["decode_head"]["num_convs"] = -3
+
+    config = config.copy_and_resolve_references()
+    config.training.init_from = str(changed(folder, tmp_path, change))
+    with pytest.raises(InputError, match=r"copy describes no model.*decode_head\.num_convs is -3"):
         initialize(fresh(config), config, classes)
 
 
@@ -274,3 +288,72 @@ def test_a_published_name_is_not_taken_for_a_folder_of_that_name(config, monkeyp
     with pytest.raises(InputError):
         load_pretrained(config, "resnet50_v1c")
     assert asked == ["resnet50_v1c"]
+
+
+# Code that a checkpoint names --------------------------------------------------------------------
+
+STRANGER = """
+from pathlib import Path
+
+from gcnet_jax.nn import GlobalContext
+
+Path(__file__).with_suffix(".imported").touch()
+
+
+class Block(GlobalContext):
+    pass
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """A module that can be imported, and says whether it was: name of its block, file it leaves."""
+    module = tmp_path / f"stranger_{tmp_path.name}.py"
+    module.write_text(STRANGER)
+    monkeypatch.syspath_prepend(tmp_path)
+    return f"{module.stem}:Block", module.with_suffix(".imported")
+
+
+@pytest.mark.parametrize("place", ["backbone", "decode_head"])
+@pytest.mark.parametrize("part", ["backbone", "model"])
+def test_metadata_of_a_checkpoint_imports_no_module(
+    place, part, config, classes, folder, stranger, tmp_path
+):
+    block, imported = stranger
+
+    def change(saved):
+        saved["config"]["model"][place]["context"]["block"] = block
+
+    copy = changed(folder, tmp_path, change)
+    config = config.copy_and_resolve_references()
+    config.training.init_from, config.training.init_part = str(copy), part
+    with pytest.raises(InputError, match=r"copy has the context block 'stranger_.*not imported"):
+        initialize(fresh(config), config, classes)
+    with pytest.raises(InputError, match=r"copy holds another model than the config"):
+        load_pretrained(config, copy)
+    assert not imported.exists()
+    config.model[place].context.block = block  # the trap works: a config of the user's springs it
+    with contextlib.suppress(InputError):  # of the place, which comes after
+        fresh(config)
+    assert imported.exists()
+
+
+def test_a_block_of_ones_own_starts_a_training_whose_config_names_it(
+    config, classes, stranger, tmp_path
+):
+    config = config.copy_and_resolve_references()
+    config.model.decode_head.context.block, _ = stranger
+    model = build_model(config.model, num_classes=classes.num_classes, seed=5)
+    save_model(tmp_path / "checkpoint", model, config, classes)
+    config.training.init_from, config.training.init_part = str(tmp_path / "checkpoint"), "model"
+    started = fresh(config)
+    assert "all weights" in initialize(started, config, classes)
+    assert_same(started, model)
+
+
+def test_metadata_that_is_nested_without_end_is_named(config, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "metadata" / "metadata").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="copy is not a whole checkpoint"):
+        load_pretrained(config, copy)

@@ -4,10 +4,12 @@ A new official data set is one module in ``sources/``, one entry in ``OFFICIAL_S
 classes in the catalog. A user's own images need no code: :func:`prepare_folder`.
 """
 
-import bisect
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -24,7 +26,7 @@ from gcnet_jax.data.preparation import (
     unfinished_folder,
     write_dataset,
 )
-from gcnet_jax.data.records import Pixels, Record
+from gcnet_jax.data.records import FEATURES, Pixels
 from gcnet_jax.data.sources import archives, folder
 from gcnet_jax.data.sources.ade20k import ADE20K
 from gcnet_jax.data.sources.camvid import CAMVID
@@ -32,8 +34,9 @@ from gcnet_jax.data.sources.cityscapes import CITYSCAPES
 from gcnet_jax.data.sources.context_shapes import CONTEXT_SHAPES
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.voc12aug import VOC12AUG
+from gcnet_jax.data.split import Split
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import in_bucket, local
+from gcnet_jax.files import in_bucket, local, read_json
 
 OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
     {official.name: official for official in (ADE20K, CAMVID, CITYSCAPES, CONTEXT_SHAPES, VOC12AUG)}
@@ -217,7 +220,7 @@ def _check_counts(official: OfficialSet, found: Mapping[str, int], advice: str) 
 # Reading -----------------------------------------------------------------------------------------
 
 
-def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
+def open_split(name: str, data_dir: epath.PathLike, split: str) -> Split:
     """Opens one split for random access.
 
     Args:
@@ -230,67 +233,71 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> "Split":
 
     Raises:
         InputError: if the name or the split is unknown, or the set is not prepared (the message
-          gives the command that prepares it), or files of it are missing.
+          gives the command that prepares it), or files of it are missing or not what this library
+          has written.
     """
     target = _prepared_folder(name, data_dir)
+    _check_features(target)
+    contents = Contents.read(target)
     try:
         builder = tfds.builder_from_directory(target)
+        splits = builder.info.splits
     except Exception as error:  # several, of JSON and of protocol buffers
+        raise _damaged_description(target, brief_reason(error)) from error
+    _check_split(name, split, splits)
+    info, written = splits[split], contents.splits.get(split, {})
+    shards = [written[index] for index in sorted(written)]
+    if [len(shard.sizes) for shard in shards] != list(info.shard_lengths):
+        raise _damaged_description(target, "it has other numbers of records than contents.json")
+    _check_files(target, info.filenames)
+    try:
+        source: Any = builder.as_data_source(
+            split,  # pyright: ignore[reportCallIssue] TFDS decorates the signature away
+            deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
+        )
+    except Exception as error:  # such as of a format that cannot be read by index
+        raise _damaged_description(target, brief_reason(error)) from error
+    return Split(source, target, info.filenames, shards, _prepare_again(target))
+
+
+def _check_features(target: epath.Path) -> None:
+    """Raises InputError unless TFDS may read how the features of a data set are described.
+
+    It imports each module that the description names.
+    """
+    try:
+        found = read_json(target / "features.json")
+    except (OSError, ValueError) as error:
+        raise _damaged_description(target, brief_reason(error)) from error
+    if found != _described_features():
         raise InputError(
-            f"the description of {target} is damaged ({brief_reason(error)}); "
+            f"{target / 'features.json'} describes other features than this library stores; "
             f"{_prepare_again(target)}"
-        ) from error
-    _check_split(name, split, builder.info.splits)
-    info = builder.info.splits[split]
+        )
+
+
+@functools.cache
+def _described_features() -> Any:
+    """The features of this library as TFDS writes them down."""
+    with tempfile.TemporaryDirectory() as folder:
+        FEATURES.save_config(folder)
+        return read_json(epath.Path(folder) / "features.json")
+
+
+def _check_files(target: epath.Path, names: Sequence[str]) -> None:
+    """Raises InputError unless all files of a split are in the folder, and are files."""
     there = {file.name for file in target.iterdir()}
-    if missing := sorted(set(info.filenames) - there):
-        raise InputError(f"{target / missing[0]} is missing; {_prepare_again(target)}")
-    still_encoded = tfds.decode.SkipDecoding()
-    source = builder.as_data_source(
-        split,  # pyright: ignore[reportCallIssue] TFDS decorates the signature away
-        decoders={"image": still_encoded, "label": still_encoded},
+    for name in sorted(names):
+        if name not in there:
+            raise InputError(f"{target / name} is missing; {_prepare_again(target)}")
+        if not in_bucket(target) and not Path(target, name).is_file():
+            raise InputError(f"{target / name} is no regular file; {_prepare_again(target)}")
+
+
+def _damaged_description(target: epath.Path, reason: str) -> InputError:
+    return InputError(
+        f"the description of {target} is damaged ({reason}); {_prepare_again(target)}"
     )
-    return Split(source, target, info.filenames, info.shard_lengths)
-
-
-class Split:
-    """The records of one split, read when indexed. Pickles to a few kilobytes."""
-
-    def __init__(
-        self,
-        source: Sequence[Record],
-        folder: epath.Path,
-        files: Sequence[str],
-        lengths: Sequence[int],
-    ):
-        self._source = source
-        self._folder = folder
-        self._files = files
-        self._ends = list(itertools.accumulate(lengths))
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __iter__(self) -> Iterator[Record]:
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int) -> Record:
-        """Reads one record.
-
-        Raises:
-            IndexError: if there is no such record.
-            InputError: if the file it is in has been damaged.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(f"record {index} of a split of {len(self)}")
-        try:
-            return self._source[index]
-        except RuntimeError as error:  # of array_record: a checksum mismatch, a bucket's refusal
-            file = self._folder / self._files[bisect.bisect_right(self._ends, index)]
-            raise InputError(
-                f"record {index} cannot be read ({error}) from {file}; "
-                f"{_prepare_again(self._folder)}"
-            ) from error
 
 
 def split_names(name: str, data_dir: epath.PathLike) -> tuple[str, ...]:

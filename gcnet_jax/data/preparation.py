@@ -23,10 +23,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gcnet_jax.data.catalog import DatasetClasses
 from gcnet_jax.data.only_process import only_process
-from gcnet_jax.data.records import FEATURES, WRITER_OPTIONS, Pixels, serialize
+from gcnet_jax.data.records import FEATURES, WRITER_OPTIONS, Pixels, identity, serialize
 from gcnet_jax.data.sources.examples import Example, Examples
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.files import as_path, read_json, write_whole
 
 VERSION = "2.0.0"
 """Version of the stored format, which is also the name of the folder that TFDS looks for."""
@@ -43,10 +43,12 @@ class ShardContents(NamedTuple):
     Attributes:
         fingerprint: tells the examples that it was made from.
         sizes: (height, width) of each image, in order.
+        identities: the `identity` of each record; empty in data sets of an earlier time.
     """
 
     fingerprint: str
     sizes: list[tuple[int, int]]
+    identities: Sequence[int] = ()
 
 
 class Contents(NamedTuple):
@@ -71,7 +73,7 @@ class Contents(NamedTuple):
         """
         path = folder / _CONTENTS
         try:
-            plain = json.loads(path.read_text())
+            plain = read_json(path)
             return cls(
                 pixels=plain["pixels"],
                 classes=DatasetClasses.from_plain(plain["classes"]),
@@ -209,6 +211,7 @@ def _write_split(
     with contextlib.closing(_serialized(remaining, contents.pixels)) as records:
         for index, shard in missing.items():
             sizes: list[tuple[int, int]] = []
+            identities: list[int] = []
             partial = shard.path.with_name(f"{shard.path.name}.partial")
             writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS[contents.pixels])
             for _ in shard.examples:
@@ -216,11 +219,12 @@ def _write_split(
                 with _failing_writes_named(partial):
                     writer.write(record)
                 sizes.append(size)
+                identities.append(identity(record))
                 progress.advance(task)
             with _failing_writes_named(partial):
                 writer.close()
             partial.rename(shard.path)
-            written[index] = ShardContents(shard.fingerprint, sizes)
+            written[index] = ShardContents(shard.fingerprint, sizes, identities)
             contents.write(folder)
 
 

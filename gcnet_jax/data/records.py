@@ -11,7 +11,9 @@ then the RGB or grey bytes row by row, which are the array itself and need no de
 """
 
 import io
+import math
 import re
+import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypedDict, get_args
@@ -24,6 +26,7 @@ from jaxtyping import Int32, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import read_regular
 
 Pixels = Literal["as_found", "uncompressed"]
 """How images and labels are stored."""
@@ -46,7 +49,22 @@ WRITER_OPTIONS: Mapping[Pixels, str] = MappingProxyType(
 )
 """Options of array_record's writer."""
 
-_PLAIN_HEADER = re.compile(rb"P([56])\n(\d+) (\d+)\n255\n")
+_PLAIN_HEADER = re.compile(rb"P([56])\n(\d{1,9}) (\d{1,9})\n255\n")
+
+# The formats that images are read from, with how their files begin: those of photographs and masks.
+# Libraries would try all that they know, and hand PostScript to a program that runs it.
+_FORMATS: Mapping[str, bytes] = MappingProxyType(
+    {
+        "BMP": rb"BM",
+        "GIF": rb"GIF8[79]a",
+        "JPEG": rb"\xff\xd8\xff",
+        "PNG": rb"\x89PNG\r\n\x1a\n",
+        "PPM": rb"P[1-6]\s",
+        "TIFF": rb"II[*+]\0|MM\0[*+]",
+        "WEBP": rb"RIFF.{4}WEBP",
+    }
+)
+_BEGINNING = re.compile(b"|".join(_FORMATS.values()), re.DOTALL)
 
 
 class Record(TypedDict):
@@ -106,6 +124,17 @@ def serialize(
     )
 
 
+def identity(serialized: bytes) -> int:
+    """A number that tells a stored record from others, whichever file they lie in.
+
+    It is made of the length and of at most 65,536 bytes, spread evenly: pixels that are stored
+    uncompressed have megabytes. That bytes are still what was written, array_record's own checksum
+    says.
+    """
+    step = len(serialized) // 65_536 + 1
+    return zlib.crc32(serialized[::step], len(serialized))
+
+
 def encode_png(pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> bytes:
     """Encodes a single-channel or RGB array as PNG."""
     if pixels.ndim == 3:
@@ -128,7 +157,7 @@ def decode(record: Record) -> Sample:
     Raises:
         InputError: if either cannot be decoded or their sizes differ; the message names the record.
     """
-    name = record["name"].decode()
+    name = record["name"].decode(errors="backslashreplace")
     image = decode_rgb(record["image"], f"the image of record '{name}'")
     what = f"the label of record '{name}'"
     label = _decode_plain(record["label"], what)
@@ -169,23 +198,32 @@ def _decode_plain(encoded: bytes, what: str) -> np.ndarray | None:
     width, height = int(header[2]), int(header[3])
     shape = (height, width, 3) if header[1] == b"6" else (height, width)
     pixels = np.frombuffer(encoded, np.uint8, offset=header.end())
-    if pixels.size != np.prod(shape):
+    if pixels.size != math.prod(shape):
         raise InputError(
-            f"{what} cannot be decoded: expected {np.prod(shape)} bytes of pixels, "
+            f"{what} cannot be decoded: expected {math.prod(shape)} bytes of pixels, "
             f"found {pixels.size}"
         )
     return pixels.reshape(shape)
 
 
 def _decode(encoded: bytes, mode: int, what: str) -> np.ndarray:
+    if not _BEGINNING.match(encoded):
+        raise InputError(
+            f"{what} cannot be decoded: expected the bytes of a {_one_of_the_formats()}"
+        )
     # OpenCV reports bad input either way: None for most, an exception for some (empty buffers).
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), mode)
     except cv2.error as error:
         raise InputError(f"{what} cannot be decoded: {error}") from error
     if pixels is None:
-        raise InputError(f"{what} cannot be decoded: expected the bytes of a PNG or JPEG file")
+        raise InputError(f"{what} cannot be decoded: expected the bytes of a whole image file")
     return pixels
+
+
+def _one_of_the_formats() -> str:
+    *others, last = _FORMATS
+    return f"{', '.join(others)} or {last} file"
 
 
 def read_image_file(path: epath.Path) -> tuple[bytes, Image.Image]:
@@ -198,14 +236,19 @@ def read_image_file(path: epath.Path) -> tuple[bytes, Image.Image]:
         The bytes of the file, and the decoded image in the file's own mode.
 
     Raises:
-        InputError: if the file is missing, truncated, or no image; the message names the file.
+        InputError: if the file is missing, truncated, no regular file, or no image of a format that
+          is read; the message names the file.
     """
     try:
-        encoded = path.read_bytes()
-        image = Image.open(io.BytesIO(encoded))
+        encoded = read_regular(path)
+        image = Image.open(io.BytesIO(encoded), formats=tuple(_FORMATS))
         image.load()
+    except InputError:
+        raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image, or cut off in its header") from error
+        raise InputError(
+            f"{path}: not an image, or cut off in its header; expected a {_one_of_the_formats()}"
+        ) from error
     # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more.
     except Exception as error:
         raise InputError(f"{path}: not a whole, readable image ({error})") from error

@@ -21,7 +21,7 @@ from jaxtyping import Shaped
 
 from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.files import as_path, open_regular, write_whole
 from gcnet_jax.interop.openmmlab import StateDict
 
 
@@ -65,9 +65,9 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
         raise InputError(f"there is no file {path}")
     try:
         stood_in_for = [(_Recorded, name) for name in _STOOD_IN_FOR]
-        with torch.serialization.safe_globals(stood_in_for), path.open("rb") as file:
+        with torch.serialization.safe_globals(stood_in_for), open_regular(path) as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
+    except (InputError, OSError, MemoryError):
         raise
     except Exception as error:  # PyTorch raises a dozen kinds on a damaged file
         refused = re.search(r"(?:GLOBAL|Unsupported class|but got) (\S+)", str(error))

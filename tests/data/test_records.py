@@ -1,14 +1,17 @@
 import io
+import os
+import socket
 
 import cv2
 import numpy as np
 import pytest
+from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from gcnet_jax.data import Record, decode
-from gcnet_jax.data.records import decode_rgb, encode_plain, encode_png
+from gcnet_jax.data.records import decode_rgb, encode_plain, encode_png, read_image_file
 from gcnet_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -98,3 +101,66 @@ def test_uncompressed_pixels_of_another_number_are_refused(key, change):
     message = f"the {key} of record 'frame_1' .* expected {number} bytes .*found {number + change}"
     with pytest.raises(InputError, match=message):
         decode(record(**{key: encoded}))
+
+
+@pytest.mark.parametrize("size", [b"4294967296 4294967296", b"9" * 5000 + b" 1"])
+def test_a_plain_header_of_absurd_numbers_is_refused(size):
+    with pytest.raises(InputError, match="the image of record 'frame_1' cannot be decoded"):
+        decode(record(image=b"P6\n%b\n255\n" % size))
+
+
+# Files from strangers ----------------------------------------------------------------------------
+
+POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+showpage
+%%EOF
+"""
+
+
+@pytest.mark.parametrize("format_", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "MPO"])
+def test_photographs_and_masks_of_all_these_formats_are_read(tmp_path, format_):
+    path = epath.Path(tmp_path) / "image"
+    Image.fromarray(IMAGE).save(path, format_)
+    encoded, image = read_image_file(path)
+    assert image.size == (7, 5)
+    assert decode_rgb(encoded, "it").shape == IMAGE.shape
+
+
+def test_an_image_with_postscript_in_it_starts_no_program(tmp_path, monkeypatch):
+    started = []
+
+    def ghostscript(*args):
+        started.append(args)
+        return Image.new("RGB", (10, 10)).im
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", ghostscript)
+    path = epath.Path(tmp_path) / "a.png"
+    path.write_bytes(POSTSCRIPT)
+    with pytest.raises(InputError, match=r"a\.png: not an image.*expected a BMP, .* WEBP file"):
+        read_image_file(path)
+    assert not started
+    Image.open(path).load()  # the trap works: whoever tries all formats springs it
+    assert started
+
+
+@pytest.mark.parametrize("format_", ["EPS", "ICO", "JPEG2000", "TGA", "SGI", "PCX"])
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_records_are_decoded_from_no_other_format(format_, key):
+    file = io.BytesIO()
+    Image.fromarray(IMAGE).save(file, format_)
+    with pytest.raises(InputError, match=f"the {key} of record 'frame_1' cannot be decoded: .*BMP"):
+        decode(record(**{key: file.getvalue()}))
+
+
+def test_a_pipe_a_socket_and_a_device_are_no_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the names of sockets are short
+    os.mkfifo("pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")
+        for name in ("pipe", "device", "folder", "socket"):
+            with pytest.raises(InputError, match=rf"{name}\.png"):
+                read_image_file(epath.Path(f"{name}.png"))

@@ -1,6 +1,7 @@
 """Reading and writing `.pth` files; everything here needs PyTorch."""
 
 import collections
+import os
 import pickle
 
 import numpy as np
@@ -181,6 +182,12 @@ def test_a_file_without_a_state_dict_is_named_with_what_it_holds(tmp_path, conte
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*x\.pth"):
+        read_torch_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"x\.pth is no regular file"):
         read_torch_checkpoint(tmp_path / "x.pth")
 
 

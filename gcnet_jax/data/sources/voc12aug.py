@@ -19,6 +19,7 @@ from gcnet_jax.data.sources.examples import Examples, OfficialSet, Part
 from gcnet_jax.data.sources.file_pairs import FilePair
 from gcnet_jax.data.sources.labels import LabelTable, read_label_image
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import open_regular, read_regular
 
 VOC_FOLDER = "VOCdevkit/VOC2012"
 SBD_FOLDER = "benchmark_RELEASE/dataset"
@@ -47,7 +48,7 @@ def find_examples(roots: Sequence[epath.Path]) -> Examples:
 def _read_list(path: epath.Path) -> set[str]:
     if not path.exists():
         raise InputError(f"{path} is missing; expected the names of a split's images, one a line")
-    names = set(path.read_text().split())
+    names = set(read_regular(path).decode(errors="surrogateescape").split())
     if not names:
         raise InputError(f"{path} is empty; expected the names of a split's images, one a line")
     return names
@@ -95,8 +96,10 @@ def read_mat(path: epath.Path) -> UInt8[np.ndarray, "h w"]:
         InputError: if the file is not such a file or holds a value that is no class.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             values = scipy.io.loadmat(file)["GTcls"]["Segmentation"][0, 0]
+    except InputError:
+        raise
     except Exception as error:  # SciPy raises ValueError, KeyError, TypeError, zlib.error and more
         raise InputError(
             f"{path}: not a label of SBD, a whole MATLAB file with GTcls.Segmentation ({error!r})"
