@@ -5,11 +5,13 @@
 
 For each image NAME the output folder receives `NAME_label.png` (class indices), `NAME_overlay.png`
 (the data set's colours over the image) and, with --save_logits, `NAME_logits.npy` (float32, height
-x width x classes). Images are PNG or JPEG files, or folders of them, after --images or at the end.
+x width x classes). Images are PNG, JPEG, TIFF, BMP or WebP files, or folders of them, after
+--images or at the end. A file that cannot be read is named, the others are done, and the exit
+status is 1.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -20,6 +22,7 @@ from etils import epath
 from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command, options
+from gcnet_jax.cli.image_sources import check_targets, find_images
 from gcnet_jax.cli.inference import load_trained_model
 from gcnet_jax.data.records import decode_rgb, encode_png, read_image_file
 from gcnet_jax.errors import InputError
@@ -40,7 +43,12 @@ _SAVE_LOGITS = flags.DEFINE_bool(
     "save_logits", False, "also write float32 logits", flag_values=_OPTIONS
 )
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+_RECURSIVE = flags.DEFINE_bool(
+    "recursive", False, "look into subfolders, and make the same ones", flag_values=_OPTIONS
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "replace results that are there already", flag_values=_OPTIONS
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,49 +59,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _predict(arguments: list[str]) -> None:
     config = options.checked_config(_CONFIG)
     output_dir = as_path(options.required(_OUTPUT_DIR.value, "--output_dir"))
-    paths = _image_files([*_IMAGES.value, *arguments])
+    given = [*_IMAGES.value, *arguments]
+    images = find_images(given, recursive=_RECURSIVE.value)
+    check_targets(
+        given,
+        images,
+        output_dir,
+        ("_label.png", "_overlay.png", *(["_logits.npy"] if _SAVE_LOGITS.value else [])),
+        recursive=_RECURSIVE.value,
+        overwrite=_OVERWRITE.value,
+    )
     mesh = create_mesh(jax.local_devices()[:1])
     trained = load_trained_model(config, mesh, **_MODEL.values())
 
     logits_of = trained.predictor(config)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    options.output_folder(_OUTPUT_DIR.value, "--output_dir")
     console = rich.console.Console(stderr=True)
-    for path in rich.progress.track(paths, "predicting", console=console):
-        encoded, _ = read_image_file(path)
-        image = decode_rgb(encoded, str(path))
-        logits = logits_of(image)
+    unread = 0
+    for image in rich.progress.track(images, "predicting", console=console):
+        try:
+            encoded, _ = read_image_file(image.path)
+            pixels = decode_rgb(encoded, str(image.path))
+        except InputError as error:  # the others are done all the same
+            console.print(f"not segmented: {error}", markup=False, highlight=False, soft_wrap=True)
+            unread += 1
+            continue
+        logits = logits_of(pixels)
         label = np.argmax(logits, axis=-1).astype(np.uint8)
-        overlay = label_overlay(image, label, trained.classes.palette)
-        _write(output_dir / f"{path.stem}_label.png", label)
-        _write(output_dir / f"{path.stem}_overlay.png", overlay)
+        overlay = label_overlay(pixels, label, trained.classes.palette)
+        target = output_dir / image.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target.with_name(f"{target.name}_label.png"), label)
+        _write(target.with_name(f"{target.name}_overlay.png"), overlay)
         if _SAVE_LOGITS.value:
-            _write(output_dir / f"{path.stem}_logits.npy", logits)
-    print(f"{len(paths)} images segmented with {trained.checkpoint}; results are in {output_dir}")
-
-
-def _image_files(given: list[str]) -> list[epath.Path]:
-    """The image files among what was given, in order; every name may occur once."""
-    if not given:
-        raise InputError("no images given; name files or folders with --images or at the end")
-    files = [file for name in given for file in _files_of(as_path(name))]
-    seen: dict[str, epath.Path] = {}
-    for file in files:
-        if other := seen.get(file.stem):
-            raise InputError(f"{other} and {file} would have results of the same name")
-        seen[file.stem] = file
-    return files
-
-
-def _files_of(path: epath.Path) -> Iterator[epath.Path]:
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
-        if not files:
-            raise InputError(f"there are no images ({', '.join(_SUFFIXES)}) in the folder {path}")
-        yield from files
-    elif path.exists():
-        yield path
-    else:
-        raise InputError(f"there is no image {path}")
+            _write(target.with_name(f"{target.name}_logits.npy"), logits)
+    done = len(images) - unread
+    print(f"{done} images segmented with {trained.checkpoint}; results are in {output_dir}")
+    if unread:
+        raise InputError(
+            f"{unread} of {len(images)} images could not be read; they are named above"
+        )
 
 
 def _write(

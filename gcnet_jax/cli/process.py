@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import io
 import logging as python_logging
 import os
 import sys
@@ -34,6 +35,9 @@ def run_alone(main: Callable[[], int]) -> None:
     logging.get_absl_handler().addFilter(_is_not_failure_of_orbax)
     warnings.filterwarnings("ignore", "coroutine '_read_array.*' was never awaited", RuntimeWarning)
     python_logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     status = main()
     gc.collect()  # what a failed restore left behind is closed here, while the hook listens
     if status not in (0, PREEMPTED):

@@ -1,6 +1,7 @@
 """evaluate.py and predict.py on a trained run, each checked against the other."""
 
 import json
+import os
 import shutil
 
 import cv2
@@ -133,18 +134,66 @@ def test_one_checkpoint_can_be_named(trained, tiny, command, tmp_path):
     assert json.loads(output.read_text())["summary"]["mIoU"] == pytest.approx(last["mIoU"])
 
 
-def test_a_damaged_image_is_named_and_leaves_no_result(fails, trained, tiny, tmp_path):
-    image = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))[1]
-    (tmp_path / "cut.jpg").write_bytes(image.tobytes()[: len(image) // 2])
-    fails(
-        "predict",
-        *tiny,
-        f"--workdir={trained}",
-        f"--output_dir={tmp_path / 'out'}",
-        tmp_path / "cut.jpg",
-        says=str(tmp_path / "cut.jpg"),
+@pytest.fixture
+def predict(trained, tiny, command):
+    """`predict(*arguments)`: with the tiny run."""
+    return lambda *arguments: command("predict", *tiny, f"--workdir={trained}", *arguments)
+
+
+def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    (folder / "more" / "deep").mkdir(parents=True)
+    picture = np.random.default_rng(0).integers(0, 255, (8, 16, 3)).astype(np.uint8)
+    for name in ("a.png", "b.JPG", "c.tif", "d.bmp", "e.webp", "more/deep/f.jpeg"):
+        cv2.imwrite(str(folder / name), picture)
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((folder / "a.png").read_bytes())
+    (folder / "cut.jpg").write_bytes((folder / "b.JPG").read_bytes()[:300])
+    (folder / "._a.png").write_bytes(b"of macOS")
+    (folder / "notes.txt").write_text("")
+    finished = predict(f"--output_dir={out}", folder)
+    assert finished.returncode == 1
+    assert "6 images segmented" in finished.stdout
+    assert (
+        "files that are no images (1 .txt) and 1 subfolders, which --recursive" in finished.stdout
     )
-    assert not list((tmp_path / "out").iterdir())
+    assert "not segmented: " in finished.stderr
+    assert "cut.jpg" in finished.stderr
+    assert finished.stderr.splitlines()[-1] == (
+        "error: 1 of 7 images could not be read; they are named above"
+    )
+    labels = {os.fsencode(path.name) for path in out.glob("*_label.png")}
+    assert labels == {name + b"_label.png" for name in (b"a", b"b", b"c", b"d", b"e", b"caf\xe9")}
+
+    (folder / "cut.jpg").unlink()
+    finished = predict(f"--output_dir={tmp_path / 'mirrored'}", "--recursive", folder)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "mirrored" / "more" / "deep" / "f_overlay.png").exists()
+
+
+def test_results_never_replace_images_or_what_is_there(predict, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((8, 16, 3), np.uint8))
+    cv2.imwrite(str(folder / "a_label.png"), np.zeros((8, 16, 3), np.uint8))
+    made_by_hand = (folder / "a_label.png").read_bytes()
+
+    def refused(says, *arguments):
+        finished = predict(*arguments)
+        assert finished.returncode == 1
+        assert says in finished.stderr.splitlines()[-1]
+
+    refused("lies in a folder of images", f"--output_dir={folder}", folder)
+    refused("lies in a folder", f"--output_dir={folder / 'out'}", "--recursive", folder)
+    refused("a_label.png is there already", f"--output_dir={folder}", folder / "a.png")
+    given = (f"--output_dir={folder}", "--overwrite", folder / "a.png", folder / "a_label.png")
+    refused("a_label.png is one of the images", *given)
+    assert (folder / "a_label.png").read_bytes() == made_by_hand
+    assert len(list(folder.iterdir())) == 2
+
+    out = f"--output_dir={tmp_path / 'out'}"
+    assert predict(out, folder).returncode == 0
+    refused("is there already; give another --output_dir, or --overwrite", out, folder)
+    assert predict(out, "--overwrite", folder).returncode == 0
 
 
 @pytest.mark.parametrize(
