@@ -80,7 +80,7 @@ def _evaluate(arguments: list[str]) -> None:
     split = _SPLIT.value or config.evaluation.split
     batch_size = config.evaluation.batch_size
     name = f"evaluation_{split}_tta.json" if _TTA.value else f"evaluation_{split}.json"
-    output = _OUTPUT.value or as_path(_MODEL.workdir.value or ".") / name
+    output = as_path(_OUTPUT.value or as_path(_MODEL.workdir.value or ".") / name)
     mesh = create_mesh(spatial=config.parallel.spatial)
     process.keep_freed_memory()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")

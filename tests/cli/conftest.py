@@ -144,6 +144,17 @@ def trained(command: Callable, tiny: tuple, made_once: Callable[..., Path]) -> P
 
 
 @pytest.fixture(scope="session")
+def undisturbed(process: Callable, tiny: tuple, made_once: Callable[..., Path]) -> Path:
+    """As `trained`, by a process of its own: how it rounds depends on how many devices JAX has."""
+
+    def train(folder: Path) -> None:
+        finished = process("train", *tiny, f"--workdir={folder / 'run'}")
+        assert finished.returncode == 0, finished.stderr
+
+    return made_once("undisturbed", train) / "run"
+
+
+@pytest.fixture(scope="session")
 def fails(command: Callable) -> Callable:
     """`fails(script, *arguments, says=..., code=1)`: it must end with that code and one line."""
 

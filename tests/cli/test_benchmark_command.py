@@ -62,6 +62,7 @@ def test_without_mmsegmentation_there_is_no_peer(fails, root, what):
 
 NARROW = (
     "--config.model.backbone.base_channels=4",
+    "--config.model.backbone.depth=18",
     "--config.model.decode_head.channels=8",
     "--config.data.base_scale=(96,48)",
     "--config.evaluation.batch_size=2",
@@ -97,7 +98,7 @@ def test_the_evaluation_benchmark_takes_a_split_of_a_prepared_set(
     output = tmp_path / "evaluation.json"
     config = f"--config={root / 'configs/context_shapes/gcnet.py'}"
     data = (f"--config.data.data_dir={shapes_dir}", "--split=val", "--mode=whole")
-    arguments = (config, *data, *NARROW[:2], *NARROW[3:4], "--rounds=1", f"--output={output}")
+    arguments = (config, *data, *NARROW[:3], *NARROW[4:5], "--rounds=1", f"--output={output}")
     process = command("benchmark", "evaluation", *arguments)
     assert process.returncode == 0, process.stderr
     result = json.loads(output.read_text())
@@ -107,7 +108,7 @@ def test_the_evaluation_benchmark_takes_a_split_of_a_prepared_set(
 
 def test_the_inference_benchmark_writes_speed_and_memory(root, command, tmp_path):
     output = tmp_path / "inference.json"
-    arguments = (f"--config={root / CONFIG}", *SMALL, *NARROW[:2], f"--output={output}")
+    arguments = (f"--config={root / CONFIG}", *SMALL, *NARROW[:3], f"--output={output}")
     process = command("benchmark", "inference", *arguments)
     assert process.returncode == 0, process.stderr
     result = json.loads(output.read_text())
@@ -160,13 +161,13 @@ SMALL_STEP = (
 )
 
 
-def test_scaling_is_computed_from_the_compiled_step(root, command, tmp_path):
+def test_scaling_is_computed_from_the_compiled_step(root, process, tmp_path):
     output = tmp_path / "scaling.json"
     arguments = (f"--config={root / CONFIG}", *SMALL_STEP, f"--output={output}")
-    process = command("benchmark", "scaling", *arguments, "--crops_a_chip=2")
-    assert process.returncode == 0, process.stderr
-    assert "computed, not measured" in process.stdout
-    assert "batch of 8 does not divide over 64" in " ".join(process.stdout.split())
+    finished = process("benchmark", "scaling", *arguments, "--crops_a_chip=2")
+    assert finished.returncode == 0, finished.stderr
+    assert "computed, not measured" in finished.stdout
+    assert "batch of 8 does not divide over 64" in " ".join(finished.stdout.split())
     with PIL.Image.open(tmp_path / "scaling.png") as picture:
         assert picture.width > 1000
     result = json.loads(output.read_text())

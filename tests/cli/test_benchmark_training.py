@@ -151,7 +151,7 @@ def test_largest_batches_and_crops_are_those_of_the_programs_memory(config, monk
     assert printed.err.count("GiB a device") == len(result["programs"])
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_memory_benchmark_compiles_what_it_answers(root, command, tmp_path):
     output = tmp_path / "memory.json"
     arguments = (f"--config={root / CONFIG}", *ARGUMENTS, f"--output={output}")
@@ -270,12 +270,12 @@ def test_the_loop_is_compared_with_its_steps_and_says_nothing_itself(root, comma
 
 
 @pytest.mark.slow
-def test_a_second_start_is_compared_with_the_first(root, command, tmp_path, shapes_dir):
+def test_a_second_start_is_compared_with_the_first(root, process, tmp_path, shapes_dir):
     output = tmp_path / "startup.json"
     data = f"--config.data.data_dir={shapes_dir}"
     arguments = (f"--config={root / CONFIG}", *ARGUMENTS, data, "--rounds=1")
-    process = command("benchmark", "startup", *arguments, f"--output={output}")
-    assert process.returncode == 0, process.stderr
+    finished = process("benchmark", "startup", *arguments, f"--output={output}")
+    assert finished.returncode == 0, finished.stderr
     first, second = json.loads(output.read_text())["rows"]
     assert (first["way"], second["way"]) == ("first start", "second start")
     assert second["times_as_fast_as"]["first start"]["median"] > 1

@@ -41,7 +41,7 @@ def train_until(line_start, arguments, root):
 
 @pytest.mark.slow
 def test_a_run_in_a_bucket_survives_a_kill_and_damage_and_ends_bitwise_like_a_local_one(
-    arguments, bucket, command, root, storage, trained, tmp_path
+    arguments, bucket, process, root, storage, undisturbed
 ):
     workdir = bucket / "runs" / "tiny"
     arguments = (*arguments, f"--workdir={workdir}")
@@ -53,15 +53,15 @@ def test_a_run_in_a_bucket_survives_a_kill_and_damage_and_ends_bitwise_like_a_lo
     path = f"{bucket.name}/{newest}"
     storage.put(path, storage.contents[path][:20])
 
-    finished = command("train", *arguments)
+    finished = process("train", *arguments)
     assert finished.returncode == 0, finished.stderr
     assert "cannot be read" in finished.stderr
     assert re.search(r"resuming after step (5|10|15)\n", finished.stdout)
     assert list((workdir / "checkpoints_damaged").iterdir())
-    expected, actual = final_arrays(trained), final_arrays(workdir)
+    expected, actual = final_arrays(undisturbed), final_arrays(workdir)
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
-    assert comparable(read_rows(workdir)) == comparable(read_rows(trained))
+    assert comparable(read_rows(workdir)) == comparable(read_rows(undisturbed))
     assert (workdir / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((workdir / "config.json").read_text())["classes"]["names"]
 

@@ -49,15 +49,6 @@ def kill_after(step, delay, root, environment, arguments):
     return "".join(output)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(process, tiny, tmp_path_factory):
-    """The workdir of the tiny run in a process of its own: how it sums depends on its devices."""
-    workdir = tmp_path_factory.mktemp("undisturbed") / "run"
-    finished = process("train", *tiny, f"--workdir={workdir}")
-    assert finished.returncode == 0, finished.stderr
-    return workdir
-
-
 def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_interrupted(
     undisturbed, tiny, process, root, environment, tmp_path
 ):
