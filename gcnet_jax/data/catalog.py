@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import io
+import re
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -12,6 +14,8 @@ from gcnet_jax.errors import InputError
 
 IGNORE_LABEL = 255
 """Label of pixels that belong to no class: left out of the loss's sum and of every metric."""
+
+_CHANNELS = ("red", "green", "blue")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,45 +59,102 @@ class DatasetClasses:
 def read_class_table(table: Traversable) -> DatasetClasses:
     """Reads a CSV table with one class a row: its name and, for all classes or none, its colour.
 
-    The columns are ``name``, ``red``, ``green`` and ``blue``. Without colours the classes get
-    those of :func:`generic_palette`.
+    The header names the columns: ``name``, and ``red``, ``green`` and ``blue`` or ``r``, ``g`` and
+    ``b``, in any order and case. The index of a class is the position of its row. Without colours
+    the classes get those of :func:`generic_palette`.
 
     Args:
         table: the file.
 
     Raises:
-        InputError: if the table is something else; the message names the file and the row.
+        InputError: if the table is something else, down to a column that is not known; the message
+            names the file and the row.
     """
+    header, rows = _cells(table)
+    columns = _columns(table, header)
+    for number, row in enumerate(rows):
+        if len(row) > len(header):
+            raise InputError(
+                f"{table}: class {number} has {len(row)} cells ({', '.join(map(repr, row))}); "
+                f"expected {len(header)}, as the header has"
+            )
+        row += [""] * (len(header) - len(row))
+    names = tuple(row[columns["name"]] for row in rows)
+    _check_names(table, names)
+    if len(columns) == 1:
+        return DatasetClasses(names, generic_palette(len(names)))
+    palette: list[tuple[int, int, int]] = []
+    for name, row in zip(names, rows, strict=True):
+        cells = [row[columns[channel]] for channel in _CHANNELS]
+        if not all(re.fullmatch(r"[0-9]{1,3}", cell) and int(cell) <= 255 for cell in cells):
+            raise InputError(
+                f"{table}: class {name!r} has no colour, but {', '.join(map(repr, cells))}; "
+                "expected whole numbers in 0..255 for red, green and blue, or none of these columns"
+            )
+        red, green, blue = map(int, cells)
+        palette.append((red, green, blue))
+    return DatasetClasses(names, tuple(palette))
+
+
+def _cells(table: Traversable) -> tuple[list[str], list[list[str]]]:
+    """The header and the other rows, without spaces around cells and what is empty at the end."""
     try:
         text = table.read_bytes().decode("utf-8-sig")  # spreadsheets write the mark before it
     except UnicodeDecodeError as error:
         raise InputError(f"{table} is no text in UTF-8; expected a CSV table") from error
-    rows = list(csv.DictReader(text.splitlines()))
-    if rows and "name" not in rows[0]:
-        columns = ", ".join(map(repr, rows[0]))
-        raise InputError(f"{table}: expected a column 'name', separated by commas; found {columns}")
-    names = tuple((row.get("name") or "").strip() for row in rows)
-    if not all(names) or not 0 < len(names) <= IGNORE_LABEL or len(set(names)) < len(names):
-        raise InputError(
-            f"{table}: expected a column 'name' with 1 to {IGNORE_LABEL} classes, a different name "
-            f"in each row; found {', '.join(map(repr, names)) or 'no rows'}"
-        )
-    channels = ("red", "green", "blue")
-    if not set(channels) & rows[0].keys():
-        return DatasetClasses(names, generic_palette(len(names)))
-    palette: list[tuple[int, int, int]] = []
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+    except csv.Error as error:
+        raise InputError(f"{table} is no CSV table ({error})") from error
     for row in rows:
-        try:
-            red, green, blue = (int(row[channel]) for channel in channels)
-        except (KeyError, TypeError, ValueError):
-            red = green = blue = -1
-        if not all(0 <= value <= 255 for value in (red, green, blue)):
+        while row and not row[-1]:  # spreadsheets export columns and rows that were used once
+            row.pop()
+    rows = [row for row in rows if row]
+    if not rows:
+        raise InputError(f"{table} is empty; expected a CSV table with a column 'name'")
+    return rows[0], rows[1:]
+
+
+def _columns(table: Traversable, header: list[str]) -> dict[str, int]:
+    """Where the columns are, by the names that this library calls them."""
+    known = {"name": "name"} | {text: c for c in _CHANNELS for text in (c, c[0])}
+    found = ", ".join(map(repr, header))
+    columns: dict[str, int] = {}
+    for position, text in enumerate(header):
+        column = known.get(text.casefold())
+        if column is None:
             raise InputError(
-                f"{table}: class '{row['name']}' has no colour; expected columns red, green, blue "
-                "with whole numbers in 0..255, or none of these columns"
+                f"{table}: column {text!r} is not known; expected 'name' and, if need be, 'red', "
+                f"'green' and 'blue', separated by commas; found {found}"
             )
-        palette.append((red, green, blue))
-    return DatasetClasses(names, tuple(palette))
+        if column in columns:
+            raise InputError(f"{table}: there are two columns '{column}'; found {found}")
+        columns[column] = position
+    if "name" not in columns:
+        raise InputError(f"{table}: expected a column 'name', separated by commas; found {found}")
+    missing = [channel for channel in _CHANNELS if channel not in columns]
+    if 0 < len(missing) < len(_CHANNELS):
+        raise InputError(
+            f"{table}: the column '{missing[0]}' is missing; expected red, green and blue, or none "
+            f"of them; found {found}"
+        )
+    return columns
+
+
+def _check_names(table: Traversable, names: tuple[str, ...]) -> None:
+    if not all(names) or len(set(names)) < len(names) or not 0 < len(names) <= IGNORE_LABEL:
+        raise InputError(
+            f"{table}: expected 2 to {IGNORE_LABEL} classes, a different name in each row; found "
+            f"{', '.join(map(repr, names)) or 'no rows'}"
+        )
+    if len(names) == 1:
+        raise InputError(
+            f"{table}: {names[0]!r} is the only class, and what is the same everywhere cannot be "
+            "learnt; give the rest a class too, such as 'background', in a row of its own"
+        )
+    for name in names:
+        if not name.isprintable():
+            raise InputError(f"{table}: class name {name!r} holds characters that cannot be shown")
 
 
 def generic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:

@@ -1,4 +1,8 @@
+import csv
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gcnet_jax.data import OFFICIAL_SETS, DatasetClasses, dataset_classes, generic_palette
 from gcnet_jax.data.catalog import CATALOG, read_class_table
@@ -53,3 +57,56 @@ def test_tables_of_spreadsheets_are_read_and_other_files_named(tmp_path):
     table.write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(InputError, match="no text in UTF-8"):
         read_class_table(table)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "name,red,green,blue",
+        "name, red, green, blue",
+        "Name,Red,Green,Blue",
+        "NAME,R,G,B",
+        " name ,r, G ,blue",
+        "name,red,green,blue,,",
+    ],
+)
+def test_colours_are_taken_however_the_header_writes_them(tmp_path, header):
+    table = tmp_path / "classes.csv"
+    table.write_text(f"{header}\nroad, 1, 2,3\n\n sky ,255,0,  7\n,,,\n")
+    classes = read_class_table(table)
+    assert classes.names == ("road", "sky")
+    assert classes.palette == ((1, 2, 3), (255, 0, 7))
+
+
+def test_columns_may_stand_in_any_order(tmp_path):
+    table = tmp_path / "classes.csv"
+    table.write_text("blue,green,red,name\n1,2,3,road\n4,5,6,sky\n")
+    assert read_class_table(table) == DatasetClasses(("road", "sky"), ((3, 2, 1), (6, 5, 4)))
+
+
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=5)
+COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+@given(
+    columns=st.permutations(["name", "red", "green", "blue"]),
+    write=st.sampled_from([str.upper, str.title, " {} ".format, "\t{}".format, str]),
+    classes=st.dictionaries(NAMES, COLOURS, min_size=2, max_size=5),
+    unknown=st.sampled_from([None, "id", "colour", "ground", "name "]),
+)
+def test_a_table_is_read_with_all_it_says_or_refused(
+    tmp_path_factory, columns, write, classes, unknown
+):
+    table = tmp_path_factory.mktemp("tables") / "classes.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([write(column) for column in columns] + ([unknown] if unknown else []))
+        for name, (red, green, blue) in classes.items():
+            row = {"name": name, "red": red, "green": green, "blue": blue}
+            writer.writerow([row[column] for column in columns] + (["1"] if unknown else []))
+    if unknown:
+        with pytest.raises(InputError, match=r"classes.csv: (column|there are two columns)"):
+            read_class_table(table)
+    else:
+        expected = DatasetClasses(tuple(classes), tuple(classes.values()))
+        assert read_class_table(table) == expected
