@@ -31,6 +31,7 @@ from gcnet_jax.cli.inference import (
 )
 from gcnet_jax.data import (
     EvaluationBatch,
+    check_labels,
     dataset_classes,
     decode,
     evaluation_batches,
@@ -85,6 +86,7 @@ def _evaluate(arguments: list[str]) -> None:
     process.keep_freed_memory()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
+    check_labels(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(config, mesh, **_MODEL.values())
     _check_classes(trained, config)
 

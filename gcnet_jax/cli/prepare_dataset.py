@@ -9,14 +9,17 @@
 
 The official sets are ade20k, camvid, cityscapes, context_shapes and voc12aug; `folder` makes a
 data set of your own images and masks. An image belongs to the mask for which the stars of its
-pattern match the same text. Every image and label is checked while it is written. After an
-interruption the same command goes on where it ended; a data set that is already prepared is left
-as it is.
+pattern match the same text. Masks hold the classes' indices, and 255 where ignored; values that
+stand for another class are mapped, as --map=255=1 does for masks of 0 and 255. Every image and
+label is checked while it is written, and their classes are counted: one that occurs in no training
+mask is refused. A picture of samples is left with the data. After an interruption the same command
+goes on where it ended; a data set that is already prepared is left as it is.
 """
 
 from collections.abc import Sequence
 from typing import cast
 
+import rich.console
 from absl import flags
 
 from gcnet_jax.cli import command, options
@@ -24,11 +27,15 @@ from gcnet_jax.data import (
     OFFICIAL_SETS,
     PIXELS,
     Pixels,
+    dataset_classes,
     prepare,
     prepare_folder,
+    split_label_counts,
     split_names,
     split_size,
 )
+from gcnet_jax.data.label_counts import counts_table
+from gcnet_jax.data.preparation import SAMPLES
 from gcnet_jax.errors import InputError
 
 _OPTIONS = flags.FlagValues()
@@ -73,6 +80,18 @@ _CLASSES = flags.DEFINE_string(
     "folder: CSV file with the columns name and, if need be, red, green, blue",
     flag_values=_OPTIONS,
 )
+_MAP = flags.DEFINE_multi_string(
+    "map",
+    [],
+    "folder: VALUE=CLASS of a mask value that stands for another class, or 255: ignored",
+    flag_values=_OPTIONS,
+)
+_ALLOW_ABSENT = flags.DEFINE_bool(
+    "allow_absent",
+    False,
+    "folder: classes may occur in no training mask",
+    flag_values=_OPTIONS,
+)
 
 _OWN = "folder"
 
@@ -99,16 +118,43 @@ def _prepare(arguments: list[str]) -> None:
             images=_patterns(_IMAGES),
             masks=_patterns(_MASKS),
             classes=options.required(_CLASSES.value, "--classes"),
+            label_map=_label_map(),
+            allow_absent=_ALLOW_ABSENT.value,
             pixels=pixels,
         )
     else:
-        for flag in (_NAME, _IMAGES, _MASKS, _CLASSES):
+        for flag in (_NAME, _IMAGES, _MASKS, _CLASSES, _MAP, _ALLOW_ABSENT):
             if flag.value:
                 raise InputError(f"--{flag.name} is for '{_OWN}', not for '{name}'")
         folder = prepare(name, _DATA_DIR.value, _SOURCE.value, pixels=pixels, subset=_SUBSET.value)
     for split in split_names(name, _DATA_DIR.value):
         print(f"{split:8} {split_size(name, _DATA_DIR.value, split)} images")
+    _show_labels(name)
     print(f"{name} is prepared in {folder}")
+    if (folder / SAMPLES).exists():  # earlier versions made none
+        print(f"look at some images with their masks: {folder / SAMPLES}")
+
+
+def _show_labels(name: str) -> None:
+    splits = split_names(name, _DATA_DIR.value)
+    counts = {split: split_label_counts(name, _DATA_DIR.value, split) for split in splits}
+    counted = {split: of_split for split, of_split in counts.items() if of_split is not None}
+    if counted:  # earlier versions did not
+        table = counts_table(counted, dataset_classes(name, _DATA_DIR.value))
+        rich.console.Console().print(table)
+
+
+def _label_map() -> dict[int, int]:
+    label_map: dict[int, int] = {}
+    for text in _MAP.value:
+        value, _, index = text.partition("=")
+        try:
+            pair = int(value), int(index)
+        except ValueError as error:
+            raise InputError(f"--map: '{text}' is not VALUE=CLASS, such as 255=1") from error
+        if label_map.setdefault(*pair) != pair[1]:
+            raise InputError(f"--map: value {pair[0]} is given two classes; expected one")
+    return label_map
 
 
 def _patterns(flag: flags.FlagHolder) -> dict[str, list[str]]:

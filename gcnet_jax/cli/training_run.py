@@ -15,9 +15,9 @@ from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.config import check_config, to_plain, versions
 from gcnet_jax.data import (
     EvaluationBatch,
+    check_labels,
     dataset_classes,
     evaluation_batches,
-    split_image_sizes,
     split_size,
     train_iterator,
 )
@@ -76,7 +76,7 @@ def _train(
 
     # Fail now, not in an hour.
     split_size(config.data.name, config.data.data_dir, evaluation.split)
-    split_image_sizes(config.data.name, config.data.data_dir, evaluation.split)
+    check_labels(config.data.name, config.data.data_dir, evaluation.split)
 
     classes = dataset_classes(config.data.name, config.data.data_dir)
     program = TrainingProgram(config, classes.num_classes, mesh)

@@ -4,11 +4,11 @@ from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses, generic_palette
 from gcnet_jax.data.datasets import (
     OFFICIAL_SETS,
     Split,
+    check_labels,
     dataset_classes,
     open_split,
-    prepare,
-    prepare_folder,
     split_image_sizes,
+    split_label_counts,
     split_names,
     split_size,
 )
@@ -19,7 +19,10 @@ from gcnet_jax.data.evaluation_batches import (
     resize_image,
     scaled_sizes,
 )
+from gcnet_jax.data.label_counts import LabelCounts
+from gcnet_jax.data.pictures import colorize, label_overlay
 from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
+from gcnet_jax.data.prepare_sets import prepare, prepare_folder
 from gcnet_jax.data.records import PIXELS, Pixels, Record, Sample, decode
 
 __all__ = [
@@ -29,22 +32,27 @@ __all__ = [
     "Batch",
     "DatasetClasses",
     "EvaluationBatch",
+    "LabelCounts",
     "Pixels",
     "Record",
     "Sample",
     "ScaledImages",
     "Split",
     "TrainIterator",
+    "check_labels",
+    "colorize",
     "dataset_classes",
     "decode",
     "evaluation_batches",
     "generic_palette",
+    "label_overlay",
     "open_split",
     "prepare",
     "prepare_folder",
     "resize_image",
     "scaled_sizes",
     "split_image_sizes",
+    "split_label_counts",
     "split_names",
     "split_size",
     "train_iterator",

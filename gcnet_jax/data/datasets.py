@@ -1,7 +1,7 @@
-"""Preparing a data set once, and opening the splits of a prepared one.
+"""The data sets there are: the official ones by name, and whatever is prepared in a folder.
 
 A new official data set is one module in ``sources/``, one entry in ``OFFICIAL_SETS`` and its
-classes in the catalog. A user's own images need no code: :func:`prepare_folder`.
+classes in the catalog. A user's own images need no code: ``gcnet_jax.data.prepare_folder``.
 """
 
 import functools
@@ -17,207 +17,23 @@ from etils import epath
 from jaxtyping import Int32
 
 from gcnet_jax.config import brief_reason
-from gcnet_jax.data.catalog import CATALOG, DatasetClasses, read_class_table
-from gcnet_jax.data.preparation import (
-    VERSION,
-    Contents,
-    final_folder,
-    fingerprints,
-    unfinished_folder,
-    write_dataset,
-)
-from gcnet_jax.data.records import FEATURES, Pixels
-from gcnet_jax.data.sources import archives, folder
+from gcnet_jax.data.catalog import CATALOG, DatasetClasses
+from gcnet_jax.data.contents import VERSION, Contents, final_folder, unfinished_folder
+from gcnet_jax.data.label_counts import LabelCounts
+from gcnet_jax.data.records import FEATURES
 from gcnet_jax.data.sources.ade20k import ADE20K
 from gcnet_jax.data.sources.camvid import CAMVID
 from gcnet_jax.data.sources.cityscapes import CITYSCAPES
 from gcnet_jax.data.sources.context_shapes import CONTEXT_SHAPES
-from gcnet_jax.data.sources.examples import Examples, OfficialSet
+from gcnet_jax.data.sources.examples import OfficialSet
 from gcnet_jax.data.sources.voc12aug import VOC12AUG
 from gcnet_jax.data.split import Split
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import in_bucket, local, read_json
+from gcnet_jax.files import in_bucket, read_json
 
 OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
     {official.name: official for official in (ADE20K, CAMVID, CITYSCAPES, CONTEXT_SHAPES, VOC12AUG)}
 )
-
-
-# Preparing ---------------------------------------------------------------------------------------
-
-
-def prepare(
-    name: str,
-    data_dir: epath.PathLike,
-    source: epath.PathLike | None = None,
-    *,
-    pixels: Pixels = "as_found",
-    subset: bool = False,
-) -> epath.Path:
-    """Writes an official data set as ``array_record`` files that every later run reads.
-
-    A data set that is already there is left as it is. An interrupted preparation is never taken
-    for a whole one, and the next call goes on where it ended.
-
-    Args:
-        name: the data set, a key of ``OFFICIAL_SETS``.
-        data_dir: folder for all prepared data sets; not in a bucket.
-        source: folder with the original files, unpacked or as the archives they are distributed
-          in, which are unpacked below ``data_dir``. Refused by data sets that are generated.
-        pixels: how to store images and labels; see ``gcnet_jax.data.records``.
-        subset: whether the source may be a part of the official release.
-
-    Returns:
-        The folder of this data set.
-
-    Raises:
-        InputError: if the name is unknown, ``source`` is missing, not wanted or not as expected,
-          a file of it is not as expected, or the data set is there with other pixels or, unless
-          that is allowed, as a part only.
-    """
-    if name not in OFFICIAL_SETS:
-        raise InputError(
-            f"there is no official data set '{name}'; there are: {', '.join(OFFICIAL_SETS)}"
-        )
-    official = OFFICIAL_SETS[name]
-    data_dir = local(data_dir, _how_to_prepare(name, data_dir))
-    source = _checked_source(official, source)
-    target = final_folder(data_dir, name)
-    if target.exists():
-        contents = _whole_contents(target)
-        _check_pixels(target, contents, pixels)
-        sizes = {
-            split: sum(len(shard.sizes) for shard in shards.values())
-            for split, shards in contents.splits.items()
-        }
-        if not subset:
-            _check_counts(official, sizes, f"{target} holds a part of it: delete that, or")
-        return target
-    roots = []
-    if source is not None:
-        roots = archives.locate(official.parts, source, target.with_name("unpacked"))
-    examples = official.find_examples(roots)
-    if not subset:
-        _check_counts(
-            official,
-            {split: len(examples[split]) for split in examples},
-            f"if {source} is meant to be a part of the official set,",
-        )
-    write_dataset(data_dir, name, official.description, CATALOG[name], examples, pixels)
-    return target
-
-
-def prepare_folder(
-    name: str,
-    data_dir: epath.PathLike,
-    source: epath.PathLike,
-    *,
-    images: Mapping[str, Sequence[str]],
-    masks: Mapping[str, Sequence[str]],
-    classes: epath.PathLike,
-    pixels: Pixels = "as_found",
-) -> epath.Path:
-    """Writes a user's own images and masks as a data set; works as :func:`prepare`.
-
-    Args:
-        name: what to call the data set.
-        data_dir: folder for all prepared data sets; not in a bucket.
-        source: the folder that the patterns start from.
-        images: patterns of each split's images, such as ``{"train": ["train/*_rgb.jpg"]}``.
-        masks: patterns of each split's masks, such as ``{"train": ["train/*_label.png"]}``. A mask
-          belongs to the image for which the stars match the same text. It holds class indices, or
-          255 where ignored.
-        classes: CSV table with the columns name and, unless the colours do not matter, red, green
-          and blue.
-        pixels: how to store images and masks; see ``gcnet_jax.data.records``.
-
-    Returns:
-        The folder of this data set.
-
-    Raises:
-        InputError: if the name is that of another data set or no name, the table, a pattern or a
-          file is not as expected, or the data set is there and made from something else.
-    """
-    if name in CATALOG:
-        raise InputError(f"'{name}' is the name of a data set of this library; choose another")
-    folder.check_name(name, "data set")
-    data_dir = local(data_dir, _how_to_prepare(name, data_dir))
-    source, class_table = (local(path, "copy it first").expanduser() for path in (source, classes))
-    if not source.is_dir():
-        raise InputError(f"source {source} is not a folder")
-    if not class_table.exists():
-        raise InputError(f"there is no file {class_table}; expected a table of the classes")
-    table = read_class_table(class_table)
-    examples = folder.find_examples(source, images, masks, table)
-    target = final_folder(data_dir, name)
-    if target.exists():
-        contents = _whole_contents(target)
-        _check_pixels(target, contents, pixels)
-        _check_unchanged(target, contents, table, examples)
-        return target
-    write_dataset(data_dir, name, f"Images and masks from {source}.", table, examples, pixels)
-    return target
-
-
-def _checked_source(official: OfficialSet, source: epath.PathLike | None) -> epath.Path | None:
-    if not official.parts:
-        if source is not None:
-            raise InputError(
-                f"data set '{official.name}' is generated and takes no source, but got {source}"
-            )
-        return None
-    if source is None:
-        raise InputError(f"data set '{official.name}' needs a source: {official.expected_source}")
-    path = local(source, "copy it first").expanduser()
-    if not path.is_dir():
-        raise InputError(f"source {source} is not a folder; expected {official.expected_source}")
-    return path
-
-
-def _whole_contents(target: epath.Path) -> Contents:
-    if not _is_whole(target):
-        raise InputError(f"{target} exists but holds no whole data set; {_prepare_again(target)}")
-    return Contents.read(target)
-
-
-def _check_pixels(target: epath.Path, contents: Contents, pixels: Pixels) -> None:
-    if contents.pixels != pixels:
-        raise InputError(
-            f"{target} is prepared with pixels '{contents.pixels}', not '{pixels}'; "
-            f"{_prepare_again(target)}"
-        )
-
-
-def _check_unchanged(
-    target: epath.Path, contents: Contents, classes: DatasetClasses, examples: Examples
-) -> None:
-    if contents.classes != classes:
-        raise InputError(f"{target} is prepared with other classes; {_prepare_again(target)}")
-    before = {
-        split: [shards[index].fingerprint for index in sorted(shards)]
-        for split, shards in contents.splits.items()
-    }
-    if before != fingerprints(examples):
-        raise InputError(
-            f"{target} is prepared from other files (by name, size or time of change); "
-            f"{_prepare_again(target)}"
-        )
-
-
-def _check_counts(official: OfficialSet, found: Mapping[str, int], advice: str) -> None:
-    wrong = [
-        f"{found.get(split, 0)} images in '{split}', expected {count}"
-        for split, count in official.counts.items()
-        if found.get(split) != count
-    ]
-    if wrong:
-        raise InputError(
-            f"data set '{official.name}' is not complete: {'; '.join(wrong)}; "
-            f"{advice} pass --subset"
-        )
-
-
-# Reading -----------------------------------------------------------------------------------------
 
 
 def open_split(name: str, data_dir: epath.PathLike, split: str) -> Split:
@@ -257,7 +73,7 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> Split:
         )
     except Exception as error:  # such as of a format that cannot be read by index
         raise _damaged_description(target, brief_reason(error)) from error
-    return Split(source, target, info.filenames, shards, _prepare_again(target))
+    return Split(source, target, info.filenames, shards, prepare_again(target))
 
 
 def _check_features(target: epath.Path) -> None:
@@ -272,7 +88,7 @@ def _check_features(target: epath.Path) -> None:
     if found != _described_features():
         raise InputError(
             f"{target / 'features.json'} describes other features than this library stores; "
-            f"{_prepare_again(target)}"
+            f"{prepare_again(target)}"
         )
 
 
@@ -289,15 +105,13 @@ def _check_files(target: epath.Path, names: Sequence[str]) -> None:
     there = {file.name for file in target.iterdir()}
     for name in sorted(names):
         if name not in there:
-            raise InputError(f"{target / name} is missing; {_prepare_again(target)}")
+            raise InputError(f"{target / name} is missing; {prepare_again(target)}")
         if not in_bucket(target) and not Path(target, name).is_file():
-            raise InputError(f"{target / name} is no regular file; {_prepare_again(target)}")
+            raise InputError(f"{target / name} is no regular file; {prepare_again(target)}")
 
 
 def _damaged_description(target: epath.Path, reason: str) -> InputError:
-    return InputError(
-        f"the description of {target} is damaged ({reason}); {_prepare_again(target)}"
-    )
+    return InputError(f"the description of {target} is damaged ({reason}); {prepare_again(target)}")
 
 
 def split_names(name: str, data_dir: epath.PathLike) -> tuple[str, ...]:
@@ -321,10 +135,53 @@ def split_image_sizes(name: str, data_dir: epath.PathLike, split: str) -> Int32[
     Raises:
         InputError: if the name or the split is unknown, or the set is not prepared.
     """
-    splits = Contents.read(_prepared_folder(name, data_dir)).splits
-    _check_split(name, split, splits)
-    shards = splits[split]
-    return np.array([size for index in sorted(shards) for size in shards[index].sizes], np.int32)
+    contents = Contents.read(_prepared_folder(name, data_dir))
+    _check_split(name, split, contents.splits)
+    return np.array(contents.sizes(split), np.int32)
+
+
+def split_label_counts(name: str, data_dir: epath.PathLike, split: str) -> LabelCounts | None:
+    """Returns how often each class occurs in a split; None if the set was prepared without counts.
+
+    Args:
+        name: the data set.
+        data_dir: the folder it was prepared in.
+        split: one of its splits.
+
+    Raises:
+        InputError: if the name or the split is unknown, or the set is not prepared.
+    """
+    contents = Contents.read(_prepared_folder(name, data_dir))
+    _check_split(name, split, contents.splits)
+    return contents.label_counts(split)
+
+
+def check_labels(name: str, data_dir: epath.PathLike, split: str) -> None:
+    """Refuses a split whose labels mean nothing, whether trained on or compared with.
+
+    Args:
+        name: the data set.
+        data_dir: the folder it was prepared in.
+        split: one of its splits.
+
+    Raises:
+        InputError: if there is one class only, which every pixel would be given, or no pixel has
+          one, as in the test split of Cityscapes; or as :func:`split_image_sizes` says.
+    """
+    contents = Contents.read(_prepared_folder(name, data_dir))
+    _check_split(name, split, contents.splits)
+    if contents.classes.num_classes < 2:
+        raise InputError(
+            f"data set '{name}' has the one class {', '.join(contents.classes.names)!r}, and what "
+            "is the same everywhere cannot be learnt; prepare it with a class for the rest too, "
+            "such as 'background'"
+        )
+    counts = contents.label_counts(split)
+    if counts is not None and not counts.is_labelled:
+        raise InputError(
+            f"no pixel of split '{split}' of '{name}' has a label: there is nothing to learn from "
+            "it or to compare with, as in the test split of Cityscapes"
+        )
 
 
 def dataset_classes(name: str, data_dir: epath.PathLike | None = None) -> DatasetClasses:
@@ -346,11 +203,11 @@ def dataset_classes(name: str, data_dir: epath.PathLike | None = None) -> Datase
 
 def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     target = final_folder(data_dir, name)
-    if _is_whole(target):
+    if is_whole(target):
         return target
     if target.exists():
-        raise InputError(f"{target} has lost some of its files; {_prepare_again(target)}")
-    message = f"data set '{name}' is not prepared in {data_dir}; {_how_to_prepare(name, data_dir)}"
+        raise InputError(f"{target} has lost some of its files; {prepare_again(target)}")
+    message = f"data set '{name}' is not prepared in {data_dir}; {how_to_prepare(name, data_dir)}"
     if unfinished_folder(data_dir, name).exists():
         message += " (which goes on with what has been begun)"
     elif before := _other_versions(target):
@@ -360,7 +217,8 @@ def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     raise InputError(message)
 
 
-def _is_whole(target: epath.Path) -> bool:
+def is_whole(target: epath.Path) -> bool:
+    """Returns whether the folder of a data set holds what makes it one."""
     # A folder gets this name when it is whole; but files can be lost later.
     return all((target / file).exists() for file in ("dataset_info.json", "features.json"))
 
@@ -371,14 +229,16 @@ def _other_versions(target: epath.Path) -> list[epath.Path]:
     return [path for path in target.parent.iterdir() if tfds.core.Version.is_valid(path.name)]
 
 
-def _prepare_again(target: epath.Path) -> str:
+def prepare_again(target: epath.Path) -> str:
+    """Returns what to do about a damaged folder of a data set, for a message."""
     name = target.parent.name
     if in_bucket(target):
         return f"if it is damaged there, copy '{name}' there again"
     return f"delete {target} and prepare '{name}' again"
 
 
-def _how_to_prepare(name: str, data_dir: epath.PathLike) -> str:
+def how_to_prepare(name: str, data_dir: epath.PathLike) -> str:
+    """Returns what to do about a data set that is not there, for a message."""
     if in_bucket(data_dir):
         return (
             "prepare it in a local folder, such as data, and copy it when it is whole: "

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.data.buckets import group_into_buckets
 from gcnet_jax.data.catalog import IGNORE_LABEL
-from gcnet_jax.data.datasets import Split, open_split, split_image_sizes
+from gcnet_jax.data.datasets import Split, check_labels, open_split, split_image_sizes
 from gcnet_jax.data.pipeline import shard_size
 from gcnet_jax.data.records import decode
 from gcnet_jax.data.transforms import rescaled_size
@@ -101,11 +101,12 @@ def evaluation_batches(
         shard_count: how many parts a batch of `evaluation.batch_size` has.
 
     Raises:
-        InputError: the split cannot be opened, the batch does not divide by the parts, or a
-          record is corrupt; the first two at once, not with the first batch.
+        InputError: the split cannot be opened or has no labels, the batch does not divide by the
+          parts, or a record is corrupt; all but the last at once, not with the first batch.
     """
     local_batch_size = shard_size(config.evaluation.batch_size, shard_count)
     records = open_split(config.data.name, config.data.data_dir, split)
+    check_labels(config.data.name, config.data.data_dir, split)
     image_sizes = split_image_sizes(config.data.name, config.data.data_dir, split)
     entries = _plan(image_sizes.tolist(), config, multi_scale=multi_scale)
     threads = min(os.cpu_count() or 1, _MAX_THREADS)

@@ -20,7 +20,7 @@ from jaxtyping import Int32, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import transforms
-from gcnet_jax.data.datasets import open_split
+from gcnet_jax.data.datasets import check_labels, open_split
 from gcnet_jax.data.records import Record, decode
 from gcnet_jax.errors import InputError
 
@@ -66,11 +66,13 @@ def train_iterator(
         shard_count: how many parts there are; each has ``batch_size / shard_count`` images.
 
     Raises:
-        InputError: if the split cannot be opened, or the batch does not divide by the parts.
+        InputError: if the split cannot be opened or has no labels, or the batch does not divide by
+          the parts.
     """
     local_batch_size = shard_size(batch_size, shard_count)
     config: Any = data_config  # its values have no static types
     records = open_split(config.name, config.data_dir, config.train_split)
+    check_labels(config.name, config.data_dir, config.train_split)
     transform = RandomTransform.from_config(data_config)
     samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
     # Sliced only here, after everything random: a sample's randomness follows from its position

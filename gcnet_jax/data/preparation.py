@@ -9,105 +9,49 @@ under the final name is whole, and a second start goes on behind the last whole 
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grain
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gcnet_jax.data.catalog import DatasetClasses
+from gcnet_jax.data.contents import (
+    CONTENTS,
+    VERSION,
+    Contents,
+    ShardContents,
+    final_folder,
+    unfinished_folder,
+)
+from gcnet_jax.data.label_counts import LabelCounts, Remedies, check_learnable, counts_table
 from gcnet_jax.data.only_process import only_process
-from gcnet_jax.data.records import FEATURES, WRITER_OPTIONS, Pixels, identity, serialize
+from gcnet_jax.data.records import (
+    FEATURES,
+    WRITER_OPTIONS,
+    Pixels,
+    Sample,
+    decode,
+    deserialize,
+    identity,
+    serialize,
+)
 from gcnet_jax.data.sources.examples import Example, Examples
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path, read_json, write_whole
-
-VERSION = "2.0.0"
-"""Version of the stored format, which is also the name of the folder that TFDS looks for."""
 
 EXAMPLES_PER_SHARD = 64
 
-_CONTENTS = "contents.json"
+SAMPLES = "samples.png"
+"""Name of the picture of some images with their masks."""
+
 _MAX_THREADS = 16
-
-
-class ShardContents(NamedTuple):
-    """What the table of contents says of one shard.
-
-    Attributes:
-        fingerprint: tells the examples that it was made from.
-        sizes: (height, width) of each image, in order.
-        identities: the `identity` of each record; empty in data sets of an earlier time.
-    """
-
-    fingerprint: str
-    sizes: list[tuple[int, int]]
-    identities: Sequence[int] = ()
-
-
-class Contents(NamedTuple):
-    """The table of contents of a data set, kept beside its shards.
-
-    Attributes:
-        pixels: how images and labels are stored.
-        classes: the classes.
-        splits: the whole shards of each split, by their position.
-    """
-
-    pixels: Pixels
-    classes: DatasetClasses
-    splits: dict[str, dict[int, ShardContents]]
-
-    @classmethod
-    def read(cls, folder: epath.Path) -> "Contents":
-        """Reads the table of a folder.
-
-        Raises:
-            InputError: if it is missing or damaged.
-        """
-        path = folder / _CONTENTS
-        try:
-            plain = read_json(path)
-            return cls(
-                pixels=plain["pixels"],
-                classes=DatasetClasses.from_plain(plain["classes"]),
-                splits={
-                    split: {int(i): ShardContents(**shard) for i, shard in shards.items()}
-                    for split, shards in plain["splits"].items()
-                },
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path} is missing or damaged ({error}); delete {folder} and prepare it again"
-            ) from error
-
-    def write(self, folder: epath.Path) -> None:
-        """Writes the table, or leaves the one that was there."""
-        plain: dict[str, Any] = {
-            "pixels": self.pixels,
-            "classes": self.classes.to_plain(),
-            "splits": {
-                split: {index: shard._asdict() for index, shard in shards.items()}
-                for split, shards in self.splits.items()
-            },
-        }
-        write_whole(folder / _CONTENTS, json.dumps(plain))
-
-
-def final_folder(data_dir: epath.PathLike, name: str) -> epath.Path:
-    """Returns the folder that a data set has once it is whole."""
-    return as_path(data_dir).expanduser() / name / VERSION
-
-
-def unfinished_folder(data_dir: epath.PathLike, name: str) -> epath.Path:
-    """Returns the folder in which a data set is made."""
-    return final_folder(data_dir, name).with_name(f"unfinished-{VERSION}")
+_RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"  # options of array_record's reader
+_SAMPLES = 6  # rows of that picture, or more where each split shall have one
 
 
 def write_dataset(
@@ -117,8 +61,12 @@ def write_dataset(
     classes: DatasetClasses,
     examples: Examples,
     pixels: Pixels,
+    remedies: Remedies,
 ) -> None:
     """Writes all shards that are not there yet, and finishes the data set.
+
+    What the labels hold is counted on the way. If training could not learn from them, the counts
+    are shown and the data set is not finished.
 
     Args:
         data_dir: folder for all prepared data sets.
@@ -127,10 +75,11 @@ def write_dataset(
         classes: its classes.
         examples: its splits.
         pixels: how to store images and labels.
+        remedies: what to do about labels that cannot be learnt.
 
     Raises:
-        InputError: if an example is not as expected, the data set has been begun with other
-          settings, or another process is writing it.
+        InputError: if an example is not as expected, the labels cannot be learnt, the data set has
+          been begun with other settings, or another process is writing it.
     """
     folder = unfinished_folder(data_dir, name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,6 +89,8 @@ def write_dataset(
         _forget_others(folder, contents, planned)
         for split in examples:
             _write_split(folder, contents, split, planned[split], progress)
+        _check_labels(contents, list(examples), remedies, progress.console)
+        _picture_samples(folder, planned, classes)
         _describe(folder, name, description, contents)
         folder.rename(final_folder(data_dir, name))
 
@@ -208,35 +159,45 @@ def _write_split(
         completed=sum(len(shard.sizes) for shard in written.values()),
     )
     remaining = [example for shard in missing.values() for example in shard.examples]
-    with contextlib.closing(_serialized(remaining, contents.pixels)) as records:
+    with contextlib.closing(_serialized(remaining, contents)) as records:
         for index, shard in missing.items():
             sizes: list[tuple[int, int]] = []
             identities: list[int] = []
+            counts = LabelCounts.nothing(contents.classes.num_classes)
             partial = shard.path.with_name(f"{shard.path.name}.partial")
             writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS[contents.pixels])
             for _ in shard.examples:
-                record, size = next(records)
+                serialized = next(records)
                 with _failing_writes_named(partial):
-                    writer.write(record)
-                sizes.append(size)
-                identities.append(identity(record))
+                    writer.write(serialized.record)
+                sizes.append(serialized.size)
+                identities.append(identity(serialized.record))
+                counts += serialized.counts
                 progress.advance(task)
             with _failing_writes_named(partial):
                 writer.close()
             partial.rename(shard.path)
-            written[index] = ShardContents(shard.fingerprint, sizes, identities)
+            written[index] = ShardContents(shard.fingerprint, sizes, identities, counts)
             contents.write(folder)
 
 
-def _serialized(
-    examples: Sequence[Example], pixels: Pixels
-) -> Generator[tuple[bytes, tuple[int, int]]]:
+class _Serialized(NamedTuple):
+    record: bytes
+    size: tuple[int, int]
+    counts: LabelCounts
+
+
+def _serialized(examples: Sequence[Example], contents: Contents) -> Generator[_Serialized]:
     """Loads examples with several threads, in order and never many at a time."""
 
-    def serialized(example: Example) -> tuple[bytes, tuple[int, int]]:
+    def serialized(example: Example) -> _Serialized:
         encoded, image, label = example.load()
         height, width = label.shape
-        return serialize(example.name, encoded, image, label, pixels), (height, width)
+        return _Serialized(
+            serialize(example.name, encoded, image, label, contents.pixels),
+            (height, width),
+            LabelCounts.of_label(label, contents.classes.num_classes),
+        )
 
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -272,7 +233,7 @@ def _progress() -> Progress:
 
 def _begun(folder: epath.Path, classes: DatasetClasses, pixels: Pixels) -> Contents:
     """What an interrupted preparation has left; nothing of a first start."""
-    if not (folder / _CONTENTS).exists():
+    if not (folder / CONTENTS).exists():
         return Contents(pixels, classes, {})
     contents = Contents.read(folder)
     for what, before, now in (
@@ -297,6 +258,7 @@ def _forget_others(
             if (
                 shard is None
                 or shard.fingerprint != shards[index].fingerprint
+                or shards[index].counts is None  # begun by an earlier version
                 or not shard.path.exists()  # its name says how many there are
             ):
                 del shards[index]
@@ -307,8 +269,44 @@ def _forget_others(
     }
     contents.write(folder)
     for path in folder.iterdir():
-        if path.name != _CONTENTS and path.name not in kept:
+        if path.name != CONTENTS and path.name not in kept:
             path.unlink()
+
+
+def _check_labels(
+    contents: Contents, splits: Sequence[str], remedies: Remedies, console: Console
+) -> None:
+    """Raises InputError, below a table of what there is, if training could not learn the labels."""
+    counts = {split: contents.label_counts(split) for split in splits}
+    counted = {split: of_split for split, of_split in counts.items() if of_split is not None}
+    try:
+        check_learnable(counted, contents.classes, remedies)
+    except InputError:
+        console.print(counts_table(counted, contents.classes))
+        raise
+
+
+def _picture_samples(
+    folder: epath.Path, planned: dict[str, dict[int, _Shard]], classes: DatasetClasses
+) -> None:
+    # matplotlib takes half a second to import, and whoever reads data needs none of it.
+    from gcnet_jax.data.sample_picture import save_samples
+
+    save_samples(folder / SAMPLES, _samples(planned), classes)
+
+
+def _samples(
+    planned: dict[str, dict[int, _Shard]],
+) -> Iterator[tuple[str, Sample]]:
+    """Reads examples spread over each split, as they are stored; with their names."""
+    for split, shards in planned.items():
+        places = [(shard.path, i) for shard in shards.values() for i in range(len(shard.examples))]
+        number = min(max(1, _SAMPLES // len(planned)), len(places))
+        for path, position in (places[i * len(places) // number] for i in range(number)):
+            reader = ArrayRecordReader(os.fspath(path), _RANDOM_ACCESS)
+            record = deserialize(reader.read([position])[0])
+            reader.close()
+            yield f"{split}: {record['name'].decode()}", decode(record)
 
 
 def _describe(folder: epath.Path, name: str, description: str, contents: Contents) -> None:
@@ -319,7 +317,11 @@ def _describe(folder: epath.Path, name: str, description: str, contents: Content
             name=split,
             shard_lengths=[len(shards[index].sizes) for index in sorted(shards)],
             num_bytes=sum(
-                path.stat().length for path in folder.glob(f"{name}-{split}.array_record-*")
+                template.replace(split=split)
+                .sharded_filepath(shard_index=index, num_shards=len(shards))
+                .stat()
+                .length
+                for index in shards
             ),
             filename_template=template.replace(split=split),
         )

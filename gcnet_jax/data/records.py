@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, TypedDict, get_args
+from typing import Literal, TypedDict, cast, get_args
 
 import cv2
 import numpy as np
@@ -149,6 +149,13 @@ def encode_plain(pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) 
 
 
 # Decoding ----------------------------------------------------------------------------------------
+
+
+def deserialize(serialized: bytes) -> Record:
+    """Returns the record that `serialize` has made these bytes of."""
+    still_encoded = tfds.decode.SkipDecoding()
+    decoders = {"image": still_encoded, "label": still_encoded}
+    return cast(Record, FEATURES.deserialize_example_np(serialized, decoders=decoders))
 
 
 def decode(record: Record) -> Sample:

@@ -3,18 +3,15 @@
 import bisect
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import numpy as np
-import tensorflow_datasets as tfds
 from etils import epath
 
-from gcnet_jax.data.preparation import ShardContents
-from gcnet_jax.data.records import FEATURES, Record, identity
+from gcnet_jax.data.contents import ShardContents
+from gcnet_jax.data.records import Record, deserialize, identity
 from gcnet_jax.errors import InputError
 
 _UNKNOWN = -1  # the identity of a record that was prepared when none was noted
-_STILL_ENCODED = {key: tfds.decode.SkipDecoding() for key in ("image", "label")}
 
 
 class Split:
@@ -72,9 +69,7 @@ class Split:
         if self._identities[index] not in (_UNKNOWN, identity(serialized)):
             raise self._replaced(index)
         try:
-            record = cast(
-                Record, FEATURES.deserialize_example_np(serialized, decoders=_STILL_ENCODED)
-            )
+            record = deserialize(serialized)
         except Exception as error:  # of protocol buffers and of TFDS, of several kinds
             raise self._unreadable(index, "it is no record of this library") from error
         if any(value is None for value in record.values()):

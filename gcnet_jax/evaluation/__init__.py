@@ -1,5 +1,6 @@
 """Inference over a data set, metrics, and pictures."""
 
+from gcnet_jax.data import colorize, label_overlay
 from gcnet_jax.evaluation.evaluator import create_counter, create_evaluator
 from gcnet_jax.evaluation.inference import Inference, Predictor, create_predictor
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
@@ -9,7 +10,7 @@ from gcnet_jax.evaluation.modes import (
     WholeImages,
     inference_mode,
 )
-from gcnet_jax.evaluation.pictures import colorize, heat_overlay, label_overlay
+from gcnet_jax.evaluation.pictures import heat_overlay
 from gcnet_jax.evaluation.views import View, create_view, score_pixels
 
 __all__ = [

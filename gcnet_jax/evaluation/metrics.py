@@ -54,13 +54,18 @@ class SegmentationMetrics:
         }
 
     def to_plain(self, names: Sequence[str]) -> dict:
-        """What goes to JSON: the summary and one entry a class; NaN becomes null."""
+        """What goes to JSON: the summary, over how many classes, and each; NaN becomes null."""
         classes = {
             name: {key: _nullable(values[i]) for key, values in self._columns.items()}
             for i, name in enumerate(names)
         }
         summary = {key: _nullable(value) for key, value in self.summary().items()}
-        return {"summary": summary, "classes": classes}
+        means_over = {
+            f"m{key}": {"classes": _number_in_mean(values), "of": len(names)}
+            for key, values in self._columns.items()
+            if f"m{key}" in summary
+        }
+        return {"summary": summary, "means_over": means_over, "classes": classes}
 
     def table(self, names: Sequence[str], title: str) -> rich.table.Table:
         """One row a class and one of means, in percent."""
@@ -75,6 +80,8 @@ class SegmentationMetrics:
             )
         table.add_section()
         table.add_row("mean", *(f"{100 * _mean(values):.2f}" for values in self._columns.values()))
+        numbers = (_number_in_mean(values) for values in self._columns.values())
+        table.add_row("over classes", *(f"{number} of {len(names)}" for number in numbers))
         table.caption = f"aAcc {100 * self.accuracy:.2f} (all labelled pixels together)"
         return table
 
@@ -96,6 +103,10 @@ def metrics_from_confusion(confusion: Int[np.ndarray, "classes classes"]) -> Seg
 
 def _mean(values: Float[np.ndarray, " classes"]) -> float:
     return float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan")
+
+
+def _number_in_mean(values: Float[np.ndarray, " classes"]) -> int:
+    return int(np.count_nonzero(~np.isnan(values)))
 
 
 def _nullable(value: float) -> float | None:

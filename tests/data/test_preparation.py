@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from gcnet_jax.config import load_config
 from gcnet_jax.data import (
+    contents,
     decode,
     open_split,
     preparation,
@@ -77,14 +78,15 @@ def dying(function, calls_before):
         "preparation.ArrayRecordWriter",
         "preparation.ShardContents",
         "preparation.Contents.write",
-        "preparation.json.dumps",
+        "contents.json.dumps",
     ],
 )
 def test_after_an_interruption_at_any_point_the_next_start_goes_on(
     small_shards, monkeypatch, tmp_path, point, calls_before
 ):
     module, *path, name = point.split(".")
-    owner = {"context_shapes": context_shapes, "preparation": preparation}[module]
+    modules = {"contents": contents, "context_shapes": context_shapes, "preparation": preparation}
+    owner = modules[module]
     for part in path:
         owner = getattr(owner, part)
     with monkeypatch.context() as patched:
@@ -175,12 +177,12 @@ prepare("context_shapes", sys.argv[1])
 
 
 def test_a_killed_process_leaves_its_whole_shards_to_the_next(small_shards, tmp_path):
-    contents = tmp_path / "context_shapes" / "unfinished-2.0.0" / "contents.json"
+    table = tmp_path / "context_shapes" / "unfinished-2.0.0" / "contents.json"
 
     def number_of_shards():
-        if not contents.exists():
+        if not table.exists():
             return 0
-        return sum(len(shards) for shards in json.loads(contents.read_text())["splits"].values())
+        return sum(len(shards) for shards in json.loads(table.read_text())["splits"].values())
 
     before = 0
     for _ in range(2):

@@ -61,6 +61,29 @@ def test_a_class_that_never_occurs_is_left_out_of_the_mean_and_null_in_json():
     assert "NaN" not in json.dumps(plain)
 
 
+def shown(table):
+    console = rich.console.Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_means_say_over_how_many_of_how_many_classes():
+    # The first two classes are labelled, the first and the last are predicted.
+    metrics = metrics_from_confusion(np.array([[8, 0, 2, 0], [9, 0, 0, 0], [0] * 4, [0] * 4]))
+    plain = metrics.to_plain(["a", "b", "c", "d"])
+    assert plain["means_over"]["mIoU"] == {"classes": 3, "of": 4}
+    assert plain["means_over"]["mAcc"] == {"classes": 2, "of": 4}
+    assert set(plain["means_over"]) == set(plain["summary"]) - {"aAcc"}
+    (line,) = (row for row in shown(metrics.table(list("abcd"), "")).splitlines() if "over" in row)
+    assert line.split("│")[2:5] == [" 3 of 4 ", " 2 of 4 ", "    2 of 4 "]
+
+
+@pytest.mark.parametrize("name", ["[/road]", "[red]", "[bold]road", "a]["])
+def test_names_of_classes_are_shown_as_they_are(name):
+    metrics = metrics_from_confusion(np.array([[1, 0], [0, 1]]))
+    assert name in shown(metrics.table([name, "sky"], name))
+
+
 def test_a_set_without_any_label_has_no_metrics_and_does_not_fail():
     summary = metrics_from_confusion(np.zeros((3, 3), int)).summary()
     assert all(np.isnan(value) for value in summary.values())

@@ -30,20 +30,20 @@ class FilePair:
         image: the image file.
         label: the label file.
         read_label: turns that file into class indices.
+        reading: what a user has chosen of how to read it, in words; another text is another label.
     """
 
     name: str
     image: epath.Path
     label: epath.Path
     read_label: LabelReader
+    reading: str = ""
 
     def fingerprint(self) -> str:
-        """Names, sizes and times of change of both files."""
-        files = (self.image, self.label)
-        return f"{self.name} " + " ".join(
-            f"{file.name} {stat.length} {stat.mtime}"
-            for file, stat in ((file, file.stat()) for file in files)
-        )
+        """Names, sizes and times of change of both files, and how they are read."""
+        stats = [(file, file.stat()) for file in (self.image, self.label)]
+        texts = [f"{file.name} {stat.length} {stat.mtime}" for file, stat in stats]
+        return " ".join([self.name, *texts, *([self.reading] if self.reading else [])])
 
     def load(self) -> LoadedExample:
         """Reads and checks both files.
@@ -100,13 +100,16 @@ class Patterns:
         )
 
 
-def find_pairs(images: Patterns, labels: Patterns, read_label: LabelReader) -> list[FilePair]:
+def find_pairs(
+    images: Patterns, labels: Patterns, read_label: LabelReader, reading: str = ""
+) -> list[FilePair]:
     """Pairs image files with label files.
 
     Args:
         images: where the images are.
         labels: where the labels are.
         read_label: turns a label file into class indices.
+        reading: what a user has chosen of how to read it.
 
     Returns:
         The pairs in the order of the images' paths. A pair is named by the image's file name
@@ -130,7 +133,7 @@ def find_pairs(images: Patterns, labels: Patterns, read_label: LabelReader) -> l
             raise InputError(f"{found[texts]} has no label; expected {labels.example(texts)}")
         raise InputError(f"{partners[texts]} has no image; expected {images.example(texts)}")
     return [
-        FilePair(name, path, partners[texts], read_label)
+        FilePair(name, path, partners[texts], read_label, reading)
         for name, (texts, path) in zip(_names(found), found.items(), strict=True)
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from etils import epath
 
-from gcnet_jax.data.catalog import DatasetClasses
+from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses
 from gcnet_jax.data.sources.examples import Examples
 from gcnet_jax.data.sources.file_pairs import Patterns, find_pairs
 from gcnet_jax.data.sources.labels import LabelTable, read_label_image
@@ -14,6 +14,7 @@ from gcnet_jax.errors import InputError
 
 # What TFDS can have in a file name, without "all", which is its word for every split together.
 _NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]*")
+_REMEDY = "give it a class with --map={value}=CLASS, or ignore it with --map={value}=255"
 
 
 def check_name(name: str, what: str) -> None:
@@ -30,6 +31,7 @@ def find_examples(
     images: Mapping[str, Sequence[str]],
     masks: Mapping[str, Sequence[str]],
     classes: DatasetClasses,
+    label_map: Mapping[int, int],
 ) -> Examples:
     """Finds the images and masks of a user's own data set.
 
@@ -38,9 +40,12 @@ def find_examples(
         images: patterns of each split's images.
         masks: patterns of each split's masks, which hold class indices, or 255 where ignored.
         classes: the classes.
+        label_map: class index or 255 of mask values that stand for another class than their own
+          number says.
 
     Raises:
-        InputError: if images and masks have different splits, or as ``find_pairs`` says.
+        InputError: if images and masks have different splits, the map names what is no value or no
+          class, or as ``find_pairs`` says.
     """
     if not images:
         raise InputError("there are no patterns of images; expected one a split at least")
@@ -49,12 +54,25 @@ def find_examples(
         raise InputError(f"split '{split}' has {kinds[0]} and no {kinds[1]}; expected both")
     for split in images:
         check_name(split, "split")
-    read_label = functools.partial(
-        read_label_image, table=LabelTable.of_indices(classes.num_classes)
-    )
+    _check_map(label_map, classes)
+    indices = LabelTable.of_indices(classes.num_classes)
+    table = LabelTable({**indices.classes, **label_map}, remedy=_REMEDY)
+    read_label = functools.partial(read_label_image, table=table)
+    reading = " ".join(f"{value}={label_map[value]}" for value in sorted(label_map))
     return {
         split: find_pairs(
-            Patterns(source, images[split]), Patterns(source, masks[split]), read_label
+            Patterns(source, images[split]), Patterns(source, masks[split]), read_label, reading
         )
         for split in images
     }
+
+
+def _check_map(label_map: Mapping[int, int], classes: DatasetClasses) -> None:
+    for value, index in label_map.items():
+        if not 0 <= value <= IGNORE_LABEL:
+            raise InputError(f"--map={value}={index}: {value} is no mask value; expected 0 to 255")
+        if index != IGNORE_LABEL and not 0 <= index < classes.num_classes:
+            raise InputError(
+                f"--map={value}={index}: {index} is no class; expected 0 to "
+                f"{classes.num_classes - 1}, or {IGNORE_LABEL} for ignored"
+            )

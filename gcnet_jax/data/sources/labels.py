@@ -20,9 +20,11 @@ class LabelTable:
 
     Attributes:
         classes: class index, or 255 for ignored, of each value that may occur.
+        remedy: what to do about another ``{value}``, for a message; nothing where it is empty.
     """
 
     classes: Mapping[int, int]
+    remedy: str = ""
 
     @classmethod
     def of_indices(cls, num_classes: int, void: int = IGNORE_LABEL) -> "LabelTable":
@@ -38,10 +40,11 @@ class LabelTable:
         classes, allowed = self._lookup
         if not allowed[values].all():
             value = np.unique(values[~allowed[values]])[0]
+            ignored = _ranges(v for v, index in self.classes.items() if index == IGNORE_LABEL)
             raise InputError(
                 f"{path}: label value {value}; expected {_ranges(self.classes)}, of which "
-                f"{_ranges(v for v, index in self.classes.items() if index == IGNORE_LABEL)} "
-                "is ignored"
+                f"{ignored or 'none'} is ignored"
+                + (f"; {self.remedy.format(value=value)}" if self.remedy else "")
             )
         return classes[values]
 

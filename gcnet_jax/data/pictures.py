@@ -1,0 +1,28 @@
+"""Labels as pictures."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+Palette = Sequence[tuple[int, int, int]]
+
+
+def colorize(label: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.ndarray, "h w 3"]:
+    """Each class in its RGB colour; what is outside the palette (ignored pixels) in black."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(palette)] = palette
+    return colors[label]
+
+
+def label_overlay(
+    image: UInt8[np.ndarray, "h w 3"],
+    label: UInt8[np.ndarray, "h w"],
+    palette: Palette,
+    *,
+    opacity: float = 0.5,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The class colours laid over an RGB image; ignored pixels show the image alone."""
+    blended = cv2.addWeighted(image, 1 - opacity, colorize(label, palette), opacity, 0)
+    return np.where((label < len(palette))[..., None], blended, image)
