@@ -171,7 +171,7 @@ def test_training_masks_that_are_ignored_everywhere_are_refused(source, prepared
     draw_masks(source, "train", np.full(SIZE, 255, np.uint8))
     draw_masks(source, "val", MASK // 255)
     for allow_absent in (False, True):
-        with pytest.raises(InputError, match="'train' are ignored everywhere, .*--map=255=1"):
+        with pytest.raises(InputError, match=r"'train' are ignored everywhere, .*--map=255=1"):
             prepared(allow_absent=allow_absent)
         assert_nothing_looks_whole(source / "data")
 
@@ -179,7 +179,7 @@ def test_training_masks_that_are_ignored_everywhere_are_refused(source, prepared
 def test_without_a_training_split_a_class_may_occur_in_any(source, prepared):
     draw_masks(source, "train", np.zeros(SIZE, np.uint8))
     draw_masks(source, "val", np.ones(SIZE, np.uint8))
-    with pytest.raises(InputError, match="'object'.* no mask of split 'train',"):
+    with pytest.raises(InputError, match=r"'object'.* no mask of split 'train',"):
         prepared()
     for folder in ("train", "train_masks"):
         (source / folder).rename(source / folder.replace("train", "first"))
@@ -188,7 +188,7 @@ def test_without_a_training_split_a_class_may_occur_in_any(source, prepared):
 
 def test_a_table_of_one_class_is_refused_before_anything_is_read(source, prepared):
     (source / "classes.csv").write_text("name\nobject\n")
-    with pytest.raises(InputError, match="'object' is the only class, .*'background'"):
+    with pytest.raises(InputError, match=r"'object' is the only class, .*'background'"):
         prepared()
     assert not (source / "data").exists()
 
@@ -267,7 +267,7 @@ def test_counts_survive_an_interruption_and_stand_in_the_description(source, mon
     broken = own / "train" / "house" / "1_label.png"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:60])
-    with pytest.raises(InputError, match="1_label.png"):
+    with pytest.raises(InputError, match=r"1_label.png"):
         prepare_folder("plants", source / "data", own, **options)
     broken.write_bytes(whole)
     folder = prepare_folder("plants", source / "data", own, **options)
@@ -336,7 +336,7 @@ def test_damaged_counts_are_named(source, prepared, damage):
     plain = json.loads(table.read_text())
     plain["splits"]["train"]["0"]["counts"].update(damage)
     table.write_text(json.dumps(plain))
-    with pytest.raises(InputError, match="contents.json is missing or damaged"):
+    with pytest.raises(InputError, match=r"contents.json is missing or damaged"):
         counts(source)
 
 

@@ -3,15 +3,23 @@
 import dataclasses
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from etils import epath
 from jaxtyping import UInt8
+from PIL import Image
 
 from gcnet_jax.data.catalog import IGNORE_LABEL
 from gcnet_jax.data.records import read_image_file
 from gcnet_jax.errors import InputError
+
+_LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
+_LOSSLESS_TIFF = (None, 1, 5, 8, 32773, 32946, 34925, 50000)  # what is not JPEG, WebP and the like
+_PGM_OF_BYTES = re.compile(rb"P[25](\s+(#[^\n]*\n\s*)*\d+){2}\s+(#[^\n]*\n\s*)*255\s")
+_PNG_BIT_DEPTH, _BMP_BIT_COUNT = 24, 28  # where they stand in a file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,17 +69,56 @@ class LabelTable:
 def read_label_image(path: epath.Path, table: LabelTable) -> UInt8[np.ndarray, "h w"]:
     """Reads a label image and translates its values into classes.
 
+    Values are the bits that the file stores: 1 in an image of one, two or four bits is 1, and
+    pixels with a palette are its indices, not its colours.
+
     Raises:
-        InputError: if the file is no whole single-channel image, or holds a value that is not in
-          the table; the message names the file and the value.
+        InputError: if the file is no whole single-channel image that stores values as they are, or
+          holds one that is not in the table; the message names the file and the value.
     """
-    _, image = read_image_file(path)
-    # Pillow hands out the indices of a palette image, where OpenCV would hand out its colours.
-    if image.mode not in ("L", "P"):
+    encoded, image = read_image_file(path)
+    return table.apply(_stored_values(encoded, image, path), path)
+
+
+def _stored_values(
+    encoded: bytes, image: Image.Image, path: epath.Path
+) -> UInt8[np.ndarray, "h w"]:
+    if image.format not in _LOSSLESS:
         raise InputError(
-            f"{path}: the label has mode {image.mode}; expected one 8-bit channel of class indices"
+            f"{path}: the label is a {image.format} file, which need not keep values as they are; "
+            "expected class indices without loss, as in a PNG"
         )
-    return table.apply(np.asarray(image), path)
+    # Pillow hands out the indices of a palette image, where OpenCV would hand out its colours.
+    if image.mode not in ("1", "L", "P"):
+        raise InputError(
+            f"{path}: the label has mode {image.mode}; expected one channel of class indices, of "
+            "at most 8 bits"
+        )
+    if not _is_read_as_stored(encoded, image):
+        raise InputError(
+            f"{path}: the label is a {image.format} file whose values cannot be read as they are "
+            "stored; expected one image of 8 bits without loss, or a PNG"
+        )
+    values = np.asarray(image).astype(np.uint8)
+    if image.format == "PNG" and image.mode == "L":
+        values //= 255 // ((1 << encoded[_PNG_BIT_DEPTH]) - 1)  # Pillow makes white 255
+    return values
+
+
+def _is_read_as_stored(encoded: bytes, image: Image.Image) -> bool:
+    """Whether there is one image, whose values Pillow leaves as they are (or scales, in a PNG)."""
+    if getattr(image, "n_frames", 1) > 1:
+        return False
+    if image.format == "BMP":
+        return encoded[_BMP_BIT_COUNT] == 8 and image.mode != "1"
+    if image.format == "PPM":
+        return _PGM_OF_BYTES.match(encoded) is not None
+    if image.format == "TIFF":
+        tags: Any = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue] there in a TIFF
+        bits, compression, interpretation = (tags.get(tag) for tag in (258, 259, 262))
+        # Of another interpretation than "black is zero" and "palette" Pillow inverts the values.
+        return bits == (8,) and compression in _LOSSLESS_TIFF and interpretation in (1, 3)
+    return True
 
 
 def _ranges(values: Iterable[int]) -> str:
