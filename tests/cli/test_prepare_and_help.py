@@ -52,6 +52,8 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
         (["camvid"], "needs a source"),
         (["camvid", "--source=nowhere"], "nowhere is not a folder"),
         (["camvid", "--classes=classes.csv"], "--classes is for 'folder', not for 'camvid'"),
+        (["camvid", "--map=255=1"], "--map is for 'folder', not for 'camvid'"),
+        (["camvid", "--allow_absent"], "--allow_absent is for 'folder', not for 'camvid'"),
         (["folder"], "--name is required"),
         (["folder", "--name=plants"], "--source is required"),
         (["folder", "--name=plants", "--source=.", "--classes=x", "--images=*.jpg"], "'*.jpg' is"),
@@ -82,6 +84,65 @@ def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_pre
         f"--workdir={tmp_path / 'run'}",
         says="is not prepared",
     )
+
+
+@pytest.fixture
+def binary_masks(tmp_path):
+    """The arguments for a folder with masks of 0 and 255, as drawing programs write them."""
+    mask = np.zeros((16, 24), np.uint8)
+    mask[:4] = 255
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "x.png"), mask)
+    (tmp_path / "classes.csv").write_text("name\nrest\n[red]object\n")
+    return (
+        *("folder", "--name=things", f"--source={tmp_path}", f"--data_dir={tmp_path / 'data'}"),
+        *("--images=train=images/*.png", "--masks=train=masks/*.png"),
+        f"--classes={tmp_path / 'classes.csv'}",
+    )
+
+
+def rows(output):
+    return [line.replace("│", "").split() for line in output.splitlines()]
+
+
+def test_masks_of_0_and_255_are_refused_until_the_map_is_given_and_then_counted(
+    command, fails, binary_masks, tmp_path
+):
+    says = "class '[red]object' (1) occurs in no mask of split 'train', where 25.00 % of the pixels"
+    fails("prepare_dataset", *binary_masks, says=says)
+    fails("prepare_dataset", *binary_masks, says="--map=255=1 makes 255 class 1")
+    assert not (tmp_path / "data" / "things" / "2.0.0").exists()
+    for _ in range(2):  # and shown again
+        process = command("prepare_dataset", *binary_masks, "--map=255=1")
+        assert process.returncode == 0, process.stderr
+        assert ["0", "rest", "75.00", "1"] in rows(process.stdout)
+        assert ["1", "[red]object", "25.00", "1"] in rows(process.stdout)
+        assert ["ignored", "0"] in rows(process.stdout)
+        picture = tmp_path / "data" / "things" / "2.0.0" / "samples.png"
+        assert f"look at some images with their masks: {picture}" in process.stdout
+        assert picture.exists()
+
+
+def test_absent_classes_are_allowed_on_the_command_line(command, binary_masks):
+    process = command("prepare_dataset", *binary_masks, "--allow_absent")
+    assert process.returncode == 0, process.stderr
+    assert ["1", "[red]object", "0", "0"] in rows(process.stdout)
+    assert ["ignored", "25.00"] in rows(process.stdout)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["255"], "--map: '255' is not VALUE=CLASS"),
+        (["255=object"], "--map: '255=object' is not VALUE=CLASS"),
+        (["255=1=0"], "--map: '255=1=0' is not VALUE=CLASS"),
+        (["255=1", "255=0"], "--map: value 255 is given two classes"),
+        (["255=7"], "--map=255=7: 7 is no class; expected 0 to 1"),
+    ],
+)
+def test_a_map_that_is_none_is_refused(fails, binary_masks, given, says):
+    fails("prepare_dataset", *binary_masks, *(f"--map={text}" for text in given), says=says)
 
 
 @pytest.mark.slow
