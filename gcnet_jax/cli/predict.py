@@ -24,7 +24,8 @@ from jaxtyping import Float, UInt8
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.image_sources import check_targets, find_images
 from gcnet_jax.cli.inference import load_trained_model
-from gcnet_jax.data.records import decode_rgb, encode_png, read_image_file
+from gcnet_jax.data import read_rgb
+from gcnet_jax.data.records import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import label_overlay
 from gcnet_jax.files import as_path, write_whole
@@ -78,8 +79,7 @@ def _predict(arguments: list[str]) -> None:
     unread = 0
     for image in rich.progress.track(images, "predicting", console=console):
         try:
-            encoded, _ = read_image_file(image.path)
-            pixels = decode_rgb(encoded, str(image.path))
+            pixels = read_rgb(image.path)
         except InputError as error:  # the others are done all the same
             console.print(f"not segmented: {error}", markup=False, highlight=False, soft_wrap=True)
             unread += 1

@@ -17,16 +17,18 @@ goes on where it ended; a data set that is already prepared is left as it is.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import rich.console
 from absl import flags
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.data import (
+    MAX_IMAGE_PIXELS,
+    MOST_IMAGE_PIXELS,
     OFFICIAL_SETS,
+    ORIENTATIONS,
     PIXELS,
-    Pixels,
     dataset_classes,
     prepare,
     prepare_folder,
@@ -53,6 +55,21 @@ _PIXELS = flags.DEFINE_enum(
     "as_found",
     PIXELS,
     "as_found keeps the image files; uncompressed takes more room, and no time to decode",
+    flag_values=_OPTIONS,
+)
+_ORIENTATION = flags.DEFINE_enum(
+    "orientation",
+    None,
+    ORIENTATIONS,
+    "whether masks were made on images as displayed or as stored (EXIF), where sizes fit both",
+    flag_values=_OPTIONS,
+)
+_MAX_IMAGE_PIXELS = flags.DEFINE_integer(
+    "max_image_pixels",
+    MAX_IMAGE_PIXELS,
+    "most pixels of an image",
+    lower_bound=1,
+    upper_bound=MOST_IMAGE_PIXELS,
     flag_values=_OPTIONS,
 )
 _SUBSET = flags.DEFINE_bool(
@@ -106,7 +123,12 @@ def _prepare(arguments: list[str]) -> None:
         raise InputError(
             f"give the name of one data set: {', '.join(OFFICIAL_SETS)}, or {_OWN}; see --help"
         )
-    name, pixels = arguments[0], cast(Pixels, _PIXELS.value)
+    name = arguments[0]
+    how: Any = {
+        "pixels": _PIXELS.value,
+        "orientation": _ORIENTATION.value,
+        "max_image_pixels": _MAX_IMAGE_PIXELS.value,
+    }
     if name == _OWN:
         if _SUBSET.value:
             raise InputError(f"--subset is for official data sets, not for '{_OWN}'")
@@ -120,13 +142,13 @@ def _prepare(arguments: list[str]) -> None:
             classes=options.required(_CLASSES.value, "--classes"),
             label_map=_label_map(),
             allow_absent=_ALLOW_ABSENT.value,
-            pixels=pixels,
+            **how,
         )
     else:
         for flag in (_NAME, _IMAGES, _MASKS, _CLASSES, _MAP, _ALLOW_ABSENT):
             if flag.value:
                 raise InputError(f"--{flag.name} is for '{_OWN}', not for '{name}'")
-        folder = prepare(name, _DATA_DIR.value, _SOURCE.value, pixels=pixels, subset=_SUBSET.value)
+        folder = prepare(name, _DATA_DIR.value, _SOURCE.value, subset=_SUBSET.value, **how)
     for split in split_names(name, _DATA_DIR.value):
         print(f"{split:8} {split_size(name, _DATA_DIR.value, split)} images")
     _show_labels(name)

@@ -19,20 +19,26 @@ from gcnet_jax.data.evaluation_batches import (
     resize_image,
     scaled_sizes,
 )
+from gcnet_jax.data.image_files import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS, read_rgb
 from gcnet_jax.data.label_counts import LabelCounts
 from gcnet_jax.data.pictures import colorize, label_overlay
 from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
 from gcnet_jax.data.prepare_sets import prepare, prepare_folder
 from gcnet_jax.data.records import PIXELS, Pixels, Record, Sample, decode
+from gcnet_jax.data.sources.orientation import ORIENTATIONS, Orientation
 
 __all__ = [
     "IGNORE_LABEL",
+    "MAX_IMAGE_PIXELS",
+    "MOST_IMAGE_PIXELS",
     "OFFICIAL_SETS",
+    "ORIENTATIONS",
     "PIXELS",
     "Batch",
     "DatasetClasses",
     "EvaluationBatch",
     "LabelCounts",
+    "Orientation",
     "Pixels",
     "Record",
     "Sample",
@@ -49,6 +55,7 @@ __all__ = [
     "open_split",
     "prepare",
     "prepare_folder",
+    "read_rgb",
     "resize_image",
     "scaled_sizes",
     "split_image_sizes",

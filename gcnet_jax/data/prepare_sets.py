@@ -7,11 +7,14 @@ from etils import epath
 from gcnet_jax.data.catalog import CATALOG, DatasetClasses, read_class_table
 from gcnet_jax.data.contents import Contents, final_folder
 from gcnet_jax.data.datasets import OFFICIAL_SETS, how_to_prepare, is_whole, prepare_again
+from gcnet_jax.data.image_files import MAX_IMAGE_PIXELS
 from gcnet_jax.data.label_counts import Remedies
 from gcnet_jax.data.preparation import fingerprints, write_dataset
 from gcnet_jax.data.records import Pixels
 from gcnet_jax.data.sources import archives, folder
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
+from gcnet_jax.data.sources.file_pairs import with_settings
+from gcnet_jax.data.sources.orientation import Orientation
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import local
 
@@ -26,6 +29,8 @@ def prepare(
     *,
     pixels: Pixels = "as_found",
     subset: bool = False,
+    orientation: Orientation | None = None,
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
 ) -> epath.Path:
     """Writes an official data set as ``array_record`` files that every later run reads.
 
@@ -39,6 +44,10 @@ def prepare(
           in, which are unpacked below ``data_dir``. Refused by data sets that are generated.
         pixels: how to store images and labels; see ``gcnet_jax.data.records``.
         subset: whether the source may be a part of the official release.
+        orientation: whether labels were made on the images as they are displayed or as they are
+          stored, where these differ by EXIF and the sizes fit either way. Both are stored as the
+          images are displayed.
+        max_image_pixels: most pixels of an image.
 
     Returns:
         The folder of this data set.
@@ -67,7 +76,9 @@ def prepare(
     roots = []
     if source is not None:
         roots = archives.locate(official.parts, source, target.with_name("unpacked"))
-    examples = official.find_examples(roots)
+    examples = with_settings(
+        official.find_examples(roots), made_on=orientation, max_pixels=max_image_pixels
+    )
     if not subset:
         _check_counts(
             official,
@@ -93,6 +104,8 @@ def prepare_folder(
     label_map: Mapping[int, int] | None = None,
     allow_absent: bool = False,
     pixels: Pixels = "as_found",
+    orientation: Orientation | None = None,
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
 ) -> epath.Path:
     """Writes a user's own images and masks as a data set; works as :func:`prepare`.
 
@@ -111,6 +124,10 @@ def prepare_folder(
         allow_absent: whether classes may occur in no training mask. Training splits are those whose
           names begin with "train"; without one, all splits together.
         pixels: how to store images and masks; see ``gcnet_jax.data.records``.
+        orientation: whether masks were made on the images as they are displayed or as they are
+          stored, where these differ by EXIF and the sizes fit either way. Both are stored as the
+          images are displayed.
+        max_image_pixels: most pixels of an image.
 
     Returns:
         The folder of this data set.
@@ -130,7 +147,11 @@ def prepare_folder(
     if not class_table.exists():
         raise InputError(f"there is no file {class_table}; expected a table of the classes")
     table = read_class_table(class_table)
-    examples = folder.find_examples(source, images, masks, table, label_map or {})
+    examples = with_settings(
+        folder.find_examples(source, images, masks, table, label_map or {}),
+        made_on=orientation,
+        max_pixels=max_image_pixels,
+    )
     target = final_folder(data_dir, name)
     if target.exists():
         contents = _whole_contents(target)
@@ -184,7 +205,7 @@ def _check_unchanged(
     if before != fingerprints(examples):
         raise InputError(
             f"{target} is prepared from other files (by name, size or time of change) or read "
-            "otherwise (--map); "
+            "otherwise (--map, --orientation); "
             f"{prepare_again(target)}"
         )
 

@@ -10,7 +10,6 @@ label a PNG: small, but decoding 1024x2048 pixels of PNG takes tens of milliseco
 then the RGB or grey bytes row by row, which are the array itself and need no decoding.
 """
 
-import io
 import math
 import re
 import zlib
@@ -21,12 +20,9 @@ from typing import Literal, TypedDict, cast, get_args
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 from jaxtyping import Int32, UInt8
-from PIL import Image, UnidentifiedImageError
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import read_regular
 
 Pixels = Literal["as_found", "uncompressed"]
 """How images and labels are stored."""
@@ -51,9 +47,8 @@ WRITER_OPTIONS: Mapping[Pixels, str] = MappingProxyType(
 
 _PLAIN_HEADER = re.compile(rb"P([56])\n(\d{1,9}) (\d{1,9})\n255\n")
 
-# The formats that images are read from, with how their files begin: those of photographs and masks.
 # Libraries would try all that they know, and hand PostScript to a program that runs it.
-_FORMATS: Mapping[str, bytes] = MappingProxyType(
+FORMATS: Mapping[str, bytes] = MappingProxyType(
     {
         "BMP": rb"BM",
         "GIF": rb"GIF8[79]a",
@@ -64,7 +59,9 @@ _FORMATS: Mapping[str, bytes] = MappingProxyType(
         "WEBP": rb"RIFF.{4}WEBP",
     }
 )
-_BEGINNING = re.compile(b"|".join(_FORMATS.values()), re.DOTALL)
+"""The formats that images are read from, with how their files begin: of photographs and masks."""
+
+_BEGINNING = re.compile(b"|".join(FORMATS.values()), re.DOTALL)
 
 
 class Record(TypedDict):
@@ -179,7 +176,9 @@ def decode(record: Record) -> Sample:
 
 
 def decode_rgb(encoded: bytes, what: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Decodes the bytes of an image file to RGB; grey images become three equal channels.
+    """Decodes the bytes of an image file to RGB, turned as it is displayed.
+
+    Grey images become three equal channels.
 
     Args:
         encoded: the bytes of the file.
@@ -216,7 +215,7 @@ def _decode_plain(encoded: bytes, what: str) -> np.ndarray | None:
 def _decode(encoded: bytes, mode: int, what: str) -> np.ndarray:
     if not _BEGINNING.match(encoded):
         raise InputError(
-            f"{what} cannot be decoded: expected the bytes of a {_one_of_the_formats()}"
+            f"{what} cannot be decoded: expected the bytes of a {one_of_the_formats()}"
         )
     # OpenCV reports bad input either way: None for most, an exception for some (empty buffers).
     try:
@@ -228,35 +227,7 @@ def _decode(encoded: bytes, mode: int, what: str) -> np.ndarray:
     return pixels
 
 
-def _one_of_the_formats() -> str:
-    *others, last = _FORMATS
+def one_of_the_formats() -> str:
+    """Returns the formats in words, for a message."""
+    *others, last = FORMATS
     return f"{', '.join(others)} or {last} file"
-
-
-def read_image_file(path: epath.Path) -> tuple[bytes, Image.Image]:
-    """Reads an image file whole and verifies that every pixel of it can be decoded.
-
-    Pillow does the checking: OpenCV fills the missing part of a truncated JPEG with grey and says
-    nothing.
-
-    Returns:
-        The bytes of the file, and the decoded image in the file's own mode.
-
-    Raises:
-        InputError: if the file is missing, truncated, no regular file, or no image of a format that
-          is read; the message names the file.
-    """
-    try:
-        encoded = read_regular(path)
-        image = Image.open(io.BytesIO(encoded), formats=tuple(_FORMATS))
-        image.load()
-    except InputError:
-        raise
-    except UnidentifiedImageError as error:
-        raise InputError(
-            f"{path}: not an image, or cut off in its header; expected a {_one_of_the_formats()}"
-        ) from error
-    # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more.
-    except Exception as error:
-        raise InputError(f"{path}: not a whole, readable image ({error})") from error
-    return encoded, image

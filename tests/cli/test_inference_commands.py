@@ -7,6 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from gcnet_jax.data import dataset_classes, decode, open_split
 
@@ -138,6 +139,23 @@ def test_one_checkpoint_can_be_named(trained, tiny, command, tmp_path):
 def predict(trained, tiny, command):
     """`predict(*arguments)`: with the tiny run."""
     return lambda *arguments: command("predict", *tiny, f"--workdir={trained}", *arguments)
+
+
+def test_photographs_are_segmented_as_they_are_displayed(predict, tmp_path):
+    stored = np.random.default_rng(0).integers(0, 255, (24, 40, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # by 90 degrees clockwise
+    Image.fromarray(stored).save(tmp_path / "stored.png", exif=exif)
+    Image.fromarray(np.rot90(stored, -1)).save(tmp_path / "upright.png")
+    finished = predict(f"--output_dir={tmp_path / 'out'}", *tmp_path.glob("*.png"))
+    assert finished.returncode == 0, finished.stderr
+    for kind in ("label", "overlay"):
+        stored, upright = (
+            cv2.imread(str(tmp_path / "out" / f"{name}_{kind}.png"), cv2.IMREAD_UNCHANGED)
+            for name in ("stored", "upright")
+        )
+        assert stored.shape[:2] == (40, 24)
+        np.testing.assert_array_equal(stored, upright)
 
 
 def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict, tmp_path):

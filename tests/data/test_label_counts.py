@@ -148,7 +148,7 @@ def test_the_remedy_works_on_what_the_refusal_has_left(source, prepared):
         assert counts(source, split) == LabelCounts(3, (REST, OBJECT), (3, 3), 0)
         for record in open_split("things", source / "data", split):
             np.testing.assert_array_equal(decode(record)["label"], MASK // 255)
-    with pytest.raises(InputError, match=r"or read otherwise \(--map\); delete"):
+    with pytest.raises(InputError, match=r"or read otherwise \(--map, --or.*; delete"):
         prepared()
 
 

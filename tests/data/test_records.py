@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 
 from gcnet_jax.data import Record, decode
-from gcnet_jax.data.records import decode_rgb, encode_plain, encode_png, read_image_file
+from gcnet_jax.data.image_files import read_image_file
+from gcnet_jax.data.records import decode_rgb, encode_plain, encode_png
 from gcnet_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -123,7 +124,7 @@ showpage
 def test_photographs_and_masks_of_all_these_formats_are_read(tmp_path, format_):
     path = epath.Path(tmp_path) / "image"
     Image.fromarray(IMAGE).save(path, format_)
-    encoded, image = read_image_file(path)
+    encoded, image, _ = read_image_file(path)
     assert image.size == (7, 5)
     assert decode_rgb(encoded, "it").shape == IMAGE.shape
 

@@ -14,11 +14,13 @@ import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 
-from gcnet_jax.data.records import decode_rgb, read_image_file
-from gcnet_jax.data.sources.examples import LoadedExample
+from gcnet_jax.data.image_files import MAX_IMAGE_PIXELS, read_displayed
+from gcnet_jax.data.sources.examples import Examples, LoadedExample
+from gcnet_jax.data.sources.orientation import Orientation, as_displayed
 from gcnet_jax.errors import InputError
 
-LabelReader = Callable[[epath.Path], UInt8[np.ndarray, "h w"]]
+LabelReader = Callable[[epath.Path, int], UInt8[np.ndarray, "h w"]]
+"""Turns a label file of at most so many pixels into class indices."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,8 @@ class FilePair:
         label: the label file.
         read_label: turns that file into class indices.
         reading: what a user has chosen of how to read it, in words; another text is another label.
+        made_on: which way round the label is, where its size and the image's EXIF leave that open.
+        max_pixels: most pixels of either file.
     """
 
     name: str
@@ -38,29 +42,45 @@ class FilePair:
     label: epath.Path
     read_label: LabelReader
     reading: str = ""
+    made_on: Orientation | None = None
+    max_pixels: int = MAX_IMAGE_PIXELS
 
     def fingerprint(self) -> str:
         """Names, sizes and times of change of both files, and how they are read."""
         stats = [(file, file.stat()) for file in (self.image, self.label)]
         texts = [f"{file.name} {stat.length} {stat.mtime}" for file, stat in stats]
-        return " ".join([self.name, *texts, *([self.reading] if self.reading else [])])
+        return " ".join([self.name, *texts, *filter(None, (self.reading, self.made_on))])
 
     def load(self) -> LoadedExample:
-        """Reads and checks both files.
+        """Reads and checks both files, and turns both as the image is displayed.
 
         Raises:
             InputError: if either cannot be read, holds what it must not, or their sizes differ.
         """
-        encoded, _ = read_image_file(self.image)
-        image = decode_rgb(encoded, str(self.image))
-        label = self.read_label(self.label)
-        height, width, _ = image.shape
-        if label.shape != (height, width):
-            raise InputError(
-                f"{self.label} is {label.shape[0]}x{label.shape[1]} (height x width), "
-                f"expected {height}x{width}, the size of {self.image}"
-            )
-        return LoadedExample(encoded, image, label)
+        image = read_displayed(self.image, max_pixels=self.max_pixels)
+        height, width, _ = image.pixels.shape
+        label = as_displayed(
+            self.read_label(self.label, self.max_pixels),
+            self.label,
+            (height, width),
+            self.image,
+            image.orientation,
+            self.made_on,
+        )
+        return LoadedExample(image.encoded, image.pixels, label)
+
+
+def with_settings(examples: Examples, *, made_on: Orientation | None, max_pixels: int) -> Examples:
+    """Returns the examples, of which those that are files are read with other settings."""
+    return {
+        split: [
+            dataclasses.replace(example, made_on=made_on, max_pixels=max_pixels)
+            if isinstance(example, FilePair)
+            else example
+            for example in of_split
+        ]
+        for split, of_split in examples.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from gcnet_jax.data.catalog import IGNORE_LABEL
-from gcnet_jax.data.records import read_image_file
+from gcnet_jax.data.image_files import ImageFile, any_number_of_pixels, read_image_file
 from gcnet_jax.errors import InputError
 
 _LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
@@ -66,23 +66,28 @@ class LabelTable:
         return classes, allowed
 
 
-def read_label_image(path: epath.Path, table: LabelTable) -> UInt8[np.ndarray, "h w"]:
+def read_label_image(
+    path: epath.Path, max_pixels: int, *, table: LabelTable
+) -> UInt8[np.ndarray, "h w"]:
     """Reads a label image and translates its values into classes.
 
     Values are the bits that the file stores: 1 in an image of one, two or four bits is 1, and
     pixels with a palette are its indices, not its colours.
 
+    Args:
+        path: of the file.
+        max_pixels: most pixels that it may have.
+        table: which class each value stands for.
+
     Raises:
         InputError: if the file is no whole single-channel image that stores values as they are, or
           holds one that is not in the table; the message names the file and the value.
     """
-    encoded, image = read_image_file(path)
-    return table.apply(_stored_values(encoded, image, path), path)
+    return table.apply(_stored_values(read_image_file(path, max_pixels=max_pixels), path), path)
 
 
-def _stored_values(
-    encoded: bytes, image: Image.Image, path: epath.Path
-) -> UInt8[np.ndarray, "h w"]:
+def _stored_values(file: ImageFile, path: epath.Path) -> UInt8[np.ndarray, "h w"]:
+    encoded, image, orientation = file
     if image.format not in _LOSSLESS:
         raise InputError(
             f"{path}: the label is a {image.format} file, which need not keep values as they are; "
@@ -99,6 +104,10 @@ def _stored_values(
             f"{path}: the label is a {image.format} file whose values cannot be read as they are "
             "stored; expected one image of 8 bits without loss, or a PNG"
         )
+    if orientation != 1:
+        raise InputError(
+            f"{path}: the label has an EXIF orientation of its own, {orientation}; save it without"
+        )
     values = np.asarray(image).astype(np.uint8)
     if image.format == "PNG" and image.mode == "L":
         values //= 255 // ((1 << encoded[_PNG_BIT_DEPTH]) - 1)  # Pillow makes white 255
@@ -107,8 +116,9 @@ def _stored_values(
 
 def _is_read_as_stored(encoded: bytes, image: Image.Image) -> bool:
     """Whether there is one image, whose values Pillow leaves as they are (or scales, in a PNG)."""
-    if getattr(image, "n_frames", 1) > 1:
-        return False
+    with any_number_of_pixels():  # to count them means to read more headers
+        if getattr(image, "n_frames", 1) > 1:
+            return False
     if image.format == "BMP":
         return encoded[_BMP_BIT_COUNT] == 8 and image.mode != "1"
     if image.format == "PPM":

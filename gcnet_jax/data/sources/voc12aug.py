@@ -89,8 +89,12 @@ class _Folder:
 _read_own_label = functools.partial(read_label_image, table=LABELS)
 
 
-def read_mat(path: epath.Path) -> UInt8[np.ndarray, "h w"]:
+def read_mat(path: epath.Path, max_pixels: int) -> UInt8[np.ndarray, "h w"]:
     """Reads a label of SBD, a MATLAB file with the field ``GTcls.Segmentation``.
+
+    Args:
+        path: of the file.
+        max_pixels: of images; these files are as large as they are.
 
     Raises:
         InputError: if the file is not such a file or holds a value that is no class.

@@ -19,7 +19,7 @@ AS_THEY_ARE = LabelTable({value: value for value in range(256)})
 
 
 def read(path):
-    return read_label_image(epath.Path(path), AS_THEY_ARE)
+    return read_label_image(epath.Path(path), 1000, table=AS_THEY_ARE)
 
 
 def png(values, bits, *, palette=None):

@@ -1,0 +1,159 @@
+"""Reading the image files that people have: whole, within a bound on their size, and upright.
+
+Cameras store the pixels as the sensor lies and note beside them (EXIF) how to turn them. Images are
+always handed out as they are displayed, with how that differs from what is stored.
+"""
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from gcnet_jax.data.records import FORMATS, decode_rgb, one_of_the_formats
+from gcnet_jax.errors import InputError
+from gcnet_jax.files import read_regular
+
+MAX_IMAGE_PIXELS = 1 << 28
+"""Most pixels of an image unless told otherwise: 0.8 GB decoded, more than cameras take."""
+
+MOST_IMAGE_PIXELS = 1 << 30
+"""More cannot be decoded."""
+
+_ORIENTATION = 0x0112  # the tag of EXIF
+_PILLOW_LIMIT = threading.Lock()
+
+
+class ImageFile(NamedTuple):
+    """An image file in memory.
+
+    Attributes:
+        encoded: the bytes of the file.
+        stored: the image in the file's own mode, as it is stored.
+        orientation: how it is turned to be displayed, as EXIF numbers it: 1 not at all, 2 mirrored
+            left to right, 3 by 180 degrees, 4 upside down, 5 mirrored at the diagonal, 6 by 90
+            degrees clockwise, 7 mirrored at the other diagonal, 8 by 90 degrees counterclockwise.
+    """
+
+    encoded: bytes
+    stored: Image.Image
+    orientation: int
+
+
+def read_image_file(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFile:
+    """Reads an image file whole and verifies that every pixel of it can be decoded.
+
+    Pillow does the checking: OpenCV fills the missing part of a truncated JPEG with grey and says
+    nothing.
+
+    Args:
+        path: of the file.
+        max_pixels: most pixels that are decoded, for a file of kilobytes can say that it is larger
+            than the memory.
+
+    Raises:
+        InputError: if the file is missing, truncated, no regular file, too large, or no image of a
+          format that is read; the message names the file.
+    """
+    try:
+        encoded = read_regular(path)
+        image = _opened(encoded)
+        _check_size(path, image, max_pixels)
+        # Pillow turns TIFF files while it loads them, and then forgets that it did.
+        orientation = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else None
+        image.load()
+        if orientation is None:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path}: not an image, or cut off in its header; expected a {one_of_the_formats()}"
+        ) from error
+    # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more.
+    except Exception as error:
+        raise InputError(f"{path}: not a whole, readable image ({error})") from error
+    return ImageFile(encoded, image, orientation if orientation in range(1, 9) else 1)
+
+
+class DisplayedImage(NamedTuple):
+    """An image in memory, turned as it is displayed.
+
+    Attributes:
+        encoded: the bytes of the file.
+        pixels: RGB.
+        orientation: how they were turned for it, see `ImageFile`.
+    """
+
+    encoded: bytes
+    pixels: UInt8[np.ndarray, "h w 3"]
+    orientation: int
+
+
+def read_displayed(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> DisplayedImage:
+    """Reads an image file and turns it as it is displayed.
+
+    Raises:
+        InputError: see `read_image_file`; or what the file says of how to turn it is damaged.
+    """
+    encoded, stored, orientation = read_image_file(path, max_pixels=max_pixels)
+    pixels = decode_rgb(encoded, str(path))
+    is_turned = orientation >= 5 and stored.format != "TIFF"  # which Pillow has turned
+    if pixels.shape[:2] != (stored.size if is_turned else stored.size[::-1]):
+        raise InputError(
+            f"{path}: its EXIF data is damaged, and programs differ in how to turn it; save it "
+            "without or anew"
+        )
+    return DisplayedImage(encoded, pixels, orientation)
+
+
+def read_rgb(
+    path: epath.PathLike, *, max_pixels: int = MAX_IMAGE_PIXELS
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Reads an image file as RGB, turned as it is displayed.
+
+    Args:
+        path: of the file.
+        max_pixels: most pixels that are decoded.
+
+    Raises:
+        InputError: if the file is missing, truncated, no regular file, too large, or no image of a
+          format that is read; the message names the file.
+    """
+    return read_displayed(epath.Path(path), max_pixels=max_pixels).pixels
+
+
+@contextlib.contextmanager
+def any_number_of_pixels() -> Iterator[None]:
+    """Lets Pillow read headers of any size; it has one limit for the whole process."""
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _opened(encoded: bytes) -> Image.Image:
+    with any_number_of_pixels():
+        return Image.open(io.BytesIO(encoded), formats=tuple(FORMATS))
+
+
+def _check_size(path: epath.Path, image: Image.Image, max_pixels: int) -> None:
+    pixels = image.width * image.height
+    if pixels > MOST_IMAGE_PIXELS:
+        raise InputError(
+            f"{path}: {image.width}x{image.height} are {pixels:,} pixels, more than the "
+            f"{MOST_IMAGE_PIXELS:,} that can be decoded; cut it into parts"
+        )
+    if pixels > max_pixels:
+        raise InputError(
+            f"{path}: {image.width}x{image.height} are {pixels:,} pixels, more than the limit of "
+            f"{max_pixels:,}; to take it all the same, set max_image_pixels={pixels}, an option of "
+            "prepare_dataset and, as --config.data.max_image_pixels, a key of configs"
+        )
