@@ -1,17 +1,13 @@
 """Finding the parts of an official release in a source folder, unpacked or as archives."""
 
-import gzip
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 
-import rich.progress
 from etils import epath
 from rich.console import Console
 
 from gcnet_jax.data.only_process import only_process
 from gcnet_jax.data.sources.examples import Part
+from gcnet_jax.data.sources.unpacking import unpack
 from gcnet_jax.errors import InputError
 
 
@@ -26,7 +22,7 @@ def locate(parts: Sequence[Part], source: epath.Path, unpack_dir: epath.Path) ->
     Raises:
         InputError: if the source holds neither of one (the message names the folder above or below
           that does, if one does), or an archive is not whole, holds something else or cannot be
-          unpacked.
+          unpacked; nothing of it is left then.
     """
     archives = [_archive(part, source) for part in parts]
     return [
@@ -62,55 +58,16 @@ def _unpack(archive: epath.Path, part: Part, unpack_dir: epath.Path) -> epath.Pa
             partial.rmtree()
         partial.mkdir()
         try:
-            _extract(archive, partial, console)
-        except (
-            gzip.BadGzipFile,
-            tarfile.TarError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-        ) as error:
+            unpack(archive, partial, console)
+            if not _holds_folders(partial, part):
+                raise InputError(
+                    f"{archive} does not hold {' '.join(part.folders)}; is it another file?"
+                )
+        except BaseException:
             partial.rmtree()
-            raise InputError(
-                f"{archive} is not a whole archive, probably a partial download ({error}); "
-                "download it again"
-            ) from error
-        except OSError as error:
-            partial.rmtree()
-            raise InputError(f"{archive} cannot be unpacked into {unpack_dir} ({error})") from error
-        if not _holds_folders(partial, part):
-            partial.rmtree()
-            raise InputError(
-                f"{archive} does not hold {' '.join(part.folders)}; is it another file?"
-            )
+            raise
         partial.rename(target)
     return target
-
-
-def _extract(archive: epath.Path, folder: epath.Path, console: Console) -> None:
-    description = f"Unpacking {archive.name}"
-    with rich.progress.open(archive, "rb", description=description, console=console) as file:
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(file) as zipped:
-                zipped.extractall(folder)
-            return
-        if archive.suffix == ".tar":
-            _check_end_of_tar(archive)
-        # A tar could say that its files go anywhere on the disk; not with this filter.
-        with tarfile.open(fileobj=file) as tar:
-            tar.extractall(folder, filter="data")
-
-
-def _check_end_of_tar(archive: epath.Path) -> None:
-    """Raises ReadError if a tar file does not end as one.
-
-    Unpacking does not miss an end that was cut off between two files, or in the header of one.
-    """
-    marker = 2 * tarfile.BLOCKSIZE
-    with archive.open("rb") as file:
-        file.seek(max(0, archive.stat().length - marker))
-        if file.read() != bytes(marker):
-            raise tarfile.ReadError("it has no end")
 
 
 def _neighbours(source: epath.Path) -> Iterator[epath.Path]:

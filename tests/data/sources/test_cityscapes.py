@@ -1,6 +1,5 @@
 import errno
 import shutil
-import zipfile
 from pathlib import Path
 
 import cv2
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.data import dataset_classes, prepare, split_size
+from gcnet_jax.data.sources import unpacking
 from gcnet_jax.errors import InputError
 from tests.official_trees import make_cityscapes, pack, read_values
 
@@ -114,14 +114,14 @@ def test_unpacking_is_for_one_process_and_never_taken_for_the_whole_when_interru
     (source / "leftImg8bit").rename(source / "content" / "leftImg8bit")
     pack(source / "content", source / "leftImg8bit_trainvaltest.zip")
 
-    def unpack_some(zipped, folder):
-        (Path(folder) / "leftImg8bit" / "train").mkdir(parents=True)
+    def write_some(content, file, *args):
+        file.write(content.read(10))
         with pytest.raises(InputError, match=r"another process is writing .*unpacked"):
             prepare("cityscapes", tmp_path / "data", source, subset=True)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(zipfile.ZipFile, "extractall", unpack_some)
+        patched.setattr(unpacking.shutil, "copyfileobj", write_some)
         with pytest.raises(KeyboardInterrupt):
             prepare("cityscapes", tmp_path / "data", source, subset=True)
     prepare("cityscapes", tmp_path / "data", source, subset=True)
@@ -136,10 +136,11 @@ def test_a_disk_without_room_for_an_archives_files_is_named(tmp_path, monkeypatc
     (source / "leftImg8bit").rename(source / "content" / "leftImg8bit")
     pack(source / "content", source / "leftImg8bit_trainvaltest.zip")
 
-    def full(zipped, folder):
+    def full(content, file, *args):
+        file.write(content.read(10))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    monkeypatch.setattr(unpacking.shutil, "copyfileobj", full)
     with pytest.raises(InputError, match=r"trainvaltest\.zip cannot be unpacked .*No space left"):
         prepare("cityscapes", tmp_path / "data", source, subset=True)
     assert not list((tmp_path / "data" / "cityscapes" / "unpacked").iterdir())
