@@ -26,20 +26,23 @@ from orbax.checkpoint import multihost
 
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute, write_whole
+from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import is_loss_of_partner
 from gcnet_jax.training.checkpoint_files import (
     FOLDER,
+    as_stored,
     brief,
     check_arrays,
     check_documents,
+    check_step,
     finished_steps,
+    misnamed,
     read_arrays,
     read_document,
     read_metadata,
     read_metrics,
     score,
-    with_fingerprint,
+    storage_path,
     without_metrics,
     write_metrics,
 )
@@ -59,13 +62,17 @@ class Checkpoints:
         metadata: what describes the run, as plain JSON: `config`, `classes`, `versions`. A workdir
             whose checkpoints hold another model or other classes is refused.
         keep_newest: how many of the newest checkpoints to keep, beside the best one.
+
+    Raises:
+        InputError: no checkpoint can be stored under the workdir's name.
     """
 
     def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
-        self._workdir = absolute(workdir)  # Orbax takes no others
+        self._workdir = storage_path(workdir)
         self._root = self._workdir / FOLDER
         self._metadata = metadata
         self._keep_newest = keep_newest
+        self._has_read_back = False
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
@@ -95,6 +102,8 @@ class Checkpoints:
     ) -> None:
         """Saves in the background, once the arrays are copied off the device.
 
+        The first save is waited for and read back.
+
         Args:
             state: the state after `step` steps.
             iterator: of the batches, having given those of `step` steps; its `get_state` returns
@@ -104,7 +113,7 @@ class Checkpoints:
 
         Raises:
             InputError: this checkpoint, or the one before it that was still being written, cannot
-                be written.
+                be written, or not be read again.
         """
         model, training, data = _model_part(state), _training_part(state), iterator.get_state()
         written = {
@@ -114,7 +123,7 @@ class Checkpoints:
             "metadata": document_fingerprint(self._metadata),
         }
         with self._failures_named():
-            self._manager.save(
+            is_written = self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave(model),
@@ -123,8 +132,17 @@ class Checkpoints:
                     metadata=ocp.args.JsonSave(self._metadata),
                     fingerprints=ocp.args.JsonSave(written),
                 ),
-                metrics=with_fingerprint(metrics or {}),
+                metrics=as_stored(metrics or {}, step),
             )
+        if not is_written:
+            raise InputError(
+                f"the checkpoint of step {step} was not written, for {self._root} has one of step "
+                f"{self._manager.latest_step()}; move that away, then run the same command"
+            )
+        if not self._has_read_back:
+            self.wait()
+            self._read_back(self._root / str(step), model, training)
+            self._has_read_back = True
 
     def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
         """Notes the evaluation of the state that was restored; to be called before the first save.
@@ -215,6 +233,22 @@ class Checkpoints:
         with contextlib.suppress(Exception):
             self._manager.close()
 
+    def _read_back(self, folder: epath.Path, model: PyTree, training: PyTree) -> None:
+        """Has the first process read a checkpoint; all raise if it cannot be restored."""
+        problem = None
+        if jax.process_index() == 0:
+            try:
+                check_documents(folder)
+                _check_state(folder, model, training)
+            except Exception as error:  # whatever it is, the others are waiting
+                problem = error
+        if multihost_utils.broadcast_one_to_all(np.int32(problem is not None)):
+            reason = brief(problem) if problem else "the first process says why"
+            raise InputError(
+                f"{folder} was written and cannot be read again ({reason}); use a workdir on "
+                "another disk"
+            ) from problem
+
     @contextlib.contextmanager
     def _failures_named(self) -> Iterator[None]:
         try:
@@ -228,14 +262,13 @@ class Checkpoints:
             ) from error
 
     def _newest_whole(self, state: TrainState) -> int:
-        unreadable: dict[epath.Path, Exception] = {}
+        unreadable = misnamed(self._root)
         for step in sorted(finished_steps(self._root), reverse=True):
             folder = self._root / str(step)
             try:
                 check_documents(folder)
                 self._check_same_run(read_metadata(folder), folder)
-                check_arrays(folder, "model", _model_part(state))
-                check_arrays(folder, "training", _training_part(state))
+                _check_state(folder, _model_part(state), _training_part(state))
             except InputError:
                 raise
             except Exception as error:  # what a damaged file raises depends on which it is
@@ -284,6 +317,18 @@ class Checkpoints:
             # In a bucket this is also what makes the folder that the checkpoint is moved to.
             write_whole(target.with_name(f"{target.name}.txt"), f"{brief(error)}\n")
             folder.rename(target)
+
+
+def _check_state(folder: epath.Path, model: PyTree, training: PyTree) -> None:
+    """Raises unless the arrays are what was written, and of the step that the folder's name says.
+
+    Args:
+        folder: the checkpoint.
+        model: arrays or shapes of that part.
+        training: of that one.
+    """
+    check_arrays(folder, "model", model)
+    check_step(folder, int(check_arrays(folder, "training", training)["step"]))
 
 
 class _Manager(ocp.CheckpointManager):

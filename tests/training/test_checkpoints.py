@@ -1,9 +1,11 @@
+import dataclasses
 import json
 import logging
 import shutil
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -28,11 +30,12 @@ def states_equal(a, b):
     )
 
 
-@pytest.fixture
-def run(tmp_path, make_setup, make_batch):
-    """A workdir with checkpoints of steps 1 to 4, evaluated at 1 and 2, and each step's state."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, make_setup, make_batch):
+    """What `run` gives every test a copy of."""
+    workdir = tmp_path_factory.mktemp("made")
     _, state, step, _ = make_setup()
-    checkpoints = Checkpoints(tmp_path, METADATA, keep_newest=2)
+    checkpoints = Checkpoints(workdir, METADATA, keep_newest=2)
     iterator, states = numbers(), {}
     for number, score in ((1, 0.9), (2, 0.3), (3, None), (4, None)):
         state, _ = step(state, make_batch(number))
@@ -41,6 +44,14 @@ def run(tmp_path, make_setup, make_batch):
         checkpoints.save(state, iterator, step=number, metrics=metrics)
         states[number] = jax.tree.map(np.array, state)
     checkpoints.close()
+    return workdir, states
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """A workdir with checkpoints of steps 1 to 4, evaluated at 1 and 2, and each step's state."""
+    workdir, states = made
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
     return tmp_path, states
 
 
@@ -257,14 +268,13 @@ def test_a_changed_learning_rate_is_allowed_and_said(run, make_setup, caplog):
 
 
 def test_a_save_that_fails_in_the_background_is_one_clear_error_when_the_run_closes(
-    run, make_setup, monkeypatch
+    run, monkeypatch
 ):
     """Whatever ended the run, such as the full disk that the save has met as well."""
-    workdir, _ = run
-    _, state, _, _ = make_setup()
+    workdir, states = run
     checkpoints = Checkpoints(workdir, METADATA)
+    state = dataclasses.replace(jax.tree.map(jnp.asarray, states[4]), step=jnp.int32(5))
     checkpoints.save(state, numbers(), step=5)
-    checkpoints.wait()
 
     def failed():
         raise ValueError("RESOURCE_EXHAUSTED: No space left on device")
