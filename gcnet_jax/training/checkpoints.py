@@ -186,7 +186,7 @@ class Checkpoints:
             raise InputError(f"{folder} is not to be seen here; all hosts need the same workdir")
         model = read_arrays(folder / "model", _model_part(state))
         training = read_arrays(folder / "training", _training_part(state))
-        iterator.set_state(read_document(folder, "data"))
+        iterator.set_state(_position(folder))
         return TrainState(**model, **training)
 
     def has_metrics(self, step: int) -> bool:
@@ -317,6 +317,15 @@ class Checkpoints:
             # In a bucket this is also what makes the folder that the checkpoint is moved to.
             write_whole(target.with_name(f"{target.name}.txt"), f"{brief(error)}\n")
             folder.rename(target)
+
+
+def _position(folder: epath.Path) -> dict[str, Any]:
+    """The place in the data; earlier versions counted batches and not samples."""
+    position = read_document(folder, "data")
+    if "next_batch" in position:
+        batch_size = read_metadata(folder)["config"]["training"]["batch_size"]
+        return {"next_sample": position["next_batch"] * batch_size}
+    return position
 
 
 def _check_state(folder: epath.Path, model: PyTree, training: PyTree) -> None:

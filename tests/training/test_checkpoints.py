@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh, shard_batch
 from gcnet_jax.training import Checkpoints, find_checkpoint, read_metadata, restore_variables
+from gcnet_jax.training.checkpoint_files import read_document
+from gcnet_jax.training.fingerprints import document_fingerprint
 
 METADATA = {
     "config": {"model": {"depth": 18, "dtype": "float32"}, "optimizer": {"learning_rate": 0.1}},
@@ -71,6 +74,28 @@ def test_the_newest_comes_back_bitwise_with_the_place_in_the_data(run, make_setu
     assert int(state.step) == 4
     assert states_equal(state, states[4])
     assert next(iterator) == 4
+
+
+def test_a_place_that_was_counted_in_batches_is_taken_in_samples(run, make_setup):
+    """As earlier versions did, whose checkpoints say of how many samples a batch was."""
+    workdir, _ = run
+    folder = workdir / "checkpoints" / "4"
+    config = {**METADATA["config"], "training": {"batch_size": 6}}
+    documents = {"data": {"next_batch": 7}, "metadata": {**METADATA, "config": config}}
+    written = read_document(epath.Path(folder), "fingerprints")
+    for name, document in documents.items():
+        (folder / name / "metadata").write_text(json.dumps(document))
+        written[name] = document_fingerprint(document)
+    (folder / "fingerprints" / "metadata").write_text(json.dumps(written))
+
+    class Iterator:
+        def set_state(self, state):
+            self.state = state
+
+    _, template, _, _ = make_setup()
+    iterator = Iterator()
+    assert Checkpoints(workdir, METADATA).restore_newest(template, iterator) is not None
+    assert iterator.state == {"next_sample": 42}
 
 
 def test_saving_in_the_background_saves_the_state_of_its_step(run, make_setup):
