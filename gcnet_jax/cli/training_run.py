@@ -129,6 +129,8 @@ def _train(
                 log_every=training.log_every,
                 batch_size=training.batch_size,
                 started=started,
+                unlogged=checkpoints.unlogged(int(state.step)),
+                unread=preemption.request,
                 writes=is_first_process(),
             )
             with log:

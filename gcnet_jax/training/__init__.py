@@ -13,7 +13,8 @@ from gcnet_jax.training.loop import train
 from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
-from gcnet_jax.training.run_log import RunLog, read_rows
+from gcnet_jax.training.rows import read_rows
+from gcnet_jax.training.run_log import RunLog
 from gcnet_jax.training.segmentation import head_losses, segmentation_loss
 from gcnet_jax.training.step import (
     TrainState,

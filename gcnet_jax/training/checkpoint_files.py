@@ -22,7 +22,7 @@ FOLDER = "checkpoints"
 _TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
 _BEST = "mIoU"  # the metric that decides which checkpoint is the best
 _LAST_STEP = np.iinfo(np.int32).max  # that a state counts to
-_DOCUMENTS = ("data", "metadata")  # the parts that are JSON
+_DOCUMENTS = ("data", "metadata")  # the parts that are JSON, in checkpoints of all versions
 # What is stored with the metrics, which can come later than the rest.
 _OWN_FINGERPRINT, _OWN_STEP = "fingerprint", "step"
 
@@ -207,7 +207,7 @@ def read_document(folder: epath.Path, name: str) -> dict[str, Any]:
 def check_documents(folder: epath.Path) -> None:
     """Raises unless the parts that are JSON are what was written."""
     written = read_document(folder, "fingerprints")
-    for name in _DOCUMENTS:
+    for name in (*_DOCUMENTS, *(["log"] if "log" in written else [])):
         if document_fingerprint(read_document(folder, name)) != written[name]:
             raise Damaged(f"its {name} is not what was written")
     read_metrics(folder)

@@ -2,8 +2,9 @@
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>` with the parts `model` (parameters and batch
 statistics, all that inference needs), `training` (step, optimizer state, seed), `data` (position of
-the input pipeline), `metadata` (config, class names, versions), `metrics` (of an evaluation, if
-there was one) and `fingerprints` (of all these). Orbax writes it in the background under another
+the input pipeline), `metadata` (config, class names, versions), `log` (metrics of the last steps,
+which no row has yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of all
+these). Orbax writes it in the background under another
 name and renames it when it is whole. None of it depends on how many devices or hosts there were.
 """
 
@@ -11,7 +12,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -89,7 +90,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=_waits_unless_failed()),
         )
-        names = ("model", "training", "data", "metadata", "fingerprints")
+        names = ("model", "training", "data", "metadata", "log", "fingerprints")
         return _Manager(self._root, options=options, item_names=names)
 
     def save(
@@ -99,6 +100,7 @@ class Checkpoints:
         *,
         step: int,
         metrics: dict[str, float] | None = None,
+        unlogged: Sequence[Mapping[str, float]] = (),
     ) -> None:
         """Saves in the background, once the arrays are copied off the device.
 
@@ -110,17 +112,22 @@ class Checkpoints:
                 what is the same on all processes and ready for JSON.
             step: number of the checkpoint.
             metrics: of an evaluation of just this state, if there was one.
+            unlogged: metrics of the last steps, which no row of the log has yet.
 
         Raises:
             InputError: this checkpoint, or the one before it that was still being written, cannot
                 be written, or not be read again.
         """
-        model, training, data = _model_part(state), _training_part(state), iterator.get_state()
+        model, training = _model_part(state), _training_part(state)
+        documents = {
+            "data": iterator.get_state(),
+            "metadata": self._metadata,
+            "log": {"unlogged": [dict(metrics) for metrics in unlogged]},
+        }
         written = {
             "model": fingerprints(model),
             "training": fingerprints(training),
-            "data": document_fingerprint(data),
-            "metadata": document_fingerprint(self._metadata),
+            **{name: document_fingerprint(document) for name, document in documents.items()},
         }
         with self._failures_named():
             is_written = self._manager.save(
@@ -128,9 +135,8 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave(model),
                     training=ocp.args.StandardSave(training),
-                    data=ocp.args.JsonSave(data),
-                    metadata=ocp.args.JsonSave(self._metadata),
                     fingerprints=ocp.args.JsonSave(written),
+                    **{name: ocp.args.JsonSave(document) for name, document in documents.items()},
                 ),
                 metrics=as_stored(metrics or {}, step),
             )
@@ -188,6 +194,12 @@ class Checkpoints:
         training = read_arrays(folder / "training", _training_part(state))
         iterator.set_state(_position(folder))
         return TrainState(**model, **training)
+
+    def unlogged(self, step: int) -> list[dict[str, float]]:
+        """The metrics of the last steps before a checkpoint that no row of the log has yet."""
+        folder = self._root / str(step)
+        # Which earlier versions left out.
+        return read_document(folder, "log")["unlogged"] if (folder / "log").exists() else []
 
     def has_metrics(self, step: int) -> bool:
         """Whether the checkpoint of a step is one of a state that was evaluated.
