@@ -4,18 +4,46 @@ Buckets are those of Google Cloud Storage (`gs://`). They know no folders, no ap
 renaming; an object appears when all of it has been sent.
 """
 
+import contextlib
+import fnmatch
 import functools
 import json
 import os
 import re
 import stat
+from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from etils import epath
+from etils.epath.gpath import PosixGPath
 
 from gcnet_jax.errors import InputError
 
 _BUCKET = "gs://"
+
+
+class LiteralPath(PosixGPath):
+    """A path of which no part is a pattern, whatever characters it has.
+
+    The class that it is made from lists files by `FOLDER/PATTERN` as one pattern. Orbax and TFDS
+    find their own files by that, and would miss those in a folder called `w[a]z`, or take those of
+    `w1` for those of `w?`.
+    """
+
+    def glob(self, pattern: str) -> Iterator["LiteralPath"]:
+        """Yields what lies in this folder under names that match a pattern, level by level.
+
+        Raises:
+            NotImplementedError: the pattern has `**`.
+        """
+        if "**" in pattern:
+            raise NotImplementedError(f"{pattern}: folders of any depth are not looked into")
+        found = [self]
+        for part in pattern.split("/"):
+            inside = [path for folder in found if folder.is_dir() for path in folder.iterdir()]
+            found = [path for path in inside if fnmatch.fnmatchcase(path.name, part)]
+        return iter(found)
 
 
 def as_path(path: epath.PathLike) -> epath.Path:
@@ -33,9 +61,13 @@ def as_path(path: epath.PathLike) -> epath.Path:
         # As a local path it would be a folder called "gs:" or "s3:".
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
             raise InputError(f"{text} is neither a local path nor gs://BUCKET/...")
-        return epath.Path(path)
+        if re.match(r"/(gs|s3|az|hf)(/|$)", str(Path(text).absolute())):  # epath's own way to write
+            raise InputError(
+                f"{text} lies in a folder that is taken for a bucket; use another, or a link to it"
+            )
+        return LiteralPath(path)
     _check_bucket(text.removeprefix(_BUCKET).partition("/")[0])
-    return epath.Path(path)
+    return LiteralPath(path)
 
 
 def in_bucket(path: epath.PathLike) -> bool:
@@ -103,6 +135,20 @@ def read_json(path: epath.PathLike) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
+def as_utf8(path: epath.Path) -> epath.Path:
+    """The path itself, for libraries that take no others.
+
+    Raises:
+        InputError: its name is not UTF-8, as names made under other settings can be.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fspath(path).encode(errors="backslashreplace").decode()
+        raise InputError(f"the name {shown} is not UTF-8; use another folder") from error
+    return path
+
+
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:
     """Writes a file that appears under its name when it is whole, in place of one that is there.
 
@@ -124,7 +170,8 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
             partial.replace(path)
     except Exception as error:  # of a bucket, what comes depends on the library that reads it
         if partial != path:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # which says the same of a disk that is read-only
+                partial.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({_reason(error)})") from error
 
 

@@ -1,6 +1,7 @@
 """Paths of users, on a disk and in a bucket, and files that are whole or not there."""
 
 import os
+import pickle
 from pathlib import Path
 
 import fsspec
@@ -56,6 +57,44 @@ def test_paths_on_disk_and_in_buckets_are_taken_as_they_are(bucket, tmp_path, mo
     assert files.absolute("runs/a") == epath.Path(tmp_path) / "runs" / "a"
     assert files.absolute(bucket / "runs") == bucket / "runs"
     assert files.local("runs", "advice") == epath.Path("runs")
+
+
+def test_a_folder_is_no_pattern_whatever_its_name(folder):
+    for name in ("w[a]z", "waz", "w*"):
+        for file in ("part_0", "part_1", "other"):
+            (folder / name / "parts").mkdir(parents=True, exist_ok=True)
+            (folder / name / "parts" / file).write_text("")
+    for name in ("w[a]z", "w*"):
+        path = files.as_path(folder / name)
+        assert {str(p) for p in path.glob("parts/part_*")} == {
+            f"{folder}/{name}/parts/part_{i}" for i in range(2)
+        }
+        assert pickle.loads(pickle.dumps(path)) == path
+    with pytest.raises(NotImplementedError):
+        files.as_path(folder).glob("**")
+
+
+@pytest.mark.parametrize("path", ["/gs/bucket", "/hf"])
+def test_a_local_folder_that_would_be_taken_for_a_bucket_is_refused(path):
+    with pytest.raises(InputError, match=f"{path} lies in a folder that is taken for a bucket"):
+        files.as_path(path)
+
+
+def test_a_name_that_is_not_utf8_is_shown_as_far_as_it_can_be():
+    path = files.as_path(os.fsdecode(b"runs/a\xff"))
+    with pytest.raises(InputError, match=r"the name runs/a\\udcff is not UTF-8"):
+        files.as_utf8(path)
+
+
+def test_a_disk_that_cannot_be_written_at_all_is_named_with_its_reason(tmp_path, monkeypatch):
+    def refuses(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    for method in ("write_bytes", "unlink"):
+        monkeypatch.setattr(type(epath.Path(tmp_path)), method, refuses)
+    message = r"/config\.json cannot be written \(Read-only file system\)"
+    with pytest.raises(InputError, match=message):
+        files.write_whole(tmp_path / "config.json", "{}")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A whole training run from a config: what `train.py` and `quickstart.py` have in common."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ from gcnet_jax.data import (
     train_iterator,
 )
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
-from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.files import write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import (
     SPATIAL_AXIS,
@@ -39,8 +40,11 @@ from gcnet_jax.training import (
     PreemptionNotice,
     RunLog,
     TrainState,
+    only_training,
     read_rows,
+    storage_path,
     train,
+    try_out,
 )
 
 
@@ -69,7 +73,7 @@ def _train(
     config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNotice, started: float
 ) -> None:
     check_config(config)
-    workdir = as_path(workdir)
+    workdir = storage_path(workdir)
     training, evaluation = config.training, config.evaluation
     mesh = create_mesh(spatial=config.parallel.spatial)
     process.keep_freed_memory()
@@ -104,57 +108,71 @@ def _train(
         "classes": classes.to_plain(),
         "versions": versions(),
     }
-    workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)
-    try:
-        meet("all processes have traced the model")
-        state = checkpoints.restore_newest(program.shapes[0], batches)
-        batches.start_prefetch()  # beside all that comes before the first step
-        initialization = "from scratch"
-        if state is None:
-            model = program.fresh_model()
-            if training.init_from:
-                initialization = initialize(model, config, classes)
-            state = program.initial_state(model)
-        if is_first_process():
-            write_whole(workdir / "config.json", json.dumps(metadata, indent=2) + "\n")
-        log = RunLog(
-            workdir,
-            first_step=int(state.step),
-            total_steps=training.total_steps,
-            log_every=training.log_every,
-            batch_size=training.batch_size,
-            started=started,
-            writes=is_first_process(),
-        )
-        with log:
-            log.message(_summary(config, workdir, state, initialization, mesh))
-            to_do = int(state.step) < training.total_steps
-            step = program.compile().run if to_do else program.step
-            meet("all processes have compiled the step")
-            train(
-                state,
-                step,
-                batches,
-                mesh=mesh,
-                total_steps=training.total_steps,
-                evaluate=evaluate,
-                evaluate_every=training.evaluate_every,
-                evaluation_split=evaluation.split,
-                checkpoints=checkpoints,
-                checkpoint_every=training.checkpoint_every,
-                preempted=preemption.reached,
-                log=log,
-            )
+    with _own_workdir(workdir):
+        try:
+            meet("all processes have traced the model")
+            state = checkpoints.restore_newest(program.shapes[0], batches)
+            batches.start_prefetch()  # beside all that comes before the first step
+            initialization = "from scratch"
+            if state is None:
+                model = program.fresh_model()
+                if training.init_from:
+                    initialization = initialize(model, config, classes)
+                state = program.initial_state(model)
             if is_first_process():
-                _save_curves(workdir)
-            log.message(f"done in {time.monotonic() - started:.0f} s; checkpoints are in {workdir}")
-        checkpoints.close()
-    except BaseException:
-        checkpoints.leave()
-        raise
-    finally:
-        batches.close()
+                write_whole(workdir / "config.json", json.dumps(metadata, indent=2) + "\n")
+            log = RunLog(
+                workdir,
+                first_step=int(state.step),
+                total_steps=training.total_steps,
+                log_every=training.log_every,
+                batch_size=training.batch_size,
+                started=started,
+                unlogged=checkpoints.unlogged(int(state.step)),
+                unread=preemption.request,
+                writes=is_first_process(),
+            )
+            with log:
+                log.message(_summary(config, workdir, state, initialization, mesh))
+                to_do = int(state.step) < training.total_steps
+                step = program.compile().run if to_do else program.step
+                meet("all processes have compiled the step")
+                train(
+                    state,
+                    step,
+                    batches,
+                    mesh=mesh,
+                    total_steps=training.total_steps,
+                    evaluate=evaluate,
+                    evaluate_every=training.evaluate_every,
+                    evaluation_split=evaluation.split,
+                    checkpoints=checkpoints,
+                    checkpoint_every=training.checkpoint_every,
+                    preempted=preemption.reached,
+                    log=log,
+                )
+                if is_first_process():
+                    _save_curves(workdir)
+                took = time.monotonic() - started
+                log.message(f"done in {took:.0f} s; checkpoints are in {workdir}")
+            checkpoints.close()
+        except BaseException:
+            checkpoints.leave()
+            raise
+        finally:
+            batches.close()
+
+
+@contextlib.contextmanager
+def _own_workdir(workdir: epath.Path) -> Iterator[None]:
+    """Makes the workdir this run's alone, and makes sure that checkpoints can be kept in it."""
+    if not is_first_process():
+        yield
+        return
+    with only_training(workdir):
+        try_out(workdir)
+        yield
 
 
 def _save_curves(workdir: epath.Path) -> None:

@@ -11,7 +11,7 @@ from gcnet_jax.data.catalog import DatasetClasses
 from gcnet_jax.data.label_counts import LabelCounts
 from gcnet_jax.data.records import Pixels
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path, read_json, write_whole
+from gcnet_jax.files import as_path, as_utf8, read_json, write_whole
 
 VERSION = "2.0.0"
 """Version of the stored format, which is also the name of the folder that TFDS looks for."""
@@ -110,7 +110,7 @@ class Contents(NamedTuple):
 
 def final_folder(data_dir: epath.PathLike, name: str) -> epath.Path:
     """Returns the folder that a data set has once it is whole."""
-    return as_path(data_dir).expanduser() / name / VERSION
+    return as_utf8(as_path(data_dir).expanduser()) / name / VERSION
 
 
 def unfinished_folder(data_dir: epath.PathLike, name: str) -> epath.Path:

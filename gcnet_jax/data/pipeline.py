@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import cv2
@@ -25,6 +26,7 @@ from gcnet_jax.data.records import Record, decode
 from gcnet_jax.errors import InputError
 
 _MAX_THREADS = 16
+_LAST_SAMPLE = 2**48
 
 
 class Batch(TypedDict):
@@ -75,11 +77,14 @@ def train_iterator(
     check_labels(config.name, config.data_dir, config.train_split)
     transform = RandomTransform.from_config(data_config)
     samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
-    # Sliced only here, after everything random: a sample's randomness follows from its position
-    # in the one global sequence, whichever process makes it. Each batch is cut into one piece a
-    # process, in order, so that a sample also has the same place in the batch.
-    batches = samples.batch(local_batch_size)[shard_index::shard_count]
-    return TrainIterator(batches, num_workers=config.num_workers)
+
+    def batches_from(first: int) -> grain.MapDataset[Batch]:
+        # Sliced only here, after everything random: a sample's randomness follows from its position
+        # in the one global sequence, whichever process makes it. Each batch is cut into one piece a
+        # process, in order, so that a sample also has the same place in the batch.
+        return samples[first:].batch(local_batch_size)[shard_index::shard_count]
+
+    return TrainIterator(batches_from, batch_size=batch_size, num_workers=config.num_workers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,19 +142,33 @@ class RandomTransform:
 
 
 class TrainIterator(grain.DatasetIterator[Batch]):
-    """Endless iterator over batches whose whole state is the number of the next one.
+    """Endless iterator over batches whose whole state is the number of the next sample.
 
     Grain's own iterators keep a state for every worker, which cannot be restored with another
     number of workers. This one starts the workers anew from wherever it is set to, so that a
     checkpoint made on one machine goes on, bitwise the same, on another with more cores or more
-    hosts. Nothing is started before the first batch is asked for.
+    hosts; and, with the samples that come next, in batches of another size. Nothing is started
+    before the first batch is asked for.
+
+    Args:
+        batches_from: this process's part of each batch, from the batch that begins with the sample
+          of a number.
+        batch_size: samples a batch, over all processes.
+        num_workers: processes that make batches; 0: threads of this one.
     """
 
-    def __init__(self, batches: grain.MapDataset[Batch], *, num_workers: int):
+    def __init__(
+        self,
+        batches_from: Callable[[int], grain.MapDataset[Batch]],
+        *,
+        batch_size: int,
+        num_workers: int,
+    ):
         super().__init__()
-        self._batches = batches
+        self._batches_from = batches_from
+        self._batch_size = batch_size
         self._num_workers = num_workers
-        self._next_batch = 0
+        self._next_sample = 0
         self._running: grain.DatasetIterator[Batch] | None = None
 
     def __next__(self) -> Batch:
@@ -165,13 +184,13 @@ class TrainIterator(grain.DatasetIterator[Batch]):
                 "memory; run the same command to go on, if need be with fewer "
                 "--config.data.num_workers"
             ) from error
-        self._next_batch += 1
+        self._next_sample += self._batch_size
         return batch
 
     def start_prefetch(self) -> None:
         """Starts making batches in the background, so that the first is there when needed."""
         if self._running is None:
-            self._running = iter(self._prefetched(self._batches[self._next_batch :]))
+            self._running = iter(self._prefetched(self._batches_from(self._next_sample)))
             self._running.start_prefetch()
 
     def _prefetched(self, batches: grain.MapDataset[Batch]) -> grain.IterDataset[Batch]:
@@ -189,12 +208,22 @@ class TrainIterator(grain.DatasetIterator[Batch]):
 
     def get_state(self) -> dict[str, Any]:
         """Returns the state after the batches handed out so far, ready for JSON."""
-        return {"next_batch": self._next_batch}
+        return {"next_sample": self._next_sample}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to a state from ``get_state`` of an iterator with the same seed and batch size."""
+        """Goes to a state from ``get_state`` of an iterator with the same seed.
+
+        Raises:
+            InputError: it is no such state.
+        """
+        position = state.get("next_sample")
+        if not isinstance(position, int) or not 0 <= position <= _LAST_SAMPLE:
+            raise InputError(
+                f"the place in the training data is {state}; expected the number of a sample, such "
+                'as {"next_sample": 0}'
+            )
         self.close()
-        self._next_batch = state["next_batch"]
+        self._next_sample = position
 
     def close(self) -> None:
         """Stops threads and workers; the next batch asked for starts them again."""

@@ -5,12 +5,16 @@ from gcnet_jax.training.checkpoint_files import (
     read_metadata,
     restore_variables,
     save_variables,
+    storage_path,
+    try_out,
 )
 from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.loop import train
+from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
-from gcnet_jax.training.run_log import RunLog, read_rows
+from gcnet_jax.training.rows import read_rows
+from gcnet_jax.training.run_log import RunLog
 from gcnet_jax.training.segmentation import head_losses, segmentation_loss
 from gcnet_jax.training.step import (
     TrainState,
@@ -32,11 +36,14 @@ __all__ = [
     "head_losses",
     "initial_state",
     "learning_rate_schedule",
+    "only_training",
     "read_metadata",
     "read_rows",
     "restore_variables",
     "save_variables",
     "segmentation_loss",
     "state_shardings",
+    "storage_path",
     "train",
+    "try_out",
 ]

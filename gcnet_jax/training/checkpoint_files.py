@@ -2,28 +2,46 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute, write_whole
+from gcnet_jax.files import absolute, as_utf8, write_whole
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
 """Of a workdir, which holds one folder a step."""
+_TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
 _BEST = "mIoU"  # the metric that decides which checkpoint is the best
-_DOCUMENTS = ("data", "metadata")  # the parts that are JSON
-_OWN_FINGERPRINT = "fingerprint"  # the key of that of the metrics, which can come later
+_LAST_STEP = np.iinfo(np.int32).max  # that a state counts to
+_DOCUMENTS = ("data", "metadata")  # the parts that are JSON, in checkpoints of all versions
+# What is stored with the metrics, which can come later than the rest.
+_OWN_FINGERPRINT, _OWN_STEP = "fingerprint", "step"
 
 
-class Damaged(Exception):
+class Damaged(ValueError):
     """Something can be read, but is not what was written."""
+
+
+def storage_path(path: epath.PathLike) -> epath.Path:
+    """A folder of checkpoints as Orbax takes it: from the root of its file system.
+
+    Raises:
+        InputError: it has a backslash, for which TensorStore would write into another folder; or
+            it is not UTF-8.
+    """
+    found = as_utf8(absolute(path))
+    if "\\" in str(found):
+        raise InputError(f"{found} has a backslash; no checkpoint can be kept there, use another")
+    return found
 
 
 def read_metadata(checkpoint: epath.PathLike) -> dict[str, Any]:
@@ -41,13 +59,12 @@ def restore_variables(checkpoint: epath.PathLike, variables: PyTree) -> PyTree:
     Raises:
         InputError: the folder is no checkpoint, or cannot be read.
     """
-    folder = epath.Path(checkpoint)
+    folder = storage_path(checkpoint)
     if not (folder / "model").exists():
         raise InputError(f"{folder} is not a checkpoint: it has no folder 'model'")
     try:
-        restored = read_arrays(absolute(folder / "model"), variables)
-        if fingerprints(restored) != read_document(folder, "fingerprints")["model"]:
-            raise Damaged("its model is not what was written")
+        restored = read_arrays(folder / "model", variables)
+        check_fingerprints(folder, "model", restored)
         return restored
     except Exception as error:
         raise InputError(f"the checkpoint {folder} cannot be read ({brief(error)})") from error
@@ -57,33 +74,58 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
     """Writes one checkpoint folder with the model's part and the metadata, and nothing else.
 
     Args:
-        checkpoint: the folder; it appears when it is whole.
+        checkpoint: the folder; it appears when it is whole and was read back.
         variables: parameters and statistics.
         metadata: `config` and `classes` as plain JSON.
 
     Raises:
-        InputError: the folder is there already, or cannot be written.
+        InputError: the folder is there already, or cannot be written, or not be read again.
     """
-    folder = absolute(checkpoint)
+    folder = storage_path(checkpoint)
     if folder.exists():
         raise InputError(f"{folder} is there already; give the name of a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
-    if partial.exists():
-        partial.rmtree()
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial / "model", variables)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        with _checkpointer(_this_process_alone()) as checkpointer:
+            checkpointer.save(partial / "model", args=ocp.args.PyTreeSave(variables))
         documents = {"metadata": metadata, "fingerprints": {"model": fingerprints(variables)}}
         for name, document in documents.items():
             (partial / name).mkdir()
             (partial / name / "metadata").write_text(json.dumps(document))
+        check_arrays(partial, "model", variables)
         partial.rename(folder)
     except Exception as error:  # what Orbax raises on a full disk is of several kinds
         raise InputError(f"{folder} cannot be written ({brief(error)})") from error
     finally:
-        if partial.exists():
-            partial.rmtree()
+        _remove(partial)
+
+
+def try_out(workdir: epath.Path) -> None:
+    """Saves a number where checkpoints are to come, and reads it back; leaves nothing there.
+
+    Args:
+        workdir: from `storage_path`; made if it is not there.
+
+    Raises:
+        InputError: what is saved there cannot be read again.
+    """
+    trial = workdir / _TRIAL
+    _remove(trial)
+    try:
+        save_variables(trial, {"number": jax.device_put(np.float32(1), _on_one_device())}, {})
+    except InputError as error:
+        raise InputError(
+            f"no checkpoint can be kept in {workdir}; use another folder, or make room: {error}"
+        ) from error
+    finally:
+        _remove(trial)
+
+
+def _remove(folder: epath.Path) -> None:
+    if folder.exists():
+        folder.rmtree()
 
 
 def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
@@ -92,7 +134,7 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
     Raises:
         InputError: the workdir does not exist or has no checkpoint.
     """
-    root = epath.Path(workdir) / FOLDER
+    root = storage_path(workdir) / FOLDER
     steps = finished_steps(root)
     if not steps:
         raise InputError(f"there is no checkpoint in {workdir}: expected folders {root}/<step>")
@@ -112,53 +154,90 @@ def read_metrics(checkpoint: epath.PathLike) -> dict[str, float]:
     """The metrics of one checkpoint folder; empty if its state was not evaluated.
 
     Raises:
-        Damaged: they are not what was written.
+        OSError: they are not there, or cannot be read.
+        ValueError: they are not what was written, or of another step than the folder's name says.
     """
-    metrics = read_document(epath.Path(checkpoint), "metrics")
+    folder = epath.Path(checkpoint)
+    metrics = read_document(folder, "metrics")
+    if not all(isinstance(value, int | float) for value in metrics.values()):
+        raise Damaged("its metrics are no numbers")
     if metrics.pop(_OWN_FINGERPRINT, None) != document_fingerprint(metrics):
         raise Damaged("its metrics are not what was written")
+    check_step(folder, int(metrics.pop(_OWN_STEP, folder.name)))
     return metrics
 
 
-def with_fingerprint(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics as they are stored."""
-    return {**metrics, _OWN_FINGERPRINT: document_fingerprint(dict(metrics))}
+def as_stored(metrics: Mapping[str, float], step: int) -> dict[str, float]:
+    """Metrics with what is stored beside them."""
+    own = {**metrics, _OWN_STEP: step}
+    return {**own, _OWN_FINGERPRINT: document_fingerprint(own)}
 
 
 def write_metrics(checkpoint: epath.PathLike, metrics: Mapping[str, float]) -> None:
     """Puts metrics in the place of those of a checkpoint folder, which is whole at every moment."""
-    path = epath.Path(checkpoint) / "metrics" / "metrics"
-    write_whole(path, json.dumps(with_fingerprint(metrics)))
+    folder = epath.Path(checkpoint)
+    content = json.dumps(as_stored(metrics, int(folder.name)))
+    write_whole(folder / "metrics" / "metrics", content)
+
+
+def check_step(folder: epath.Path, step: int) -> None:
+    """Raises `Damaged` unless a folder has the name of the step that was found in it."""
+    if str(step) != folder.name:
+        raise Damaged(f"it is of step {step}, not of the one that its name says")
 
 
 def read_document(folder: epath.Path, name: str) -> dict[str, Any]:
-    """A part of a checkpoint that is JSON."""
+    """A part of a checkpoint that is JSON.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no object of JSON.
+    """
     # Orbax calls the files of all such parts alike, except for metrics.
     file = "metrics" if name == "metrics" else "metadata"
-    return json.loads((folder / name / file).read_text())
+    try:
+        document = json.loads((folder / name / file).read_bytes())
+    except RecursionError as error:
+        raise Damaged(f"its {name} are nested too deeply") from error
+    if not isinstance(document, dict):
+        raise Damaged(f"its {name} are no object of JSON")
+    return document
 
 
 def check_documents(folder: epath.Path) -> None:
     """Raises unless the parts that are JSON are what was written."""
     written = read_document(folder, "fingerprints")
-    for name in _DOCUMENTS:
+    for name in (*_DOCUMENTS, *(["log"] if "log" in written else [])):
         if document_fingerprint(read_document(folder, name)) != written[name]:
             raise Damaged(f"its {name} is not what was written")
     read_metrics(folder)
 
 
-def check_arrays(folder: epath.Path, name: str, like: PyTree) -> None:
-    """Reads a part into the memory of this process alone and compares it with what was written."""
-    alone = ocp.options.MultiprocessingOptions(
+def check_arrays(folder: epath.Path, name: str, like: PyTree) -> PyTree:
+    """Reads a part into the memory of this process alone and compares it with what was written.
+
+    Raises:
+        Exception: what Orbax raises on what it cannot read, or `Damaged`.
+    """
+    here = _on_one_device()
+    there = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
+    arrays = read_arrays(folder / name, there, _this_process_alone())
+    check_fingerprints(folder, name, arrays)
+    return arrays
+
+
+def check_fingerprints(folder: epath.Path, name: str, arrays: PyTree) -> None:
+    """Raises `Damaged` unless a part is what was written."""
+    if fingerprints(arrays) != read_document(folder, "fingerprints")[name]:
+        raise Damaged(f"its {name} is not what was written")
+
+
+def _this_process_alone() -> ocp.options.MultiprocessingOptions:
+    return ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},
         barrier_sync_key_prefix=f"process_{jax.process_index()}",
     )
-    here = _on_one_device()
-    there = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
-    arrays = read_arrays(folder / name, there, alone)
-    if fingerprints(arrays) != read_document(folder, "fingerprints")[name]:
-        raise Damaged(f"its {name} is not what was written")
 
 
 def _on_one_device() -> jax.sharding.SingleDeviceSharding:
@@ -176,22 +255,44 @@ def read_arrays(
     processes: ocp.options.MultiprocessingOptions | None = None,
 ) -> PyTree:
     """Arrays with the shapes of `like` that lie where those do."""
+    how = ocp.checkpoint_utils.construct_restore_args(like)
+    with _checkpointer(processes) as checkpointer:
+        return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(like, restore_args=how))
+
+
+def _checkpointer(
+    processes: ocp.options.MultiprocessingOptions | None = None,
+) -> ocp.Checkpointer:
+    """What reads and writes a tree of arrays; by default all processes do it together."""
     processes = processes or ocp.options.MultiprocessingOptions()
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=processes)
-    how = ocp.checkpoint_utils.construct_restore_args(like)
-    with ocp.Checkpointer(handler, multiprocessing_options=processes) as checkpointer:
-        return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(like, restore_args=how))
+    return ocp.Checkpointer(handler, multiprocessing_options=processes)
 
 
 def finished_steps(root: epath.Path) -> list[int]:
     """The steps that have a finished checkpoint."""
+    return [int(folder.name) for folder in _numbered(root) if _is_step(folder.name)]
+
+
+def misnamed(root: epath.Path) -> dict[epath.Path, Exception]:
+    """The finished checkpoints whose names are numbers but no steps of a run, with the reason."""
+    reason = Damaged("its name is no step: expected digits without leading zeros")
+    return {folder: reason for folder in _numbered(root) if not _is_step(folder.name)}
+
+
+def _numbered(root: epath.Path) -> list[epath.Path]:
+    """The finished checkpoints."""
     if not root.exists():
         return []
     return [
-        int(folder.name)
+        folder
         for folder in root.iterdir()
         if folder.name.isdigit() and ocp.utils.is_checkpoint_finalized(folder)
     ]
+
+
+def _is_step(name: str) -> bool:
+    return re.fullmatch("0|[1-9][0-9]{0,9}", name) is not None and int(name) <= _LAST_STEP
 
 
 def without_metrics(root: epath.Path) -> dict[epath.Path, Exception]:
@@ -200,7 +301,7 @@ def without_metrics(root: epath.Path) -> dict[epath.Path, Exception]:
     for step in finished_steps(root):
         try:
             read_metrics(root / str(step))
-        except (OSError, ValueError, AttributeError, Damaged) as error:
+        except (OSError, ValueError) as error:
             found[root / str(step)] = error
     return found
 
@@ -212,5 +313,6 @@ def brief(error: Exception) -> str:
 
 
 def score(metrics: Mapping[str, float]) -> float:
-    """What makes one checkpoint better than another; the worst if it was not evaluated."""
-    return metrics.get(_BEST, -math.inf)
+    """What makes one checkpoint better than another; the worst without an evaluation."""
+    value = metrics.get(_BEST, math.nan)
+    return -math.inf if math.isnan(value) else value

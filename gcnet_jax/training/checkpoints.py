@@ -2,8 +2,9 @@
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>` with the parts `model` (parameters and batch
 statistics, all that inference needs), `training` (step, optimizer state, seed), `data` (position of
-the input pipeline), `metadata` (config, class names, versions), `metrics` (of an evaluation, if
-there was one) and `fingerprints` (of all these). Orbax writes it in the background under another
+the input pipeline), `metadata` (config, class names, versions), `log` (metrics of the last steps,
+which no row has yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of all
+these). Orbax writes it in the background under another
 name and renames it when it is whole. None of it depends on how many devices or hosts there were.
 """
 
@@ -11,7 +12,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,20 +27,23 @@ from orbax.checkpoint import multihost
 
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute, write_whole
+from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import is_loss_of_partner
 from gcnet_jax.training.checkpoint_files import (
     FOLDER,
+    as_stored,
     brief,
     check_arrays,
     check_documents,
+    check_step,
     finished_steps,
+    misnamed,
     read_arrays,
     read_document,
     read_metadata,
     read_metrics,
     score,
-    with_fingerprint,
+    storage_path,
     without_metrics,
     write_metrics,
 )
@@ -59,13 +63,17 @@ class Checkpoints:
         metadata: what describes the run, as plain JSON: `config`, `classes`, `versions`. A workdir
             whose checkpoints hold another model or other classes is refused.
         keep_newest: how many of the newest checkpoints to keep, beside the best one.
+
+    Raises:
+        InputError: no checkpoint can be stored under the workdir's name.
     """
 
     def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
-        self._workdir = absolute(workdir)  # Orbax takes no others
+        self._workdir = storage_path(workdir)
         self._root = self._workdir / FOLDER
         self._metadata = metadata
         self._keep_newest = keep_newest
+        self._has_read_back = False
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
@@ -82,7 +90,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=_waits_unless_failed()),
         )
-        names = ("model", "training", "data", "metadata", "fingerprints")
+        names = ("model", "training", "data", "metadata", "log", "fingerprints")
         return _Manager(self._root, options=options, item_names=names)
 
     def save(
@@ -92,8 +100,11 @@ class Checkpoints:
         *,
         step: int,
         metrics: dict[str, float] | None = None,
+        unlogged: Sequence[Mapping[str, float]] = (),
     ) -> None:
         """Saves in the background, once the arrays are copied off the device.
+
+        The first save is waited for and read back.
 
         Args:
             state: the state after `step` steps.
@@ -101,30 +112,43 @@ class Checkpoints:
                 what is the same on all processes and ready for JSON.
             step: number of the checkpoint.
             metrics: of an evaluation of just this state, if there was one.
+            unlogged: metrics of the last steps, which no row of the log has yet.
 
         Raises:
             InputError: this checkpoint, or the one before it that was still being written, cannot
-                be written.
+                be written, or not be read again.
         """
-        model, training, data = _model_part(state), _training_part(state), iterator.get_state()
+        model, training = _model_part(state), _training_part(state)
+        documents = {
+            "data": iterator.get_state(),
+            "metadata": self._metadata,
+            "log": {"unlogged": [dict(metrics) for metrics in unlogged]},
+        }
         written = {
             "model": fingerprints(model),
             "training": fingerprints(training),
-            "data": document_fingerprint(data),
-            "metadata": document_fingerprint(self._metadata),
+            **{name: document_fingerprint(document) for name, document in documents.items()},
         }
         with self._failures_named():
-            self._manager.save(
+            is_written = self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave(model),
                     training=ocp.args.StandardSave(training),
-                    data=ocp.args.JsonSave(data),
-                    metadata=ocp.args.JsonSave(self._metadata),
                     fingerprints=ocp.args.JsonSave(written),
+                    **{name: ocp.args.JsonSave(document) for name, document in documents.items()},
                 ),
-                metrics=with_fingerprint(metrics or {}),
+                metrics=as_stored(metrics or {}, step),
             )
+        if not is_written:
+            raise InputError(
+                f"the checkpoint of step {step} was not written, for {self._root} has one of step "
+                f"{self._manager.latest_step()}; move that away, then run the same command"
+            )
+        if not self._has_read_back:
+            self.wait()
+            self._read_back(self._root / str(step), model, training)
+            self._has_read_back = True
 
     def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
         """Notes the evaluation of the state that was restored; to be called before the first save.
@@ -168,8 +192,14 @@ class Checkpoints:
             raise InputError(f"{folder} is not to be seen here; all hosts need the same workdir")
         model = read_arrays(folder / "model", _model_part(state))
         training = read_arrays(folder / "training", _training_part(state))
-        iterator.set_state(read_document(folder, "data"))
+        iterator.set_state(_position(folder))
         return TrainState(**model, **training)
+
+    def unlogged(self, step: int) -> list[dict[str, float]]:
+        """The metrics of the last steps before a checkpoint that no row of the log has yet."""
+        folder = self._root / str(step)
+        # Which earlier versions left out.
+        return read_document(folder, "log")["unlogged"] if (folder / "log").exists() else []
 
     def has_metrics(self, step: int) -> bool:
         """Whether the checkpoint of a step is one of a state that was evaluated.
@@ -215,6 +245,22 @@ class Checkpoints:
         with contextlib.suppress(Exception):
             self._manager.close()
 
+    def _read_back(self, folder: epath.Path, model: PyTree, training: PyTree) -> None:
+        """Has the first process read a checkpoint; all raise if it cannot be restored."""
+        problem = None
+        if jax.process_index() == 0:
+            try:
+                check_documents(folder)
+                _check_state(folder, model, training)
+            except Exception as error:  # whatever it is, the others are waiting
+                problem = error
+        if multihost_utils.broadcast_one_to_all(np.int32(problem is not None)):
+            reason = brief(problem) if problem else "the first process says why"
+            raise InputError(
+                f"{folder} was written and cannot be read again ({reason}); use a workdir on "
+                "another disk"
+            ) from problem
+
     @contextlib.contextmanager
     def _failures_named(self) -> Iterator[None]:
         try:
@@ -228,14 +274,13 @@ class Checkpoints:
             ) from error
 
     def _newest_whole(self, state: TrainState) -> int:
-        unreadable: dict[epath.Path, Exception] = {}
+        unreadable = misnamed(self._root)
         for step in sorted(finished_steps(self._root), reverse=True):
             folder = self._root / str(step)
             try:
                 check_documents(folder)
                 self._check_same_run(read_metadata(folder), folder)
-                check_arrays(folder, "model", _model_part(state))
-                check_arrays(folder, "training", _training_part(state))
+                _check_state(folder, _model_part(state), _training_part(state))
             except InputError:
                 raise
             except Exception as error:  # what a damaged file raises depends on which it is
@@ -284,6 +329,27 @@ class Checkpoints:
             # In a bucket this is also what makes the folder that the checkpoint is moved to.
             write_whole(target.with_name(f"{target.name}.txt"), f"{brief(error)}\n")
             folder.rename(target)
+
+
+def _position(folder: epath.Path) -> dict[str, Any]:
+    """The place in the data; earlier versions counted batches and not samples."""
+    position = read_document(folder, "data")
+    if "next_batch" in position:
+        batch_size = read_metadata(folder)["config"]["training"]["batch_size"]
+        return {"next_sample": position["next_batch"] * batch_size}
+    return position
+
+
+def _check_state(folder: epath.Path, model: PyTree, training: PyTree) -> None:
+    """Raises unless the arrays are what was written, and of the step that the folder's name says.
+
+    Args:
+        folder: the checkpoint.
+        model: arrays or shapes of that part.
+        training: of that one.
+    """
+    check_arrays(folder, "model", model)
+    check_step(folder, int(check_arrays(folder, "training", training)["step"]))
 
 
 class _Manager(ocp.CheckpointManager):

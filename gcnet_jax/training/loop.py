@@ -92,7 +92,7 @@ def train(
         read_metrics(keep=0)  # so that no state is saved that a bad step has spoilt
         with log.paused():
             evaluation = logged_evaluation(state, step) if evaluates else None
-            checkpoints.save(state, batches, step=step, metrics=evaluation)
+            checkpoints.save(state, batches, step=step, metrics=evaluation, unlogged=log.unlogged())
         return evaluates and evaluation is None
 
     def evaluate_restored(state: TrainState, step: int) -> None:

@@ -3,19 +3,20 @@
 import contextlib
 import json
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, cast
 
 import rich.console
 import rich.progress
-from absl import logging
 from etils import epath
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
+from gcnet_jax.training.events import Events
+from gcnet_jax.training.output import Output
+from gcnet_jax.training.rows import read_lines, rows_file
 
 # Objects in a bucket cannot be appended to: files are written anew, all of them, so not too often.
 # With rows of 200 bytes, 160k steps logged every 50 are 640 KB in the end.
@@ -36,9 +37,12 @@ class RunLog:
         first_step: steps already done; what an earlier process logged beyond them is dropped.
         total_steps: steps of the whole run.
         log_every: steps that are averaged into one row.
-        batch_size: examples a step, for the rate shown.
+        batch_size: examples a step, for the rate shown. Of the first step, which may have to wait
+            for a compiler, no rate is taken.
         started: when the run was asked for, by `time.monotonic`. If given, a message says how long
             it took from there to the end of the first step.
+        unlogged: the metrics of the last of the steps already done, which no row has yet.
+        unread: called when nobody reads any more what is shown.
         writes: whether this process writes and shows anything.
     """
 
@@ -51,6 +55,8 @@ class RunLog:
         log_every: int,
         batch_size: int,
         started: float | None = None,
+        unlogged: Sequence[Mapping[str, float]] = (),
+        unread: Callable[[], None] = lambda: None,
         writes: bool = True,
     ):
         self._writes = writes
@@ -58,12 +64,14 @@ class RunLog:
         self._total_steps = total_steps
         self._log_every = log_every
         self._batch_size = batch_size
-        self._window: list[Mapping[str, float]] = []
-        self._window_start = time.monotonic()
+        self._window = list(unlogged)
+        self._timed_steps = 0  # of the window
+        self._timed_from: float | None = None  # the end of the first step, or of the last window
         self._pauses = 0.0
         if not writes:
             return
-        self._console = rich.console.Console()
+        self._output = Output(unread)
+        self._console = rich.console.Console(file=cast(IO[str], self._output))
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
@@ -75,10 +83,10 @@ class RunLog:
         self._task = self._progress.add_task(
             "training", total=total_steps, completed=first_step, status="compiling"
         )
-        self._path = epath.Path(workdir) / "metrics.jsonl"
+        self._path = rows_file(workdir)
         # What a run that was killed had logged beyond the checkpoint it resumes from is dropped.
-        self._lines = [line for line, step in _lines(self._path) if step <= first_step]
-        self._events = _Events(epath.Path(workdir) / "tensorboard", first_step)
+        self._lines = [line for line, row in read_lines(self._path) if row["step"] <= first_step]
+        self._events = Events(epath.Path(workdir) / "tensorboard", first_step)
         self._next_write = 0.0
         self.flush()
 
@@ -109,7 +117,13 @@ class RunLog:
             step: number of the step, from 1.
             metrics: at least `loss` and `learning_rate`, of which the last value counts.
         """
+        if self._window and self._window[0].keys() != metrics.keys():
+            self._window.clear()  # of a run that measured something else before it was stopped
         self._window.append(metrics)
+        if self._timed_from is None:
+            self._timed_from = time.monotonic()
+        else:
+            self._timed_steps += 1
         if self._writes:
             self._progress.update(self._task, completed=step)
         if self._started is not None:
@@ -117,23 +131,28 @@ class RunLog:
             self._started = None
         if step % self._log_every and step != self._total_steps:
             return
-        seconds = time.monotonic() - self._window_start - self._pauses
         row = {
             name: math.fsum(m[name] for m in self._window) / len(self._window) for name in metrics
         }
         row["learning_rate"] = metrics["learning_rate"]
-        row["images_per_second"] = len(self._window) * self._batch_size / max(seconds, 1e-9)
-        remaining = (self._total_steps - step) * self._batch_size / row["images_per_second"]
-        status = (
-            f"loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  "
-            f"{row['images_per_second']:.1f} images/s  {_duration(remaining)} left"
-        )
+        status = f"loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}"
+        if self._timed_steps:
+            seconds = time.monotonic() - self._timed_from - self._pauses
+            rate = self._timed_steps * self._batch_size / max(seconds, 1e-9)
+            remaining = (self._total_steps - step) * self._batch_size / rate
+            row["images_per_second"] = rate
+            status += f"  {rate:.1f} images/s  {_duration(remaining)} left"
         self._write(step, "train", row)
         if self._writes:
             self._progress.update(self._task, status=status)
             if not self._console.is_terminal:
-                print(f"step {step}/{self._total_steps}  {status}", flush=True)
-        self._window, self._pauses, self._window_start = [], 0.0, time.monotonic()
+                self.message(f"step {step}/{self._total_steps}  {status}")
+        self._window, self._timed_steps, self._pauses = [], 0, 0.0
+        self._timed_from = time.monotonic()
+
+    def unlogged(self) -> list[Mapping[str, float]]:
+        """The metrics of the steps since the last row, for a checkpoint to take along."""
+        return list(self._window)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -158,6 +177,7 @@ class RunLog:
         """Shows a line above the progress bar."""
         if self._writes:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._output.flush()
 
     def _write(self, step: int, split: str, row: Mapping[str, float]) -> None:
         if not self._writes:
@@ -181,98 +201,6 @@ class RunLog:
         end = time.monotonic()
         pause = max(_SECONDS_BETWEEN_WRITES, (end - start) / _SHARE_OF_WRITING)
         self._next_write = end + pause
-
-
-class _Events:
-    """A file of TensorBoard events.
-
-    Not tensorboardX's `SummaryWriter`: that one writes in a thread, and once the disk or the bucket
-    has refused, waits for ever to hand the thread the next event.
-    """
-
-    def __init__(self, folder: epath.Path, first_step: int):
-        from tensorboardX import event_file_writer, record_writer  # here: PyTorch comes along
-        from tensorboardX.proto import event_pb2
-        from tensorboardX.summary import scalar
-
-        record_writer.register_writer_factory("gs", _BucketFiles())
-        self._kinds: Any = event_pb2
-        self._scalar = scalar
-        self._folder = folder
-        with self._named_on_failure():
-            event_file_writer.directory_check(os.fspath(folder))
-            self._file = event_file_writer.EventsWriter(os.fspath(folder / "events"))
-        if first_step:  # TensorBoard then leaves out what an earlier file has from there on
-            start = self._kinds.SessionLog(status=self._kinds.SessionLog.START)
-            self._write(first_step + 1, session_log=start)
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Takes the values of one step."""
-        for name, value in values.items():
-            self._write(step, summary=self._scalar(name, value))
-
-    def flush(self) -> None:
-        """Writes what has been taken."""
-        with self._named_on_failure():
-            self._file.flush()
-
-    def close(self) -> None:
-        """Writes what has been taken, and closes the file."""
-        with self._named_on_failure():
-            self._file.close()
-
-    def _write(self, step: int, **content: Any) -> None:
-        with self._named_on_failure():
-            self._file.write_event(self._kinds.Event(wall_time=time.time(), step=step, **content))
-
-    @contextlib.contextmanager
-    def _named_on_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:  # which does not say where the disk is full
-            raise InputError(f"{self._folder} cannot be written ({error.strerror})") from error
-
-
-class _BucketFiles:
-    """How tensorboardX is to open what lies in a bucket."""
-
-    def open(self, path: str) -> "_BucketFile":
-        return _BucketFile(path)
-
-    def directory_check(self, path: str) -> None:
-        """There are no folders to make."""
-
-
-class _BucketFile:
-    def __init__(self, path: str):
-        self._path = path
-        self._content = bytearray()
-
-    def write(self, content: bytes) -> None:
-        self._content += content
-
-    def flush(self) -> None:
-        write_whole(self._path, bytes(self._content))
-
-    def close(self) -> None:
-        self.flush()
-
-
-def read_rows(workdir: epath.PathLike) -> list[dict[str, float | str]]:
-    """The rows of a run's `metrics.jsonl`, in order."""
-    path = epath.Path(workdir) / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _lines(path: epath.Path) -> Iterator[tuple[str, int]]:
-    """The lines of a `metrics.jsonl` that can be read, each with its step."""
-    if not path.exists():
-        return
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            yield line, int(json.loads(line)["step"])
-        except (ValueError, TypeError, KeyError):
-            logging.warning("Line %d of %s is damaged and left out.", number, path)
 
 
 def _duration(seconds: float) -> str:

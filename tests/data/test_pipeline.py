@@ -228,6 +228,31 @@ def test_a_saved_state_continues_with_the_same_batches(camvid_dir):
     assert_same(take(iterator, 5), expected[3:])
 
 
+def test_batches_of_another_size_go_on_with_the_sample_that_comes_next(camvid_dir):
+    def samples(batches):
+        return [
+            tuple(e.tobytes() for e in s) for b in batches for s in zip(*b.values(), strict=True)
+        ]
+
+    expected = samples(take(train_iterator(config(camvid_dir), batch_size=2, seed=0), 14))
+    iterator = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    seen = samples(take(iterator, 3))
+    for size, count in ((8, 1), (6, 1), (2, 1)):
+        state = iterator.get_state()
+        iterator = train_iterator(config(camvid_dir), batch_size=size, seed=0)
+        iterator.set_state(state)
+        seen += samples(take(iterator, count))
+    assert seen == expected
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"next_sample": -1}, {"next_sample": 10**30}, {"next_sample": "4"}]
+)
+def test_what_is_no_place_in_the_data_is_refused(camvid_dir, state):
+    with pytest.raises(InputError, match="the place in the training data is"):
+        train_iterator(config(camvid_dir), batch_size=4, seed=0).set_state(state)
+
+
 def test_workers_make_the_same_batches_and_states_are_exchanged_with_them(camvid_dir):
     # A script that does not run through absl.app has not parsed any flags.
     flags.FLAGS.unparse_flags()

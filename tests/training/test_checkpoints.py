@@ -1,15 +1,20 @@
+import dataclasses
 import json
 import logging
 import shutil
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh, shard_batch
 from gcnet_jax.training import Checkpoints, find_checkpoint, read_metadata, restore_variables
+from gcnet_jax.training.checkpoint_files import read_document
+from gcnet_jax.training.fingerprints import document_fingerprint
 
 METADATA = {
     "config": {"model": {"depth": 18, "dtype": "float32"}, "optimizer": {"learning_rate": 0.1}},
@@ -28,11 +33,12 @@ def states_equal(a, b):
     )
 
 
-@pytest.fixture
-def run(tmp_path, make_setup, make_batch):
-    """A workdir with checkpoints of steps 1 to 4, evaluated at 1 and 2, and each step's state."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, make_setup, make_batch):
+    """What `run` gives every test a copy of."""
+    workdir = tmp_path_factory.mktemp("made")
     _, state, step, _ = make_setup()
-    checkpoints = Checkpoints(tmp_path, METADATA, keep_newest=2)
+    checkpoints = Checkpoints(workdir, METADATA, keep_newest=2)
     iterator, states = numbers(), {}
     for number, score in ((1, 0.9), (2, 0.3), (3, None), (4, None)):
         state, _ = step(state, make_batch(number))
@@ -41,6 +47,14 @@ def run(tmp_path, make_setup, make_batch):
         checkpoints.save(state, iterator, step=number, metrics=metrics)
         states[number] = jax.tree.map(np.array, state)
     checkpoints.close()
+    return workdir, states
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """A workdir with checkpoints of steps 1 to 4, evaluated at 1 and 2, and each step's state."""
+    workdir, states = made
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
     return tmp_path, states
 
 
@@ -60,6 +74,28 @@ def test_the_newest_comes_back_bitwise_with_the_place_in_the_data(run, make_setu
     assert int(state.step) == 4
     assert states_equal(state, states[4])
     assert next(iterator) == 4
+
+
+def test_a_place_that_was_counted_in_batches_is_taken_in_samples(run, make_setup):
+    """As earlier versions did, whose checkpoints say of how many samples a batch was."""
+    workdir, _ = run
+    folder = workdir / "checkpoints" / "4"
+    config = {**METADATA["config"], "training": {"batch_size": 6}}
+    documents = {"data": {"next_batch": 7}, "metadata": {**METADATA, "config": config}}
+    written = read_document(epath.Path(folder), "fingerprints")
+    for name, document in documents.items():
+        (folder / name / "metadata").write_text(json.dumps(document))
+        written[name] = document_fingerprint(document)
+    (folder / "fingerprints" / "metadata").write_text(json.dumps(written))
+
+    class Iterator:
+        def set_state(self, state):
+            self.state = state
+
+    _, template, _, _ = make_setup()
+    iterator = Iterator()
+    assert Checkpoints(workdir, METADATA).restore_newest(template, iterator) is not None
+    assert iterator.state == {"next_sample": 42}
 
 
 def test_saving_in_the_background_saves_the_state_of_its_step(run, make_setup):
@@ -257,14 +293,13 @@ def test_a_changed_learning_rate_is_allowed_and_said(run, make_setup, caplog):
 
 
 def test_a_save_that_fails_in_the_background_is_one_clear_error_when_the_run_closes(
-    run, make_setup, monkeypatch
+    run, monkeypatch
 ):
     """Whatever ended the run, such as the full disk that the save has met as well."""
-    workdir, _ = run
-    _, state, _, _ = make_setup()
+    workdir, states = run
     checkpoints = Checkpoints(workdir, METADATA)
+    state = dataclasses.replace(jax.tree.map(jnp.asarray, states[4]), step=jnp.int32(5))
     checkpoints.save(state, numbers(), step=5)
-    checkpoints.wait()
 
     def failed():
         raise ValueError("RESOURCE_EXHAUSTED: No space left on device")

@@ -1,11 +1,17 @@
 """What a run logs: rows and events, on a disk and in a bucket."""
 
 import contextlib
+import io
+import json
 import logging
+import os
+import sys
 import time
 
 import pytest
 from etils import epath
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.training import RunLog, read_rows
@@ -80,17 +86,129 @@ def test_files_are_written_seldom_however_often_is_logged(workdir, monkeypatch):
     assert 8 <= len(rows) <= 12  # in 100 seconds
 
 
-def test_a_damaged_line_is_reported_and_left_out(workdir, caplog):
+DAMAGED_LINES = (
+    b"\xff",
+    b"7",
+    b'{"step": 3',
+    b'{"step": "3", "split": "train"}',
+    b'{"step": 3, "split": "train", "loss": "low"}',
+    b'{"step": 1e30, "split": "train"}',
+    b"[" * 100_000,
+    b"9" * 5000,
+)
+
+
+def test_damaged_lines_are_reported_and_left_out_once_and_for_all(workdir, caplog):
     with log_of(workdir) as log:
-        for step in range(1, 7):
+        for step in range(1, 5):
             log.step(step, METRICS)
     path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], lines[1][:9], "7", lines[2]]) + "\n")
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], *DAMAGED_LINES, lines[1], b'{"step": ']))
     with caplog.at_level(logging.WARNING):
-        log_of(workdir, first_step=6)
-    assert steps(workdir) == [(2, "train"), (6, "train")]
-    assert [record.getMessage()[:6] for record in caplog.records] == ["Line 2", "Line 3"]
+        assert steps(workdir) == [(2, "train"), (4, "train")]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Damaged lines of {path} are left out: 2, 3, 4, 5, 6, 7, 8, 9, 11."
+    ]
+    with log_of(workdir, first_step=4):
+        pass
+    caplog.clear()
+    assert steps(workdir) == [(2, "train"), (4, "train")]
+    assert not caplog.records
+
+
+@given(st.binary(max_size=80))
+def test_a_log_of_any_bytes_is_read(tmp_path_factory, content):
+    workdir = tmp_path_factory.mktemp("any")
+    (workdir / "metrics.jsonl").write_bytes(content)
+    assert read_rows(workdir) == []
+
+
+def test_rates_and_the_time_left_leave_out_the_first_step(tmp_path, monkeypatch, capsys):
+    """Which waits for the compiler: 1000 s here, and half a second each of the others."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with log_of(tmp_path) as log:
+        for step in range(1, 7):
+            clock[0] += 1000 if step == 1 else 0.5
+            log.step(step, METRICS)
+            if step == 3:
+                with log.paused():
+                    clock[0] += 70
+    rates = [row["images_per_second"] for row in read_rows(tmp_path)]
+    assert rates == [pytest.approx(8)] * 3
+    content = next((tmp_path / "tensorboard").iterdir()).read_bytes()
+    assert content.count(b"train/images_per_second") == 3
+    assert "8.0 images/s  0:00:49 left" in capsys.readouterr().out
+
+
+def test_a_row_of_the_first_step_alone_has_no_rate(tmp_path, capsys):
+    options = {"first_step": 0, "total_steps": 4, "log_every": 1, "batch_size": 4}
+    with RunLog(tmp_path, **options) as log:
+        log.step(1, METRICS)
+        log.step(2, METRICS)
+    assert ["images_per_second" in row for row in read_rows(tmp_path)] == [False, True]
+    assert "images/s" not in capsys.readouterr().out.splitlines()[0]
+
+
+def test_what_was_measured_before_a_stop_counts_in_the_row_after_it(tmp_path):
+    values = [{"loss": 0.1 * 3**step, "learning_rate": 0.1 / step} for step in range(1, 9)]
+    options = {"total_steps": 8, "log_every": 4, "batch_size": 4}
+    with RunLog(tmp_path / "whole", first_step=0, **options) as log:
+        for step, metrics in enumerate(values, start=1):
+            log.step(step, metrics)
+    with RunLog(tmp_path / "parts", first_step=0, **options) as log:
+        for step, metrics in enumerate(values[:6], start=1):
+            log.step(step, metrics)
+        unlogged = json.loads(json.dumps(log.unlogged()))
+    with RunLog(tmp_path / "parts", first_step=6, unlogged=unlogged, **options) as log:
+        for step, metrics in enumerate(values[6:], start=7):
+            log.step(step, metrics)
+    rows = [
+        [{k: v for k, v in row.items() if k != "images_per_second"} for row in read_rows(folder)]
+        for folder in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    assert len(rows[0]) == 2
+    assert rows[0] == rows[1]
+
+
+def test_metrics_of_other_names_are_not_averaged_together(tmp_path):
+    options = {"first_step": 1, "total_steps": 2, "log_every": 2, "batch_size": 4}
+    with RunLog(tmp_path, **options, unlogged=[{"loss": 9.0, "learning_rate": 1.0, "x": 0}]) as log:
+        log.step(2, METRICS)
+    assert read_rows(tmp_path)[0]["loss"] == METRICS["loss"]
+
+
+def test_when_nobody_reads_any_more_it_says_so_once_and_goes_on_to_log(tmp_path, monkeypatch):
+    """As in `train | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
+    asked = []
+    options = {"first_step": 0, "total_steps": 4, "log_every": 1, "batch_size": 4}
+    with RunLog(tmp_path, **options, unread=lambda: asked.append(1)) as log:
+        log.message("hello")
+        for step in (1, 2, 3):
+            log.step(step, METRICS)
+    sys.stdout.close()  # as at the end of a program
+    assert asked == [1]
+    assert [row["step"] for row in read_rows(tmp_path)] == [1, 2, 3]
+
+
+def test_without_any_output_it_logs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with log_of(tmp_path) as log:
+        log.message("hello")
+        log.step(2, METRICS)
+    assert [row["step"] for row in read_rows(tmp_path)] == [2]
+
+
+def test_characters_that_the_output_cannot_show_are_escaped(tmp_path, monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin1")
+    monkeypatch.setattr(sys, "stdout", output)
+    with log_of(tmp_path) as log:
+        log.message("größe 山")
+    assert output.buffer.getvalue().decode("latin1").splitlines()[0] == r"größe \u5c71"
 
 
 def test_a_bucket_that_refuses_ends_the_run_and_does_not_hang_it(bucket, storage, monkeypatch):

@@ -1,0 +1,87 @@
+"""Events for TensorBoard, on a disk and in a bucket."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from etils import epath
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.files import write_whole
+
+
+class Events:
+    """A file of TensorBoard events.
+
+    Not tensorboardX's `SummaryWriter`: that one writes in a thread, and once the disk or the bucket
+    has refused, waits for ever to hand the thread the next event.
+    """
+
+    def __init__(self, folder: epath.Path, first_step: int):
+        from tensorboardX import event_file_writer, record_writer  # here: PyTorch comes along
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.summary import scalar
+
+        record_writer.register_writer_factory("gs", _BucketFiles())
+        self._kinds: Any = event_pb2
+        self._scalar = scalar
+        self._folder = folder
+        with self._named_on_failure():
+            event_file_writer.directory_check(os.fspath(folder))
+            self._file = event_file_writer.EventsWriter(os.fspath(folder / "events"))
+        if first_step:  # TensorBoard then leaves out what an earlier file has from there on
+            start = self._kinds.SessionLog(status=self._kinds.SessionLog.START)
+            self._write(first_step + 1, session_log=start)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes the values of one step."""
+        for name, value in values.items():
+            self._write(step, summary=self._scalar(name, value))
+
+    def flush(self) -> None:
+        """Writes what has been taken."""
+        with self._named_on_failure():
+            self._file.flush()
+
+    def close(self) -> None:
+        """Writes what has been taken, and closes the file."""
+        with self._named_on_failure():
+            self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        with self._named_on_failure():
+            self._file.write_event(self._kinds.Event(wall_time=time.time(), step=step, **content))
+
+    @contextlib.contextmanager
+    def _named_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # which does not say where the disk is full
+            raise InputError(f"{self._folder} cannot be written ({error.strerror})") from error
+
+
+class _BucketFiles:
+    """How tensorboardX is to open what lies in a bucket."""
+
+    def open(self, path: str) -> "_BucketFile":
+        return _BucketFile(path)
+
+    def directory_check(self, path: str) -> None:
+        """There are no folders to make."""
+
+
+class _BucketFile:
+    def __init__(self, path: str):
+        self._path = path
+        self._content = bytearray()
+
+    def write(self, content: bytes) -> None:
+        self._content += content
+
+    def flush(self) -> None:
+        write_whole(self._path, bytes(self._content))
+
+    def close(self) -> None:
+        self.flush()

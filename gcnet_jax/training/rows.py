@@ -1,0 +1,49 @@
+"""The rows of a run's `metrics.jsonl`: what was logged, as far as it can be read."""
+
+import json
+from typing import Any
+
+from absl import logging
+from etils import epath
+
+_MOST_NAMED = 10  # damaged lines
+
+
+def rows_file(workdir: epath.PathLike) -> epath.Path:
+    """Where a run's rows are."""
+    return epath.Path(workdir) / "metrics.jsonl"
+
+
+def read_rows(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """The rows of a run, in order: `step`, `split`, and numbers by name.
+
+    Lines that are damaged are reported and left out.
+    """
+    return [row for _, row in read_lines(rows_file(workdir))]
+
+
+def read_lines(path: epath.Path) -> list[tuple[str, dict[str, Any]]]:
+    """The lines that can be read, each with its row; others are reported and left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    parsed = [(line, _row(line)) for line in lines]
+    damaged = [i for i, (line, row) in enumerate(parsed, start=1) if line and row is None]
+    if damaged:
+        numbers = ", ".join(str(number) for number in damaged[:_MOST_NAMED])
+        others = f" and {len(damaged) - _MOST_NAMED} others" if damaged[_MOST_NAMED:] else ""
+        logging.warning("Damaged lines of %s are left out: %s%s.", path, numbers, others)
+    return [(line.decode(), row) for line, row in parsed if row is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError):  # no JSON, not UTF-8, too deep or too long a number
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("split"), str):
+        return None
+    numbers = [value for name, value in row.items() if name != "split"]
+    if "step" not in row or not isinstance(row["step"], int):
+        return None
+    return row if all(isinstance(value, int | float) for value in numbers) else None
