@@ -35,7 +35,7 @@ from gcnet_jax.data.sources.context_shapes import CONTEXT_SHAPES
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.voc12aug import VOC12AUG
 from gcnet_jax.data.split import Split
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import in_bucket, local, read_json
 
 OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
@@ -77,7 +77,8 @@ def prepare(
     """
     if name not in OFFICIAL_SETS:
         raise InputError(
-            f"there is no official data set '{name}'; there are: {', '.join(OFFICIAL_SETS)}"
+            f"there is no official data set '{name}'{did_you_mean(name, OFFICIAL_SETS)}; "
+            f"there are: {', '.join(OFFICIAL_SETS)}"
         )
     official = OFFICIAL_SETS[name]
     data_dir = local(data_dir, _how_to_prepare(name, data_dir))
@@ -340,17 +341,28 @@ def dataset_classes(name: str, data_dir: epath.PathLike | None = None) -> Datase
     if name in CATALOG:
         return CATALOG[name]
     if data_dir is None:
-        raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(CATALOG)}")
+        raise InputError(
+            f"unknown data set '{name}'{did_you_mean(name, CATALOG)}; known data sets: "
+            f"{', '.join(CATALOG)}"
+        )
     return Contents.read(_prepared_folder(name, data_dir)).classes
 
 
 def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
+    if not name:
+        raise InputError(
+            "no data set is named (data.name is empty); expected one that is prepared, or one of "
+            f"{', '.join(OFFICIAL_SETS)}"
+        )
     target = final_folder(data_dir, name)
     if _is_whole(target):
         return target
     if target.exists():
         raise InputError(f"{target} has lost some of its files; {_prepare_again(target)}")
-    message = f"data set '{name}' is not prepared in {data_dir}; {_how_to_prepare(name, data_dir)}"
+    remedy = f"; {_how_to_prepare(name, data_dir)}"
+    if name not in OFFICIAL_SETS and not target.parent.exists():
+        remedy = did_you_mean(name, OFFICIAL_SETS.keys() | _prepared_names(data_dir)) or remedy
+    message = f"data set '{name}' is not prepared in {data_dir}{remedy}"
     if unfinished_folder(data_dir, name).exists():
         message += " (which goes on with what has been begun)"
     elif before := _other_versions(target):
@@ -358,6 +370,13 @@ def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     if name not in OFFICIAL_SETS:
         message += f"; the official data sets are: {', '.join(OFFICIAL_SETS)}"
     raise InputError(message)
+
+
+def _prepared_names(data_dir: epath.PathLike) -> set[str]:
+    folder = epath.Path(data_dir)
+    if not folder.is_dir():
+        return set()
+    return {path.name for path in folder.iterdir() if _is_whole(final_folder(folder, path.name))}
 
 
 def _is_whole(target: epath.Path) -> bool:
