@@ -1,6 +1,8 @@
 """The exceptions that commands turn into one line and an exit status, and what may be in a line."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # Control characters, which terminals obey; marks that reorder a line; ends of lines; and what
 # stands for the bytes of a file name that is not UTF-8, which no terminal takes.
@@ -35,3 +37,18 @@ class Preempted(Exception):
 
     Commands exit with a status of its own, by which a scheduler tells this from failure.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message on a name that is not known: `; did you mean 'camvid'?`.
+
+    Args:
+        name: as it was given.
+        known: those that there are.
+
+    Returns:
+        Nothing where none of them resembles the name.
+    """
+    by_lower_case = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f"; did you mean {by_lower_case[close[0]]!r}?" if close else ""

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.config import (
     architecture,
-    brief_reason,
     check_config,
     differences,
     from_plain,
@@ -20,7 +19,7 @@ from gcnet_jax.config import (
     versions,
 )
 from gcnet_jax.data import DatasetClasses, dataset_classes
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import (
     CLASSIFIERS,
@@ -165,12 +164,16 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
                 "this config is no published run: its published_run is empty; those of "
                 "configs/gcnet are"
             )
-        name = config.published_run
-    if name in published_files():  # a folder of that name would be given as ./NAME
+        return epath.Path(fetch_published(config.published_run))
+    published = published_files()
+    if name in published:  # a folder of that name would be given as ./NAME
         return epath.Path(fetch_published(name))
     path = as_path(name)
     if not path.exists():
-        raise InputError(f"there is no checkpoint {path}")
+        meant = did_you_mean(name, published)
+        if not meant and path.name == name:
+            meant = f", and no published weights of that name; there are: {', '.join(published)}"
+        raise InputError(f"there is no checkpoint {path}{meant}")
     return path
 
 
@@ -210,16 +213,11 @@ def _saved_config(folder: epath.Path, saved: dict) -> ConfigDict:
     """A config with the model that a checkpoint's metadata describes, and defaults beside it."""
     try:
         theirs = from_plain({"model": saved["config"]["model"]})
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
-        reason = brief_reason(error)
-        raise InputError(
-            f"{folder} was written by another version, under config keys that are unknown here: "
-            f"{reason}"
-        ) from error
-    try:
         check_config(theirs)
     except InputError as error:
-        raise InputError(f"{folder} describes no model of this library: {error}") from error
+        raise InputError(
+            f"{folder} describes no model of this version of the library: {error}"
+        ) from error
     return theirs
 
 

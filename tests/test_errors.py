@@ -1,10 +1,10 @@
-"""What an error shows of what it quotes."""
+"""What an error shows of what it quotes, and what it says of misspelt names."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnet_jax.errors import InputError, printable
+from gcnet_jax.errors import InputError, did_you_mean, printable
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,12 @@ def test_whatever_is_quoted_fits_on_one_line_that_can_be_written(text):
     assert shown.encode().decode() == shown
     assert "\x1b" not in shown
     assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("camvd", "camvid"), ("CamVid", "camvid"), ("ade", "ADE20K"), ("pascal", None), ("", None)],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest_there_is(name, meant):
+    says = f"; did you mean '{meant}'?" if meant else ""
+    assert did_you_mean(name, ["camvid", "cityscapes", "ADE20K"]) == says

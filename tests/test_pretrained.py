@@ -229,7 +229,9 @@ def test_a_checkpoint_of_an_older_versions_keys_is_named_as_such(config, folder,
         saved["config"]["model"]["decode_head"]["context"] = "global_context"
 
     copy = changed(folder, tmp_path, change)
-    with pytest.raises(InputError, match=r"copy was written by another version"):
+    with pytest.raises(
+        InputError, match=r"copy describes no model of this version.*decode_head\.context is"
+    ):
         load_pretrained(config, copy)
 
 
@@ -262,7 +264,9 @@ def test_a_checkpoint_with_keys_from_elsewhere_cannot_start_a_training(
 
     config = config.copy_and_resolve_references()
     config.training.init_from = str(changed(folder, tmp_path, change))
-    with pytest.raises(InputError, match=r"copy was written by another version.*unknown here"):
+    with pytest.raises(
+        InputError, match=r"copy describes no model of this version.*no key .*warmup"
+    ):
         initialize(fresh(config), config, classes)
 
 
@@ -288,6 +292,27 @@ def test_a_published_name_is_not_taken_for_a_folder_of_that_name(config, monkeyp
     with pytest.raises(InputError):
         load_pretrained(config, "resnet50_v1c")
     assert asked == ["resnet50_v1c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("resnet50v1c", r"no checkpoint resnet50v1c; did you mean 'resnet50_v1c'\?"),
+        ("swin", r"no checkpoint swin, and no published weights .*: .*resnet50_v1c"),
+        ("runs/swin/checkpoints/10", r"no checkpoint runs/swin/checkpoints/10$"),
+    ],
+)
+def test_a_misspelt_published_name_is_answered_with_those_there_are(config, name, says):
+    with pytest.raises(InputError, match=says):
+        load_pretrained(config, name)
+
+
+def test_a_misspelt_published_run_of_a_config_is_answered_likewise(config):
+    config = config.copy_and_resolve_references()
+    config.published_run = "gcnet_r50-d8_4xb2-40k_cityscape-512x1024"
+    meant = r"did you mean 'gcnet_r50-d8_4xb2-40k_cityscapes-512x1024'\?; there are: .*resnet50_v1c"
+    with pytest.raises(InputError, match=meant):
+        load_pretrained(config, "published")
 
 
 # Code that a checkpoint names --------------------------------------------------------------------
@@ -323,6 +348,7 @@ def test_metadata_of_a_checkpoint_imports_no_module(
 
     def change(saved):
         saved["config"]["model"][place]["context"]["block"] = block
+        saved["config"]["model"]["backbone"]["context"]["stages"] = [1]
 
     copy = changed(folder, tmp_path, change)
     config = config.copy_and_resolve_references()
@@ -332,6 +358,7 @@ def test_metadata_of_a_checkpoint_imports_no_module(
     with pytest.raises(InputError, match=r"copy holds another model than the config"):
         load_pretrained(config, copy)
     assert not imported.exists()
+    config.model.backbone.context.stages = (1,)
     config.model[place].context.block = block  # the trap works: a config of the user's springs it
     with contextlib.suppress(InputError):  # of the place, which comes after
         fresh(config)

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import os
 import signal
 import sys
 import traceback
@@ -11,8 +12,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from gcnet_jax.cli import saved_config
-from gcnet_jax.config import brief_reason, describe_defaults, make_common_configs_importable
+from gcnet_jax.config import brief_reason, describe_defaults
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import is_loss_of_partner
 
@@ -113,7 +113,7 @@ def _missing_platform(error: BaseException) -> str | None:
         return None
     reason = brief_reason(error) if str(error) else "what it needs is not installed or not found"
     return (
-        f"JAX cannot use the devices that JAX_PLATFORMS={jax.config.jax_platforms} asks for "
+        f"JAX cannot use the devices that JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')} asks for "
         f"({reason}); unset it, or install JAX for them, as in pip install '.[cuda]'"
     )
 
@@ -121,13 +121,6 @@ def _missing_platform(error: BaseException) -> str | None:
 def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     _forget(options)
     options.set_gnu_getopt(True)  # options may follow positional arguments
-    config_file = _config_file(argv)
-    if config_file is not None:
-        if not config_file.is_file():
-            raise InputError(f"--config: there is no file {config_file}")
-        make_common_configs_importable(config_file)
-        if config_file.suffix == ".json":
-            argv = _with_saved_config(argv, config_file)
     try:
         positional = options(argv)
         _refuse_joined(options, argv)
@@ -135,19 +128,12 @@ def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     except InputError:
         raise
     except flags.Error as error:
-        raise InputError(_flag_reason(error)) from error
-    except Exception as error:  # a config is code: anything can go wrong in it
+        if isinstance(error.__context__, InputError):  # of the config, from within a flag's parser
+            raise error.__context__ from error
+        raise InputError(" ".join(str(error).split())) from error
+    except Exception as error:  # several, of ml_collections for overrides
         kind = "" if isinstance(error, AttributeError | KeyError) else f"{type(error).__name__}: "
-        raise InputError(f"{config_file}: {kind}{brief_reason(error)}") from error
-
-
-def _with_saved_config(argv: list[str], file: Path) -> list[str]:
-    """The command line with a Python file, which ml_collections expects, that reads the JSON file.
-
-    `--config` is at its beginning, see `_config_first`.
-    """
-    rest = argv[2 if "=" in argv[1] else 3 :]
-    return [argv[0], f"--config={saved_config.__file__}:{file}", *rest]
+        raise InputError(f"--config: {kind}{brief_reason(error)}") from error
 
 
 def _refuse_joined(options: flags.FlagValues, argv: list[str]) -> None:
@@ -165,30 +151,6 @@ def _forget(options: flags.FlagValues) -> None:
         if name.startswith("config."):
             delattr(options, name)
     options.unparse_flags()
-
-
-def _flag_reason(error: flags.Error) -> str:
-    """What is wrong with a flag, on one line.
-
-    Where a config's file raised something, ml_collections puts the whole traceback into the
-    message; its last line says what it was.
-    """
-    message = str(error)
-    flag, separator, _ = message.partition("Error whilst parsing config file:")
-    if separator:
-        last = message.strip().splitlines()[-1].strip()
-        message = f"{flag}{last.removeprefix(f'{InputError.__module__}.InputError: ')}"
-    return " ".join(message.split())
-
-
-def _config_file(argv: list[str]) -> Path | None:
-    """The file of `--config=FILE[:args]`, before absl sees the flag."""
-    for position, argument in enumerate(argv):
-        name, _, value = argument.partition("=")
-        if name in ("--config", "-config"):
-            value = value or " ".join(argv[position + 1 : position + 2])
-            return Path(value.split(":")[0])
-    return None
 
 
 def _last_overrides(arguments: list[str]) -> list[str]:
@@ -224,6 +186,9 @@ def _help(module: str, options: flags.FlagValues) -> str:
         )
         lines.append(f"  --{name}: {options[name].help}{default}")
     if "config" in options:
-        lines += ["", "Keys of a config, with their defaults (gcnet_jax/config.py says more):"]
+        lines += [
+            "",
+            "Keys of a config, with their defaults (gcnet_jax/config/schema.py says more):",
+        ]
         lines += [f"  --config.{line}" for line in describe_defaults()]
     return "\n".join(lines)

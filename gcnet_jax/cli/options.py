@@ -11,20 +11,35 @@ from absl import flags
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from gcnet_jax.config import check_config
+from gcnet_jax.config import check_config, config_from_argument
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, check_writable
 from gcnet_jax.parallel import join_processes
 
 
+class _ConfigParser(flags.ArgumentParser):
+    """Reads `FILE[:args]` as this library does; ml_collections knows Python files alone."""
+
+    def parse(self, argument: str) -> ConfigDict:
+        """Returns the config, which overrides may still change."""
+        return config_from_argument(argument)
+
+    def flag_type(self) -> str:
+        """Returns what the help calls it."""
+        return "config"
+
+
 def define_config_flag(command: flags.FlagValues) -> flags.FlagHolder:
     """Defines `--config=FILE[:args]` with its overrides `--config.key=value`."""
-    return config_flags.DEFINE_config_file(
+    flag = config_flags.DEFINE_config_file(
         "config",
         None,
-        "file of the run's config; override any leaf with --config.key=value",
+        "file of the run's config, or config.json of a run; override any leaf with "
+        "--config.key=value",
         flag_values=command,
     )
+    command["config"].parser = _ConfigParser()
+    return flag
 
 
 class CheckpointFlags(NamedTuple):

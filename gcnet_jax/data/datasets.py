@@ -28,7 +28,7 @@ from gcnet_jax.data.sources.context_shapes import CONTEXT_SHAPES
 from gcnet_jax.data.sources.examples import OfficialSet
 from gcnet_jax.data.sources.voc12aug import VOC12AUG
 from gcnet_jax.data.split import Split
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import in_bucket, read_json
 
 OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
@@ -197,17 +197,28 @@ def dataset_classes(name: str, data_dir: epath.PathLike | None = None) -> Datase
     if name in CATALOG:
         return CATALOG[name]
     if data_dir is None:
-        raise InputError(f"unknown data set '{name}'; known data sets: {', '.join(CATALOG)}")
+        raise InputError(
+            f"unknown data set '{name}'{did_you_mean(name, CATALOG)}; known data sets: "
+            f"{', '.join(CATALOG)}"
+        )
     return Contents.read(_prepared_folder(name, data_dir)).classes
 
 
 def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
+    if not name:
+        raise InputError(
+            "no data set is named (data.name is empty); expected one that is prepared, or one of "
+            f"{', '.join(OFFICIAL_SETS)}"
+        )
     target = final_folder(data_dir, name)
     if is_whole(target):
         return target
     if target.exists():
         raise InputError(f"{target} has lost some of its files; {prepare_again(target)}")
-    message = f"data set '{name}' is not prepared in {data_dir}; {how_to_prepare(name, data_dir)}"
+    remedy = f"; {how_to_prepare(name, data_dir)}"
+    if name not in OFFICIAL_SETS and not target.parent.exists():
+        remedy = did_you_mean(name, OFFICIAL_SETS.keys() | _prepared_names(data_dir)) or remedy
+    message = f"data set '{name}' is not prepared in {data_dir}{remedy}"
     if unfinished_folder(data_dir, name).exists():
         message += " (which goes on with what has been begun)"
     elif before := _other_versions(target):
@@ -215,6 +226,13 @@ def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     if name not in OFFICIAL_SETS:
         message += f"; the official data sets are: {', '.join(OFFICIAL_SETS)}"
     raise InputError(message)
+
+
+def _prepared_names(data_dir: epath.PathLike) -> set[str]:
+    folder = epath.Path(data_dir)
+    if not folder.is_dir():
+        return set()
+    return {path.name for path in folder.iterdir() if is_whole(final_folder(folder, path.name))}
 
 
 def is_whole(target: epath.Path) -> bool:

@@ -15,7 +15,7 @@ from gcnet_jax.data.sources import archives, folder
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.file_pairs import with_settings
 from gcnet_jax.data.sources.orientation import Orientation
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import local
 
 _MAP = "if another value of the masks stands for a class, map it: --map=255=1 makes 255 class 1"
@@ -60,7 +60,8 @@ def prepare(
     """
     if name not in OFFICIAL_SETS:
         raise InputError(
-            f"there is no official data set '{name}'; there are: {', '.join(OFFICIAL_SETS)}"
+            f"there is no official data set '{name}'{did_you_mean(name, OFFICIAL_SETS)}; "
+            f"there are: {', '.join(OFFICIAL_SETS)}"
         )
     official = OFFICIAL_SETS[name]
     data_dir = local(data_dir, how_to_prepare(name, data_dir))

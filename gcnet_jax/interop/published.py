@@ -16,7 +16,7 @@ import rich.progress
 from absl import logging
 
 from gcnet_jax.config import cache_folder
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, did_you_mean
 
 _TIMEOUT = 20  # seconds without a byte
 _CHUNK = 1 << 20
@@ -56,7 +56,10 @@ def fetch_published(
     """
     files = published_files() if files is None else files
     if name not in files:
-        raise InputError(f"there are no published weights {name!r}; there are: {', '.join(files)}")
+        raise InputError(
+            f"there are no published weights {name!r}{did_you_mean(name, files)}; there are: "
+            f"{', '.join(files)}"
+        )
     published = files[name]
     folder = Path(cache_dir) if cache_dir is not None else cache_folder("weights")
     folder.mkdir(parents=True, exist_ok=True)

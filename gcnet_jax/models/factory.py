@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import default_config
+from gcnet_jax.config import check_model_config, default_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.models.heads import FCNHead
 from gcnet_jax.models.resnet import ContextPlacement, ResNet
@@ -24,6 +24,7 @@ from gcnet_jax.nn import (
     SimplifiedNonLocal,
     SqueezeExcite,
 )
+from gcnet_jax.nn.checks import check_choice, check_count, check_seed
 
 CONTEXT_BLOCKS: Mapping[str, type[ContextBlock]] = MappingProxyType(
     {
@@ -41,7 +42,9 @@ _NAME = re.compile(r"(?P<head>gcnet|fcn)_r(?P<depth>\d+)(?P<variant>v1[bcd])?-d(
 def create_model(
     name: str, *, num_classes: int, seed: int = 0, dtype: str = "float32"
 ) -> Segmentor:
-    """A segmentor by the name of its architecture, with fresh weights.
+    """A segmentor by the name of its architecture, with fresh weights, ready to call.
+
+    It is in evaluation mode; `model.train()` changes that, as every NNX module.
 
     Args:
         name: `<head>_r<depth>[variant]-d<output stride>`, such as `gcnet_r50-d8`, `fcn_r101-d8` or
@@ -52,16 +55,18 @@ def create_model(
         dtype: of the computation, `float32` or `bfloat16`; parameters are float32.
 
     Raises:
-        InputError: the name does not parse, or asks for what is not there.
+        InputError: the name does not parse, asks for what is not there, or another value is not
+            among those allowed.
     """
     config = model_config(name)
+    check_choice("dtype", dtype, ("float32", "bfloat16"))
     config.dtype = dtype
     return build_model(config, num_classes=num_classes, seed=seed)
 
 
 def model_config(name: str) -> ConfigDict:
     """The `model` section of a config for an architecture, named as in `create_model`."""
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise InputError(
             f"model name {name!r} does not read as <head>_r<depth>[variant]-d<output stride>, "
@@ -84,6 +89,8 @@ def model_config(name: str) -> ConfigDict:
 def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segmentor:
     """Builds the model that a config's `model` section describes, with fresh weights.
 
+    It comes in evaluation mode; what trains it calls `model.train()`.
+
     Args:
         config: the section, as `gcnet_jax.config.default_config().model` documents it.
         num_classes: channels of the logits.
@@ -92,15 +99,18 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
     Raises:
         InputError: a value is not among those allowed, or a head reads a stage that is not built.
     """
+    check_model_config(config)
+    check_count("num_classes", num_classes)
+    check_seed(seed)
     rngs = nnx.Rngs(seed)
     # A stream of their own, so that with and without blocks all other weights start the same.
     context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
-    dtype = _dtype(config.dtype)
+    dtype = jnp.dtype(config.dtype)
     backbone = _backbone(config.backbone, dtype, rngs, context_rngs)
     decode = config.decode_head
     head_context = _context_block(decode.context, "model.decode_head.context", dtype, context_rngs)
     head = FCNHead(
-        _stage_channels(backbone, decode.stage, "decode_head"),
+        backbone.stage_channels[decode.stage],
         decode.channels,
         num_classes,
         num_convs=decode.num_convs,
@@ -113,7 +123,7 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
     auxiliary, auxiliary_head = config.auxiliary_head, None
     if auxiliary.enabled:
         auxiliary_head = FCNHead(
-            _stage_channels(backbone, auxiliary.stage, "auxiliary_head"),
+            backbone.stage_channels[auxiliary.stage],
             auxiliary.channels,
             num_classes,
             num_convs=1,
@@ -122,7 +132,7 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
             dtype=dtype,
             rngs=rngs,
         )
-    return Segmentor(
+    model = Segmentor(
         backbone,
         head,
         decode_stage=decode.stage,
@@ -130,6 +140,8 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
         auxiliary_stage=auxiliary.stage,
         align_corners=config.align_corners,
     )
+    model.eval()
+    return model
 
 
 def functional(
@@ -202,12 +214,7 @@ def _block_class(name: str, key: str) -> Callable[..., ContextBlock]:
     """The class of a context block, of this library or, as `module:Class`, of somebody's own."""
     if name in CONTEXT_BLOCKS:
         return CONTEXT_BLOCKS[name]
-    module, separator, class_name = name.partition(":")
-    if not separator:
-        raise InputError(
-            f"{key}.block is {name!r}; expected one of {tuple(CONTEXT_BLOCKS)}, '' for none, or "
-            "'module:Class' for one of your own"
-        )
+    module, _, class_name = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), class_name)
     except Exception as error:  # a module is code: anything can go wrong in it
@@ -215,19 +222,3 @@ def _block_class(name: str, key: str) -> Callable[..., ContextBlock]:
     if not (isinstance(found, type) and issubclass(found, ContextBlock)):
         raise InputError(f"{key}.block is {name!r}, which is no gcnet_jax.nn.ContextBlock")
     return found
-
-
-def _stage_channels(backbone: ResNet, stage: int, head: str) -> int:
-    if not 0 <= stage < len(backbone.stage_channels):
-        raise InputError(
-            f"model.{head}.stage is {stage}, but the backbone has {len(backbone.stage_channels)} "
-            "stages, counted from 0"
-        )
-    return backbone.stage_channels[stage]
-
-
-def _dtype(name: str) -> Any:
-    dtypes = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    if name not in dtypes:
-        raise InputError(f"model.dtype is {name!r}; expected one of {tuple(dtypes)}")
-    return dtypes[name]

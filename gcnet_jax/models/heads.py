@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock, Conv, ConvNormAct
+from gcnet_jax.nn.checks import check_count, check_features, check_fraction
 
 
 class FCNHead(nnx.Module):
@@ -24,6 +25,10 @@ class FCNHead(nnx.Module):
         dropout_rate: probability of dropping a whole channel before the classifier.
         context: a block applied after the first convolution, on `channels` channels.
         dtype: dtype of the computation; the logits are float32.
+
+    Raises:
+        InputError: a count below one, a dropout rate that is not in 0..1 (without 1), a dtype of no
+            floats, or a context block for other channels.
     """
 
     def __init__(
@@ -39,6 +44,17 @@ class FCNHead(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_count("in_channels", in_channels)
+        check_count("channels", channels)
+        check_count("num_classes", num_classes)
+        check_count("num_convs", num_convs)
+        check_fraction("dropout_rate", dropout_rate, below_one=True)
+        if context is not None and context.channels != channels:
+            raise InputError(
+                f"the context block is for {context.channels} channels; expected {channels}, as "
+                "the head has"
+            )
+        self.in_channels = in_channels
         self.convs = nnx.List(
             [
                 ConvNormAct(
@@ -77,7 +93,17 @@ class FCNHead(nnx.Module):
             features: of the head's stage, zero where the mask is false.
             mask: of images that lie padded in the array; outside the logits mean nothing.
             rngs: needed for dropout in training.
+
+        Raises:
+            InputError: features or mask have another type or shape; or the head is in training mode
+                and `rngs` is not given.
         """
+        check_features(features, self.in_channels, mask, spatial_axes=(2,))
+        if rngs is None and not self.dropout.deterministic and self.dropout.rate > 0:
+            raise InputError(
+                "in training mode dropout needs random numbers: call model.eval() for inference, "
+                "or give rngs=nnx.Rngs(dropout=KEY) to head_logits"
+            )
         x = self.convs[0](features, mask)
         if self.context is not None:
             x = self.context(x, mask)
@@ -91,8 +117,10 @@ class FCNHead(nnx.Module):
         """The context block's attention map over `features`.
 
         Raises:
-            InputError: the head has no context block, or one with a map for each query.
+            InputError: the head has no context block, or one with a map for each query; or the
+                features have another type or shape.
         """
+        check_features(features, self.in_channels, spatial_axes=(2,))
         if self.context is None:
             raise InputError("this head has no context block")
         if not self.context.pool.query_independent:

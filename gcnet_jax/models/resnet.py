@@ -17,7 +17,8 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock, ConvNormAct
-from gcnet_jax.ops import strided, zero_outside
+from gcnet_jax.nn.checks import check_choice, check_count, check_mask
+from gcnet_jax.ops import check_normalized, strided, zero_outside
 
 Variant = Literal["v1b", "v1c", "v1d"]
 Position = Literal["after_conv1", "after_conv2", "after_conv3", "after_add"]
@@ -92,12 +93,15 @@ class ResNet(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        _check("depth", depth, _ARCHITECTURES)
-        _check("variant", variant, get_args(Variant))
-        _check("output_stride", output_stride, _STRIDES)
-        _check("num_stages", num_stages, (1, 2, 3, 4))
+        check_choice("depth", depth, _ARCHITECTURES)
+        check_choice("variant", variant, get_args(Variant))
+        check_choice("output_stride", output_stride, _STRIDES)
+        check_choice("num_stages", num_stages, (1, 2, 3, 4))
+        check_count("base_channels", base_channels)
+        if variant != "v1b" and base_channels < 2:
+            raise InputError("base_channels is 1; expected 2 or more, for the stem halves them")
         for stage in remat_stages:
-            _check("remat_stages has a stage that", stage, range(num_stages))
+            check_choice("remat_stages has a stage that", stage, range(num_stages))
         block_class, stage_depths = _ARCHITECTURES[depth]
         if context is not None:
             _check_placement(context, block_class, stage_depths[:num_stages])
@@ -146,7 +150,12 @@ class ResNet(nnx.Module):
             images: normalised RGB, zero where the mask is false.
             mask: of images that lie padded in the array. In evaluation mode each has the features
                 that it would have alone; outside they are zero.
+
+        Raises:
+            InputError: the images are not normalised, or of another shape; or so is the mask.
         """
+        check_normalized(images)
+        check_mask(mask, images)
         x = images
         for layer in self.stem:
             x, mask = layer(x, mask), strided(mask, layer.stride)
@@ -375,20 +384,15 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]]
 }
 
 
-def _check(name: str, value: object, allowed: Collection[object]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; expected one of {tuple(allowed)}")
-
-
 def _check_placement(
     context: ContextPlacement, block_class: type[ResidualBlock], stage_depths: Sequence[int]
 ) -> None:
     positions = (*(f"after_conv{i + 1}" for i in range(block_class.convolutions)), "after_add")
-    _check("context.position", context.position, positions)
+    check_choice("context.position", context.position, positions)
     if not context.stages:
         raise InputError("context.stages is empty; expected at least one stage")
     for stage in context.stages:
-        _check("context.stages has a stage that", stage, range(len(stage_depths)))
+        check_choice("context.stages has a stage that", stage, range(len(stage_depths)))
         depth = stage_depths[stage]
         for index in context.residual_blocks:
             if not -depth <= index < depth:

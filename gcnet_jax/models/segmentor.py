@@ -6,10 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Integer
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.models.heads import FCNHead
 from gcnet_jax.models.resnet import ResNet
 from gcnet_jax.ops import (
     apply_separable,
+    check_normalized,
+    check_sizes,
     inside,
     interpolation_matrix,
     resize_bilinear,
@@ -34,6 +37,9 @@ class Segmentor(nnx.Module):
         auxiliary_head: a second head whose loss helps training, unused in inference.
         auxiliary_stage: index of the stage that the auxiliary head reads.
         align_corners: how logits are resized to the image, see `resize_bilinear`.
+
+    Raises:
+        InputError: the backbone has no such stage, or a head is for other channels than its stage.
     """
 
     def __init__(
@@ -46,6 +52,9 @@ class Segmentor(nnx.Module):
         auxiliary_stage: int = 2,
         align_corners: bool = False,
     ):
+        _check_place("decode", backbone, decode_stage, decode_head)
+        if auxiliary_head is not None:
+            _check_place("auxiliary", backbone, auxiliary_stage, auxiliary_head)
         self.backbone = backbone
         self.decode_head = decode_head
         self.decode_stage = decode_stage
@@ -61,6 +70,10 @@ class Segmentor(nnx.Module):
         Args:
             images: normalised RGB, see `normalize_images`.
             rngs: holds the `dropout` stream; needed in training mode.
+
+        Raises:
+            InputError: the images are not normalised, or of another shape; or there are no `rngs`
+                in training mode.
         """
         features = self.backbone(images)
         decode = self.decode_head(features[self.decode_stage], rngs=rngs)
@@ -79,6 +92,10 @@ class Segmentor(nnx.Module):
             sizes: (height, width) of images of several sizes that lie at the top left of their
                 arrays, zero around them. In evaluation mode each gets the logits that it would have
                 alone, and zeros around them.
+
+        Raises:
+            InputError: the images are not normalised, images or sizes have another shape, or the
+                model is in training mode.
         """
         logits = self.decode(images, sizes)
         size = (images.shape[1], images.shape[2])
@@ -103,6 +120,8 @@ class Segmentor(nnx.Module):
         Of an image of a given size they are `decoded_length` long on each axis; what lies around
         means nothing.
         """
+        check_normalized(images)
+        check_sizes(sizes, images)
         mask = None if sizes is None else inside(sizes, (images.shape[1], images.shape[2]))
         features = self.backbone(images, mask)[self.decode_stage]
         return self.decode_head(features, strided(mask, self.decode_stride))
@@ -126,8 +145,27 @@ class Segmentor(nnx.Module):
         """The decode head's context attention map at the size of the images.
 
         Values are those of the head's resolution, interpolated: they sum to one there, not here.
+
+        Raises:
+            InputError: the images are not normalised, or of another shape; or the head has no one
+                attention map.
         """
         features = self.backbone(images)
         attention = self.decode_head.attention(features[self.decode_stage])
         size = (images.shape[1], images.shape[2])
         return jnp.squeeze(self.resize(attention[..., None], size), -1)
+
+
+def _check_place(name: str, backbone: ResNet, stage: int, head: FCNHead) -> None:
+    stages = len(backbone.stage_channels)
+    if stage not in range(stages):
+        raise InputError(
+            f"the {name} head reads stage {stage!r}, but the backbone has {stages} stages, counted "
+            "from 0"
+        )
+    channels = backbone.stage_channels[stage]
+    if head.in_channels != channels:
+        raise InputError(
+            f"the {name} head is for {head.in_channels} channels; expected {channels}, those of "
+            f"stage {stage} of the backbone"
+        )

@@ -1,10 +1,13 @@
 """Convolutions, alone and with what usually follows them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
+from gcnet_jax.nn.checks import check_compute_dtype, check_count, check_features
 from gcnet_jax.nn.norm import BatchNorm
 from gcnet_jax.ops import conv_general_dilated, strided, zero_outside
 
@@ -16,6 +19,9 @@ class Conv(nnx.Conv):
 
     The padding keeps the size at stride 1, whatever the dilation. He normal fan-out initialisation,
     as mmcv gives to the convolutions of backbones and heads.
+
+    Raises:
+        InputError: a count below one, or a dtype of no floats.
     """
 
     def __init__(
@@ -31,6 +37,16 @@ class Conv(nnx.Conv):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        counts = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "dilation": dilation,
+        }
+        for name, value in counts.items():
+            check_count(name, value)
+        check_compute_dtype(dtype)
         padding = dilation * (kernel_size - 1) // 2
         super().__init__(
             in_channels,
@@ -45,6 +61,21 @@ class Conv(nnx.Conv):
             conv_general_dilated=conv_general_dilated,
             rngs=rngs,
         )
+
+    def __call__(
+        self, inputs: Float[Array, "b h w c_in"], out_sharding: Any = None
+    ) -> Float[Array, "b out_h out_w c_out"]:
+        """Convolves features.
+
+        Args:
+            inputs: the features.
+            out_sharding: as Flax takes it.
+
+        Raises:
+            InputError: the features are no floats, or have another rank or other channels.
+        """
+        check_features(inputs, self.in_features, spatial_axes=(2,))
+        return super().__call__(inputs, out_sharding)
 
 
 class ConvNormAct(nnx.Module):
@@ -84,6 +115,10 @@ class ConvNormAct(nnx.Module):
         Args:
             x: features, zero where the mask is false.
             mask: of images that lie padded in `x`; the result is zero outside them.
+
+        Raises:
+            InputError: features or mask have another type or shape.
         """
+        check_features(x, self.conv.in_features, mask, spatial_axes=(2,))
         x = self.norm(self.conv(x))
         return zero_outside(jax.nn.relu(x) if self.activate else x, strided(mask, self.stride))

@@ -5,6 +5,13 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
 
+from gcnet_jax.nn.checks import (
+    check_compute_dtype,
+    check_count,
+    check_features,
+    check_fraction,
+)
+
 
 class BatchNorm(nnx.Module):
     """Normalises each channel over the batch and all spatial axes.
@@ -15,6 +22,10 @@ class BatchNorm(nnx.Module):
 
     The statistics are means over the whole array. Under `jax.jit` with a batch that is split over
     devices they are therefore statistics of the global batch.
+
+    Raises:
+        InputError: no features, a momentum or an epsilon that is not in 0..1, or a dtype of no
+            floats.
     """
 
     def __init__(
@@ -27,6 +38,10 @@ class BatchNorm(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_count("num_features", num_features)
+        check_fraction("momentum", momentum)
+        check_fraction("epsilon", epsilon)
+        check_compute_dtype(dtype)
         self.scale = nnx.Param(scale_init(rngs.params(), (num_features,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((num_features,), jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros((num_features,), jnp.float32))
@@ -37,7 +52,12 @@ class BatchNorm(nnx.Module):
         self.use_running_average = False
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
-        """Normalises `x`; in training mode also moves the running averages."""
+        """Normalises `x`; in training mode also moves the running averages.
+
+        Raises:
+            InputError: the features are no floats, or have other channels.
+        """
+        check_features(x, self.scale.shape[0], spatial_axes=(0, 1, 2, 3))
         if self.use_running_average:
             mean, variance = self.mean[...], self.var[...]
         else:

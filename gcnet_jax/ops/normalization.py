@@ -1,12 +1,21 @@
-"""From 8-bit RGB to what the networks take."""
+"""From 8-bit RGB to what the networks take, and checks that images are the one or the other."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Integer, UInt8
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.ops.masking import inside, zero_outside
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)
 IMAGE_STD = (58.395, 57.12, 57.375)
+
+_LARGEST_NORMALIZED = 10.0
+"""Well above 2.64, what a white pixel becomes, to leave room for noise; far below 255."""
 
 
 def normalize_images(
@@ -18,8 +27,79 @@ def normalize_images(
         images: RGB, 0 to 255.
         sizes: (height, width) of each image proper, at the top left of its array. What lies outside
             becomes zero *after* normalisation, which is how the reference pads.
+
+    Raises:
+        InputError: the images are not of 8 bits (of floats nobody can tell whether they end at 255,
+            at 1, or are normalised already), or images or sizes have another shape.
     """
+    _check_array(images)
+    if images.dtype != np.uint8:
+        raise InputError(
+            f"the images to normalise have the dtype {images.dtype}; expected uint8, RGB from 0 to "
+            "255"
+        )
+    check_image_shape(images)
+    check_sizes(sizes, images)
     normalized = (images.astype(jnp.float32) - jnp.asarray(IMAGE_MEAN)) / jnp.asarray(IMAGE_STD)
     if sizes is None:
         return normalized
     return zero_outside(normalized, inside(sizes, (images.shape[1], images.shape[2])))
+
+
+def check_normalized(images: Any) -> None:
+    """Raises InputError unless images may be what `normalize_images` returns.
+
+    Type and shape are checked always. Values are seen outside of compiled functions alone, where
+    floats up to 255 are told from normalised ones; floats from 0 to 1 cannot be.
+    """
+    _check_array(images)
+    remedy = "give them to gcnet_jax.normalize_images as uint8 first"
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise InputError(
+            f"the images have the dtype {images.dtype}; expected normalised floats: {remedy}"
+        )
+    check_image_shape(images)
+    if isinstance(images, Tracer):
+        return
+    if isinstance(images, jax.Array) and not images.is_fully_addressable:
+        return
+    with jax.ensure_compile_time_eval():  # for what is a constant of a function that is compiled
+        largest = float(jnp.max(jnp.abs(images)))
+    if not largest <= _LARGEST_NORMALIZED:
+        raise InputError(
+            f"the images have values up to {largest:.4g}; normalised ones lie from -2.2 to 2.7: "
+            f"{remedy}"
+        )
+
+
+def check_image_shape(images: Any) -> None:
+    """Raises InputError unless an array is `(batch, height, width, 3)`, with something in it."""
+    shape = tuple(images.shape)
+    advice = ""
+    if len(shape) == 3 and shape[-1] == 3:
+        advice = ": add the axis of the batch, images[None]"
+    elif len(shape) == 4 and shape[1] == 3 and shape[-1] != 3:
+        advice = ": channels come last, images.transpose(0, 2, 3, 1)"
+    if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+        raise InputError(
+            f"the images have the shape {shape}; expected (batch, height, width, 3){advice}"
+        )
+
+
+def check_sizes(sizes: Any, images: Any) -> None:
+    """Raises InputError unless sizes are whole (height, width) of each image, or None."""
+    if sizes is None:
+        return
+    expected = (images.shape[0], 2)
+    if not isinstance(sizes, jax.Array | np.ndarray):
+        raise InputError(f"the sizes are a {type(sizes).__name__}; expected an array")
+    if sizes.shape != expected or not jnp.issubdtype(sizes.dtype, jnp.integer):
+        raise InputError(
+            f"the sizes have the shape {sizes.shape} and the dtype {sizes.dtype}; expected whole "
+            f"numbers, (height, width) of each image, of the shape {expected}"
+        )
+
+
+def _check_array(images: Any) -> None:
+    if not isinstance(images, jax.Array | np.ndarray):
+        raise InputError(f"the images are a {type(images).__name__}; expected an array")

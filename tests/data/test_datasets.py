@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from gcnet_jax.data import (
+    dataset_classes,
     decode,
     open_split,
     preparation,
@@ -107,8 +108,31 @@ def test_a_truncated_description_is_named(few_shapes, name):
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(InputError, match=r"'ade'.*camvid, cityscapes, context_shapes"):
         prepare("ade", tmp_path)
-    with pytest.raises(InputError, match=r"'ade' is not prepared .*camvid, cityscapes, context"):
-        open_split("ade", tmp_path, "train")
+    with pytest.raises(InputError, match=r"'mine' is not prepared .*camvid, cityscapes, context"):
+        open_split("mine", tmp_path, "train")
+
+
+def test_a_misspelt_dataset_is_not_taken_for_a_folder_to_prepare(few_shapes):
+    with pytest.raises(InputError, match=r"no official data set 'ade'; did you mean 'ade20k'\?"):
+        prepare("ade", few_shapes)
+    with pytest.raises(InputError, match=r"unknown data set 'CamVid'; did you mean 'camvid'\?"):
+        dataset_classes("CamVid")
+    with pytest.raises(InputError) as raised:
+        dataset_classes("cityscape", few_shapes)
+    assert "not prepared" in str(raised.value)
+    assert "did you mean 'cityscapes'?" in str(raised.value)
+    assert "prepare_dataset.py" not in str(raised.value)
+
+
+def test_a_dataset_of_ones_own_is_among_those_that_may_be_meant(few_shapes):
+    prepare("context_shapes", few_shapes).parent.rename(few_shapes / "potsdam")
+    with pytest.raises(InputError, match=r"did you mean 'potsdam'\?"):
+        open_split("postdam", few_shapes, "train")
+
+
+def test_no_name_at_all_is_no_name_of_a_folder(few_shapes):
+    with pytest.raises(InputError, match=r"no data set is named \(data\.name is empty\)"):
+        dataset_classes("", few_shapes)
 
 
 def test_camvid_needs_a_source(tmp_path):

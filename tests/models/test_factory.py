@@ -78,9 +78,7 @@ def test_the_functional_form_is_pure_and_equals_the_model(model):
     apply, variables = gcnet_jax.functional(model)
     before = jax.tree.map(np.asarray, variables)
     logits = jax.jit(apply)(variables, images)
-    model.eval()
     expected = jax.jit(lambda images: model(images))(images)
-    model.train()
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, variables, before)
     assert logits.shape == (2, 33, 40, 5)
@@ -94,13 +92,13 @@ def test_functional_leaves_the_model_in_its_mode(model):
     model.train()
     gcnet_jax.functional(model)
     assert not model.decode_head.dropout.deterministic
+    model.eval()
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits():
     config = narrow()
     config.dtype = "bfloat16"
     model = build_model(config, num_classes=5)
-    model.eval()
     images = jnp.ones((1, 32, 32, 3))
     assert model.backbone(images)[-1].dtype == jnp.bfloat16
     assert model(images).dtype == jnp.float32
@@ -108,9 +106,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits()
 
 
 def test_heads_say_their_logits_at_the_resolution_of_their_stages(model):
-    model.eval()
     logits = model.head_logits(jnp.ones((1, 64, 32, 3)))
-    model.train()
     assert logits.decode.shape == (1, 8, 4, 5)
     assert logits.auxiliary is not None
     assert logits.auxiliary.shape == (1, 16, 8, 5)
@@ -131,14 +127,42 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     [
         ("gcnet", "does not read as"),
         ("gcnet_r50", "does not read as"),
+        (50, "50 does not read as"),
         ("pspnet_r50-d8", "does not read as"),
-        ("gcnet_r51-d8", "depth is 51.*18, 34, 50, 101"),
-        ("gcnet_r50-d4", "output_stride is 4.*8, 16, 32"),
+        ("gcnet_r51-d8", "depth is 51; expected 18, 34, 50 or 101"),
+        ("gcnet_r50-d4", "output_stride is 4; expected 8, 16 or 32"),
     ],
 )
 def test_names_that_mean_nothing_are_refused(name, message):
     with pytest.raises(InputError, match=message):
         gcnet_jax.create_model(name, num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"num_classes": 0}, "num_classes is 0; expected 1 or more"),
+        ({"num_classes": 1.5}, "num_classes is 1.5"),
+        ({"num_classes": "19"}, "num_classes is '19'"),
+        ({"seed": -1}, "seed is -1; expected a whole number from 0"),
+        ({"seed": 2**31}, "seed is 2147483648"),
+        ({"dtype": "int8"}, "dtype is 'int8'; expected one of .*bfloat16"),
+        ({"dtype": jnp.float32}, "dtype is .*float32.*; expected one of .*bfloat16"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(changed, says):
+    with pytest.raises(InputError, match=says):
+        gcnet_jax.create_model("gcnet_r18-d8", **{"num_classes": 3, **changed})
+
+
+def test_a_section_that_lacks_keys_is_refused():
+    with pytest.raises(InputError, match="expected a ConfigDict"):
+        build_model({}, num_classes=3)
+    config = narrow()
+    with config.unlocked():
+        del config.backbone.depth
+    with pytest.raises(InputError, match=r"lacks the keys: backbone\.depth"):
+        build_model(config, num_classes=3)
 
 
 def test_a_head_on_a_stage_that_is_not_built_is_refused():
@@ -210,7 +234,7 @@ def test_blocks_differ_in_their_options_by_place():
     [
         ("no_such_module_here:Block", "cannot be imported"),
         ("gcnet_jax.nn:NoSuchBlock", "cannot be imported"),
-        (":Block", "cannot be imported"),
+        (":Block", "expected one of .*MODULE:CLASS"),
         ("gcnet_jax.nn:BatchNorm", "no gcnet_jax.nn.ContextBlock"),
     ],
 )

@@ -1,5 +1,9 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.ops import normalize_images
 
 
@@ -18,3 +22,18 @@ def test_padding_is_zero_after_normalisation():
     assert not inside[0, 2:].any()
     assert inside[1, :, :3].all()
     assert not inside[1, :, 3:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, bool])
+def test_only_8_bit_images_are_normalised(dtype):
+    """Of floats nobody can tell whether they end at 255, at 1, or are normalised already."""
+    images = np.ones((1, 4, 5, 3), dtype)
+    for call in (normalize_images, jax.jit(normalize_images)):
+        with pytest.raises(InputError, match=f"dtype {np.dtype(dtype)}; expected uint8"):
+            call(images)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3), (1, 3, 4, 5), (1, 4, 5, 4), (1, 0, 5, 3)])
+def test_images_of_another_shape_are_not_normalised(shape):
+    with pytest.raises(InputError, match=r"expected \(batch, height, width, 3\)"):
+        normalize_images(jnp.ones(shape, jnp.uint8))

@@ -18,12 +18,8 @@ from flax import nnx
 from jaxtyping import DTypeLike
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.nn.context.framework import (
-    ContextBlock,
-    check_channels,
-    hard_sigmoid,
-    sigmoid,
-)
+from gcnet_jax.nn.checks import check_choice, check_count, check_number
+from gcnet_jax.nn.context.framework import ContextBlock, hard_sigmoid, sigmoid
 from gcnet_jax.nn.context.modelling import (
     AttentionPooling,
     AveragePooling,
@@ -66,7 +62,7 @@ class GlobalContext(ContextBlock):
         dtype: dtype of the computation; the softmax is always taken in float32.
 
     Raises:
-        InputError: an unknown mode, or a ratio that leaves no channels.
+        InputError: an unknown mode or dtype, or a ratio that leaves no channels.
     """
 
     def __init__(
@@ -80,8 +76,8 @@ class GlobalContext(ContextBlock):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        _expect("pooling", pooling, get_args(Pooling))
-        _expect("fusion", fusion, get_args(Fusion))
+        check_choice("pooling", pooling, get_args(Pooling))
+        check_choice("fusion", fusion, get_args(Fusion))
         width = bottleneck_width(channels, ratio)
 
         def transform() -> BottleneckTransform:
@@ -123,7 +119,7 @@ class NonLocal(ContextBlock):
         dtype: dtype of the computation; the softmax is always taken in float32.
 
     Raises:
-        InputError: an unknown mode, or a reduction below one.
+        InputError: an unknown mode or dtype, or a count below one.
     """
 
     def __init__(
@@ -137,9 +133,8 @@ class NonLocal(ContextBlock):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if not isinstance(reduction, int) or reduction < 1:
-            raise InputError(f"reduction is {reduction!r}; expected a whole number from 1")
-        check_channels(channels)
+        check_count("reduction", reduction)
+        check_count("channels", channels)
         inner = max(channels // reduction, 1)
         pool = PairwiseAttention(
             channels,
@@ -164,10 +159,13 @@ class SimplifiedNonLocal(ContextBlock):
     Args:
         channels: channels of the features.
         dtype: dtype of the computation; the softmax is always taken in float32.
+
+    Raises:
+        InputError: channels are no count, or a dtype of no floats.
     """
 
     def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
-        check_channels(channels)
+        check_count("channels", channels)
         super().__init__(
             channels,
             pool=AttentionPooling(channels, dtype=dtype, rngs=rngs),
@@ -191,7 +189,7 @@ class SqueezeExcite(ContextBlock):
         dtype: dtype of the computation.
 
     Raises:
-        InputError: an unknown gate, or a ratio that is not in 0..1.
+        InputError: an unknown gate or dtype, or a ratio that is not in 0..1.
     """
 
     def __init__(
@@ -203,10 +201,11 @@ class SqueezeExcite(ContextBlock):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        _expect("gate", gate, get_args(Gate))
+        check_choice("gate", gate, get_args(Gate))
+        check_number("ratio", ratio)
         if not 0 < ratio <= 1:
             raise InputError(f"ratio is {ratio}; expected more than 0 and at most 1")
-        check_channels(channels)
+        check_count("channels", channels)
         transform = BottleneckTransform(
             channels,
             _multiple_of_divisor(int(channels * ratio)),
@@ -217,11 +216,6 @@ class SqueezeExcite(ContextBlock):
             rngs=rngs,
         )
         super().__init__(channels, pool=AveragePooling(), multiply=transform, gate=_GATES[gate])
-
-
-def _expect(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; expected one of {allowed}")
 
 
 def _uniform_bias(fan_in: int) -> nnx.Initializer:

@@ -7,6 +7,7 @@ position. Each step has a file of its own pieces beside this one (fusion is one 
 `blocks.py` puts them together.
 """
 
+import math
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
@@ -14,7 +15,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.nn.checks import check_count, check_features, check_queries
 from gcnet_jax.ops import zero_outside
 
 Mask = Bool[Array, "b *spatial"] | None
@@ -71,6 +72,9 @@ class ContextBlock(nnx.Module):
         add: the transform whose result is added to the features, if any. A block with both
             multiplies first; each transforms the same context.
         gate: maps what `multiply` returns to factors.
+
+    Raises:
+        InputError: channels are no count.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class ContextBlock(nnx.Module):
         add: Transform | None = None,
         gate: Callable[[Array], Array] = sigmoid,
     ):
+        check_count("channels", channels)
         self.channels = channels
         self.pool = pool
         self.multiply = nnx.data(multiply)
@@ -99,8 +104,8 @@ class ContextBlock(nnx.Module):
                 come out as if they were alone, and what fills up as zero.
 
         Raises:
-            InputError: the features have another rank or other channels, or an axis of size zero,
-                or the mask is not one value a position.
+            InputError: the features are no floats, or have another rank or other channels, or an
+                axis of size zero; or the mask is not true or false for each position.
         """
         check_features(x, self.channels, mask)
         context = self.pool(x, mask)
@@ -127,35 +132,10 @@ class ContextBlock(nnx.Module):
 
         Returns:
             `(b, *spatial)` if all queries share one map, `(b, q, *keys)` if each has its own.
+
+        Raises:
+            InputError: as `__call__`; or queries are no positions.
         """
         check_features(x, self.channels, mask)
+        check_queries(queries, math.prod(x.shape[1:-1]))
         return self.pool.weights(x, queries, mask)
-
-
-def check_channels(channels: int) -> None:
-    """Raises InputError unless a block can have that many channels."""
-    if channels < 1:
-        raise InputError(f"channels is {channels}; expected 1 or more")
-
-
-def check_features(x: Array, channels: int, mask: Mask = None) -> None:
-    """Raises InputError unless `x` is `(batch, *spatial, channels)` with 1 to 3 spatial axes."""
-    if not 3 <= x.ndim <= 5:
-        raise InputError(
-            f"features have the shape {x.shape}; expected (batch, *spatial, channels) with one, "
-            "two or three spatial axes"
-        )
-    if x.shape[-1] != channels:
-        raise InputError(
-            f"features have the shape {x.shape}; expected {channels} channels on the last axis"
-        )
-    if 0 in x.shape:
-        raise InputError(
-            f"features have the shape {x.shape}; expected at least one on every axis: there is "
-            "no context to gather"
-        )
-    if mask is not None and mask.shape != x.shape[:-1]:
-        raise InputError(
-            f"the mask has the shape {mask.shape}; expected one value for each position of the "
-            f"features, {x.shape[:-1]}"
-        )

@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.nn.checks import check_choice, check_compute_dtype, check_count
 from gcnet_jax.nn.context.framework import Mask
 from gcnet_jax.nn.convolution import he_normal_fan_out
 
@@ -58,6 +59,8 @@ class AttentionPooling(nnx.Module):
     is_distribution: bool = True
 
     def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+        check_count("channels", channels)
+        check_compute_dtype(dtype)
         self.score = nnx.Linear(channels, 1, kernel_init=_he_fan_in, dtype=dtype, rngs=rngs)
 
     def __call__(
@@ -99,7 +102,7 @@ class PairwiseAttention(nnx.Module):
         dtype: dtype of the computation; the softmax is always taken in float32.
 
     Raises:
-        InputError: an unknown mode.
+        InputError: an unknown mode, a count below one, or a dtype of no floats.
     """
 
     query_independent: ClassVar[bool] = False
@@ -115,8 +118,12 @@ class PairwiseAttention(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if mode not in get_args(Mode):
-            raise InputError(f"mode is {mode!r}; expected one of {get_args(Mode)}")
+        check_count("channels", channels)
+        check_count("inner_channels", inner_channels)
+        check_choice("mode", mode, get_args(Mode))
+        check_choice("use_scale", use_scale, (False, True))
+        check_choice("sub_sample", sub_sample, (False, True))
+        check_compute_dtype(dtype)
 
         def embedding() -> nnx.Linear:
             return nnx.Linear(channels, inner_channels, kernel_init=_normal, dtype=dtype, rngs=rngs)

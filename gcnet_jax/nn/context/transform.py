@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.nn.context.framework import check_channels
+from gcnet_jax.nn.checks import check_choice, check_compute_dtype, check_count, check_number
 
 Activation = Literal["layer_norm_relu", "relu", "none"]
 
@@ -27,7 +27,7 @@ class BottleneckTransform(nnx.Module):
         dtype: dtype of the computation.
 
     Raises:
-        InputError: an unknown activation.
+        InputError: an unknown activation, a count below one, or a dtype of no floats.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class BottleneckTransform(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        if activation not in get_args(Activation):
-            raise InputError(
-                f"activation is {activation!r}; expected one of {get_args(Activation)}"
-            )
+        check_count("channels", channels)
+        check_count("width", width)
+        check_choice("activation", activation, get_args(Activation))
+        check_compute_dtype(dtype)
         self.reduce = nnx.Linear(
             channels,
             width,
@@ -76,9 +76,10 @@ def bottleneck_width(channels: int, ratio: float) -> int:
     """The channels that `ratio` leaves of `channels`.
 
     Raises:
-        InputError: none are left, or more than there were.
+        InputError: none are left, or more than there were; or one of them is no number.
     """
-    check_channels(channels)
+    check_count("channels", channels)
+    check_number("ratio", ratio)
     if not 1 / channels <= ratio <= 1:
         raise InputError(
             f"ratio {ratio} of {channels} channels; expected one that leaves some, from "

@@ -1,6 +1,7 @@
 """What holds for every context block."""
 
 import functools
+import math
 import pickle
 from collections.abc import Callable
 
@@ -123,6 +124,31 @@ def test_features_of_the_wrong_shape_are_refused(name, shape, says):
             method(jnp.zeros(shape))
 
 
+@pytest.mark.parametrize("name", BLOCKS)
+def test_features_that_are_no_floats_are_refused(name):
+    for method in (build(name), build(name).attention):
+        for compiled in (method, jax.jit(method)):
+            with pytest.raises(InputError, match="features have the dtype uint8; expected floats"):
+                compiled(jnp.ones((1, 4, CHANNELS), jnp.uint8))
+        with pytest.raises(InputError, match="features are a list; expected an array"):
+            method([[[1.0] * CHANNELS]])
+
+
+@pytest.mark.parametrize(
+    ("queries", "says"),
+    [
+        (np.array([3, 20]), "queries go from 3 to 20; expected positions from 0 to 19"),
+        (np.array([-1]), "queries go from -1"),
+        (np.array([0.5]), "dtype float64; expected a row of whole numbers"),
+        (np.array([[1]]), r"shape \(1, 1\)"),
+        ([1, 2], "queries are a list"),
+    ],
+)
+def test_queries_that_are_no_positions_are_refused(queries, says):
+    with pytest.raises(InputError, match=says):
+        build("non_local").attention(features(2, 4, 5, CHANNELS), queries)
+
+
 def test_the_simplified_block_is_its_equation():
     block, x = build("simplified_non_local"), np.asarray(features(2, 3, 4, CHANNELS))
     positions = x.reshape(2, 12, CHANNELS)
@@ -173,9 +199,19 @@ def _identity(key, shape, dtype=jnp.float32, out_sharding=None):
         (lambda **kw: SqueezeExcite(0, **kw), "channels is 0"),
         (lambda **kw: SimplifiedNonLocal(0, **kw), "channels is 0"),
         (lambda **kw: SqueezeExcite(8, gate="relu", **kw), "gate is 'relu'.*hard_sigmoid"),
-        (lambda **kw: NonLocal(8, reduction=0, **kw), "reduction is 0.*whole number from 1"),
+        (lambda **kw: NonLocal(8, reduction=0, **kw), "reduction is 0.*1 or more, a whole number"),
         (lambda **kw: NonLocal(8, reduction=2.5, **kw), "reduction is 2.5"),
+        (lambda **kw: NonLocal(8, reduction=True, **kw), "reduction is True"),
         (lambda **kw: NonLocal(8, mode="softmax", **kw), "mode is 'softmax'.*dot_product"),
+        (lambda **kw: NonLocal(8, sub_sample="no", **kw), "sub_sample is 'no'"),
+        (lambda **kw: NonLocal(2.5, **kw), "channels is 2.5"),
+        (lambda **kw: GlobalContext("8", **kw), "channels is '8'"),
+        (lambda **kw: GlobalContext(8, ratio="1/4", **kw), "ratio is '1/4'; expected a number"),
+        (lambda **kw: SqueezeExcite(8, ratio=math.nan, **kw), "ratio is nan"),
+        (lambda **kw: GlobalContext(8, ratio=1 / 2, dtype=int, **kw), "dtype is .*int.*float32"),
+        (lambda **kw: NonLocal(8, dtype="float8", **kw), "dtype is 'float8'.*float32"),
+        (lambda **kw: SimplifiedNonLocal(8, dtype=None, **kw), "dtype is None.*float32"),
+        (lambda **kw: SqueezeExcite(8, dtype=jnp.complex64, **kw), "dtype is .*complex64.*float32"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_what_can(make, says):
@@ -218,10 +254,11 @@ def test_what_lies_outside_the_mask_has_no_part_in_a_block(name, monkeypatch):
     assert (np.asarray(result)[~mask] == 0).all()
 
 
-def test_a_mask_of_another_shape_is_refused():
+@pytest.mark.parametrize("mask", [np.ones((2, 3), bool), np.ones((2, 3, 4), np.uint8), True])
+def test_a_mask_of_another_shape_or_type_is_refused(mask):
     x = features(2, 3, 4, CHANNELS)
-    with pytest.raises(InputError, match=r"mask has the shape \(2, 3\); expected .* \(2, 3, 4\)"):
-        build("global_context")(x, np.ones((2, 3), bool))
+    with pytest.raises(InputError, match=r"mask has the shape .*; expected .* \(2, 3, 4\)"):
+        build("global_context")(x, mask)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

@@ -1,0 +1,34 @@
+"""What a config holds, what it may hold, and configs from files and as plain JSON."""
+
+from gcnet_jax.config.cache import cache_folder
+from gcnet_jax.config.checking import check_config, check_model_config
+from gcnet_jax.config.loading import (
+    brief_reason,
+    config_from_argument,
+    load_config,
+    make_common_configs_importable,
+    read_config,
+    split_argument,
+)
+from gcnet_jax.config.plain import architecture, differences, from_plain, to_plain, versions
+from gcnet_jax.config.schema import CONTEXT_BLOCKS, default_config, describe_defaults
+
+__all__ = [
+    "CONTEXT_BLOCKS",
+    "architecture",
+    "brief_reason",
+    "cache_folder",
+    "check_config",
+    "check_model_config",
+    "config_from_argument",
+    "default_config",
+    "describe_defaults",
+    "differences",
+    "from_plain",
+    "load_config",
+    "make_common_configs_importable",
+    "read_config",
+    "split_argument",
+    "to_plain",
+    "versions",
+]

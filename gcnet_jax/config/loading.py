@@ -1,0 +1,150 @@
+"""A run's config from the file that a user names: Python code, or what a run has written."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gcnet_jax.config.checking import check_config
+from gcnet_jax.config.plain import from_plain
+from gcnet_jax.config.schema import CONTEXT_BLOCKS
+from gcnet_jax.errors import InputError
+
+_LARGEST_JSON = 1 << 24  # bytes; one with 255 classes has some 30 thousand
+
+
+def load_config(file: str | Path, *arguments: str) -> ConfigDict:
+    """Reads a config and checks its keys and values.
+
+    Args:
+        file: as for `read_config`.
+        *arguments: as for `read_config`.
+
+    Raises:
+        InputError: as `read_config` and `check_config`.
+    """
+    config = read_config(file, *arguments)
+    try:
+        check_config(config)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    return config
+
+
+def read_config(file: str | Path, *arguments: str) -> ConfigDict:
+    """Reads a config that may still be changed before `check_config` sees it.
+
+    Args:
+        file: path of a Python file, whose `get_config` is run; what it imports from a package
+            `configs` is looked up beside the nearest folder of that name above it. Or the
+            `config.json` of a run's workdir, out of which no code is run.
+        *arguments: what `get_config` takes, if anything.
+
+    Raises:
+        InputError: there is no such file, it has no `get_config` that returns a config, a key is
+            misspelt, or a value of `config.json` is not in its range.
+    """
+    path = Path(file)
+    if path.is_dir():
+        raise InputError(
+            f"the config {path} is a folder; expected a file, such as {path / 'config.json'} if "
+            "this is a run's workdir"
+        )
+    if not path.is_file():
+        raise InputError(f"there is no config file {path}")
+    if path.suffix == ".json":
+        if arguments:
+            raise InputError(f"{path} takes no argument; given: {', '.join(arguments)}")
+        return _read_json(path)
+    return _run_python(path, arguments)
+
+
+def config_from_argument(argument: str) -> ConfigDict:
+    """Reads the config of a command line's `FILE` or `FILE:argument`; raises as `read_config`.
+
+    Folders and files may have colons in their names: the file is the shortest beginning that there
+    is.
+    """
+    file, arguments = split_argument(argument)
+    return read_config(file, *arguments)
+
+
+def split_argument(argument: str) -> tuple[Path, list[str]]:
+    """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one."""
+    parts = argument.split(":")
+    for count in range(1, len(parts) + 1):
+        file = Path(":".join(parts[:count]))
+        if file.is_file():
+            return file, [":".join(parts[count:])] if count < len(parts) else []
+    return Path(argument if Path(argument).exists() else parts[0]), []
+
+
+def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:
+    make_common_configs_importable(path)
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(*arguments)
+        if isinstance(config, ConfigDict):
+            return config.lock()
+    except Exception as error:  # a config is code: anything can go wrong in it
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"{path}: {kind}{brief_reason(error)}") from error
+    lacking = ": it has no `return config`" if config is None else ""
+    raise InputError(
+        f"{path}: get_config returns a {type(config).__name__}{lacking}; expected the config that "
+        "gcnet_jax.config.default_config() has begun"
+    )
+
+
+def _read_json(path: Path) -> ConfigDict:
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
+        plain = json.loads(path.read_bytes())["config"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not what a run writes as config.json ({type(error).__name__}: "
+            f"{brief_reason(error)[:200]})"
+        ) from error
+    try:
+        config = from_plain(plain)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    for place in (config.model.backbone, config.model.decode_head):
+        if place.context.block not in ("", *CONTEXT_BLOCKS):
+            raise InputError(
+                f"{path} names a context block by its module, {place.context.block!r}, and a JSON "
+                "file must not choose code to run: give the Python file of this config"
+            )
+    return config
+
+
+def make_common_configs_importable(file: Path) -> None:
+    """Lets a file below a folder `configs` import `configs.common`, whatever the current folder."""
+    for folder in file.resolve().parents:
+        if folder.name == "configs":
+            if str(folder.parent) not in sys.path:
+                sys.path.insert(0, str(folder.parent))
+            return
+
+
+def brief_reason(error: BaseException) -> str:
+    """What an exception says, on one line.
+
+    ml_collections wraps the message on a misspelt key into several exceptions, each the argument of
+    the next, and lists all keys there are before it says which was meant.
+    """
+    reason: Any = error
+    while isinstance(reason, AttributeError | KeyError) and reason.args:
+        reason = reason.args[0]
+    lines = [line.strip("'\" ") for line in str(reason).replace("\\n", "\n").splitlines()]
+    if lines and lines[-1].startswith("Did you mean"):
+        lines = lines[-1:]
+    return " ".join(lines)

@@ -1,0 +1,85 @@
+"""Configs as plain JSON, which checkpoints and workdirs hold, and how two of them differ."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gcnet_jax.config.checking import check_value
+from gcnet_jax.config.ranges import shown
+from gcnet_jax.config.schema import SCHEMA, Leaf, Section, default_config
+from gcnet_jax.errors import InputError
+
+
+def to_plain(config: ConfigDict) -> dict[str, Any]:
+    """The config as what JSON can hold: nested dicts, with tuples as lists."""
+    return json.loads(config.to_json())
+
+
+def from_plain(plain: Any) -> ConfigDict:
+    """The config that `to_plain` made; keys that it lacks have their defaults.
+
+    Each value is held against its range, for it may come from a stranger's file; whether they fit
+    together `check_config` says.
+
+    Raises:
+        InputError: it is something else, has unknown keys or a value out of range.
+    """
+    config = default_config()
+    _fill(config, plain, SCHEMA, "")
+    return config
+
+
+def _fill(config: ConfigDict, plain: Any, section: Section, prefix: str) -> None:
+    if not isinstance(plain, dict):
+        name = prefix.rstrip(".") or "the config"
+        raise InputError(f"{name} is {shown(plain)}; expected a section with keys")
+    if unknown := sorted(plain.keys() - section.keys()):
+        raise InputError(f"a config has no key {shown(f'{prefix}{unknown[0]}')}")
+    for key, value in plain.items():
+        entry = section[key]
+        if isinstance(entry, Leaf):
+            value = tuple(value) if isinstance(value, list) else value
+            check_value(f"{prefix}{key}", value, entry)
+            config[key] = value
+        else:
+            _fill(config[key], value, entry, f"{prefix}{key}.")
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a checkpoint is written with, for its metadata."""
+    return {name: version(name) for name in ("gcnet-jax", "jax", "flax")}
+
+
+def architecture(model: dict[str, Any]) -> dict[str, Any]:
+    """The part of a plain `model` section that the arrays in a checkpoint depend on.
+
+    Precision, dropout and what is computed again can change between runs; parameters fit all the
+    same. Nor does it matter how context blocks that are not there would be.
+    """
+    return {
+        key: architecture(value) if isinstance(value, dict) else value
+        for key, value in (_present(model) if "block" in model else model).items()
+        if key not in ("dtype", "dropout_rate", "remat_stages")
+    }
+
+
+def _present(context: dict[str, Any]) -> dict[str, Any]:
+    """Of a section on a context block, what concerns the block that is there."""
+    if not context["block"]:
+        return {"block": ""}
+    of_others = [k for k, v in context.items() if isinstance(v, dict) and k != context["block"]]
+    return {key: value for key, value in context.items() if key not in of_others}
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The leaves in which two plain configs differ, each as `key: old -> new`."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} -> {b}")
+    return found

@@ -1,0 +1,384 @@
+import math
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import config_dict
+
+from gcnet_jax.config import CONTEXT_BLOCKS, check_config, check_model_config, default_config
+from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Text, Whole
+from gcnet_jax.config.schema import leaves
+from gcnet_jax.data.pipeline import RandomTransform
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
+from gcnet_jax.models import build_model
+from gcnet_jax.parallel import create_mesh
+from gcnet_jax.training import (
+    create_optimizer,
+    create_train_step,
+    initial_state,
+    learning_rate_schedule,
+    segmentation_loss,
+)
+
+LEAVES = dict(leaves())
+
+
+def put(config, key, value):
+    """Writes a value of any type, as a config's file can."""
+    *sections, name = key.split(".")
+    for section in sections:
+        config = config[section]
+    with config.unlocked(), config.ignore_type():
+        config[name] = value
+
+
+def check(values):
+    config = default_config()
+    for key, value in values.items():
+        put(config, key, value)
+    check_config(config)
+
+
+def refusal(function, *arguments):
+    """What the InputError says that a function ends in; None if it returns."""
+    try:
+        function(*arguments)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def keys(config, prefix=""):
+    for key in config:
+        if hasattr(config[key], "keys"):
+            yield from keys(config[key], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+# Keys --------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_a_config():
+    check_config(default_config())
+
+
+def test_a_key_that_was_forced_in_or_left_out_is_named():
+    config = default_config()
+    with config.unlocked():
+        config.model.widht = 3
+        del config.data.crop_size
+    with pytest.raises(InputError, match=r"unknown keys: model\.widht"):
+        check_config(config)
+    with config.unlocked():
+        del config.model.widht
+    with pytest.raises(InputError, match=r"lacks the keys: data\.crop_size"):
+        check_config(config)
+
+
+def test_a_section_in_place_of_a_value_and_the_other_way_round_are_named():
+    with pytest.raises(InputError, match="seed is a: 1; expected 0 or more"):
+        check({"seed": {"a": 1}})
+    with pytest.raises(InputError, match=r"lacks the keys: data\.\*"):
+        check({"data": 3})
+    with pytest.raises(InputError, match="unknown keys: extra"):
+        check({"extra": {}})
+
+
+@pytest.mark.parametrize("config", [None, {}, "configs/x.py", 3])
+def test_what_is_no_config_is_refused(config):
+    for check_it in (check_config, check_model_config):
+        with pytest.raises(InputError, match="expected a ConfigDict"):
+            check_it(config)
+
+
+# Values, each against its range ------------------------------------------------------------------
+
+
+def test_every_key_has_a_range_that_holds_its_default_and_not_everything():
+    assert set(keys(default_config())) == set(LEAVES)
+    for key, leaf in LEAVES.items():
+        assert leaf.range.holds(leaf.default), key
+        for nonsense in (None, object(), math.nan, b"", [], {}, (None,), 10**40, -(10**40)):
+            assert not leaf.range.holds(nonsense), (key, nonsense)
+        assert str(leaf.range).strip()
+
+
+def test_the_blocks_that_configs_name_are_those_there_are():
+    assert set(CONTEXT_BLOCKS) == BLOCK_CLASSES.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", -1, "0 or more"),
+        ("seed", 2**31, "up to 2147483647"),
+        ("model.dtype", "float16", "'float32' or 'bfloat16'"),
+        ("model.dtype", "int8", "'float32' or 'bfloat16'"),
+        ("model.align_corners", 1, "true or false"),
+        ("model.backbone.depth", 51, "18, 34, 50 or 101"),
+        ("model.backbone.depth", 50.0, "18, 34, 50 or 101"),
+        ("model.backbone.base_channels", 0, "2 or more"),
+        ("model.backbone.context.stages", ("c4",), "numbers, each 0 or more"),
+        ("model.backbone.context.stages", (4,), "up to 3"),
+        ("model.backbone.context.position", "after_conv4", "'after_add'"),
+        ("model.decode_head.context.block", "transformer", "global_context.*MODULE:CLASS"),
+        ("model.decode_head.context.block", ":Block", "MODULE:CLASS"),
+        ("model.decode_head.context.global_context.ratio", math.nan, "from 0 to 1, but not 0"),
+        ("model.decode_head.context.non_local.reduction", 0, "1 or more"),
+        ("model.decode_head.dropout_rate", -1, "from 0 to 1, but not 1"),
+        ("model.decode_head.dropout_rate", 2, "from 0 to 1, but not 1"),
+        ("model.decode_head.dropout_rate", math.nan, "from 0 to 1, but not 1"),
+        ("model.auxiliary_head.dropout_rate", 1.0, "from 0 to 1, but not 1"),
+        ("model.decode_head.num_convs", 0, "1 or more"),
+        ("data.name", "a\x1b[2Jb", "without control characters"),
+        ("data.data_dir", "data\0", "without control characters"),
+        ("data.base_scale", (0, 1024), "2 numbers, each 1 or more"),
+        ("data.scale_range", (0, 0), "2 numbers, each a number from 0 to 100, but not 0"),
+        ("data.scale_range", (math.nan, 1.0), "2 numbers"),
+        ("data.crop_size", (-64, 96), "2 numbers, each 1 or more"),
+        ("data.crop_size", (0, 0), "2 numbers, each 1 or more"),
+        ("data.crop_size", (5,), "2 numbers"),
+        ("data.crop_size", ("a", "b"), "2 numbers"),
+        ("data.crop_size", (64, 2**40), "up to 65536"),
+        ("data.flip_probability", 7, "a number from 0 to 1"),
+        ("data.flip_probability", "often", "a number from 0 to 1"),
+        ("data.cat_max_ratio", 0, "but not 0"),
+        ("data.num_workers", -1, "0 or more"),
+        ("optimizer.learning_rate", -0.1, "0 or more and finite, but not 0"),
+        ("optimizer.learning_rate", math.inf, "finite"),
+        ("optimizer.final_learning_rate", -0.1, "0 or more and finite"),
+        ("optimizer.momentum", 1.5, "from 0 to 1, but not 1"),
+        ("optimizer.power", -1, "from 0 to 100"),
+        ("optimizer.weight_decay", -5, "from 0 to 1"),
+        ("training.total_steps", 1.5, "a whole number"),
+        ("training.total_steps", 2**63, "up to 2147483647"),
+        ("training.log_every", True, "a whole number"),
+        ("training.accumulation_steps", 0, "1 or more"),
+        ("training.init_part", "head", "'backbone' or 'model'"),
+        ("evaluation.mode", "slid", "'whole' or 'slide'"),
+        ("evaluation.window_stride", (0, 5), "each 1 or more"),
+        ("evaluation.window", (0, 40), "each 1 or more"),
+        ("evaluation.scales", (1.0, 0.0), "but not 0"),
+        ("evaluation.scales", (math.nan,), "but not 0"),
+        ("evaluation.scales", (), "1 to 100 numbers"),
+        ("evaluation.windows_at_once", -1, "0 or more"),
+        ("evaluation.max_buckets", 0, "1 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_is_allowed(key, value, says):
+    with pytest.raises(InputError, match=rf"^{key} is .*; expected .*{says}"):
+        check({key: value})
+
+
+def test_whole_numbers_stand_for_fractions():
+    check({"data.scale_range": (1, 2), "model.decode_head.dropout_rate": 0})
+
+
+def test_tuples_of_any_length_hold_the_right_elements():
+    check({"model.backbone.context.stages": (), "model.backbone.context.residual_blocks": (0, -1)})
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 70),
+    st.integers(),
+    st.sampled_from([2**31, 2**63, -(2**63), 10**5000, -0.0, math.nan, math.inf, -math.inf]),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["float32", "whole", "global_context", "os:system", "../..", "\x1b[31m", "\0"]),
+    st.binary(max_size=3),
+)
+values = st.one_of(
+    scalars,
+    st.lists(scalars, max_size=4).map(tuple),
+    st.tuples(st.integers(-2, 9), st.integers(-2, 9)),
+    st.lists(scalars, max_size=3),
+    st.dictionaries(st.text("ab", min_size=1), scalars, max_size=2),
+    st.just((((),),)),
+)
+
+
+@settings(max_examples=400)
+@given(key=st.sampled_from(sorted(LEAVES)), value=values)
+def test_any_value_of_any_key_is_taken_or_ends_in_one_line_that_names_it(key, value):
+    if message := refusal(check, {key: value}):
+        assert key in message
+        assert message.isprintable(), "one line, and nothing that a terminal obeys"
+        assert len(message) < 500
+
+
+def test_a_placeholder_that_nobody_has_filled_is_named():
+    config = default_config().unlock()
+    with config.ignore_type():
+        config.seed = config_dict.required_placeholder(int)
+    with pytest.raises(InputError, match="seed has no value"):
+        check_config(config)
+
+
+# Values against each other -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"data.scale_range": (2.0, 0.5)}, r"data\.scale_range is \(2\.0, 0\.5\).*least ratio"),
+        (
+            {"data.base_scale": (4, 4), "data.scale_range": (0.2, 2.0)},
+            r"scale_range starts at 0\.2.*less than a pixel of data\.base_scale, \(4, 4\)",
+        ),
+        (
+            {"optimizer.learning_rate": 1e-5},
+            r"optimizer\.final_learning_rate is 0\.0001; expected no more than .*1e-05",
+        ),
+        (
+            {"training.batch_size": 8, "training.accumulation_steps": 3},
+            r"training\.batch_size is 8, which does not divide into .*, 3, equal parts",
+        ),
+        ({"evaluation.window_stride": (5, 1000)}, r"evaluation\.window_stride.*leave gaps"),
+        ({"model.backbone.num_stages": 3}, r"model\.decode_head\.stage is 3, but .* 3 stages"),
+        (
+            {"model.backbone.num_stages": 2, "model.decode_head.stage": 1},
+            r"model\.auxiliary_head\.stage is 2, but .* 2 stages",
+        ),
+        (
+            {
+                "model.backbone.num_stages": 2,
+                "model.decode_head.stage": 1,
+                "model.auxiliary_head.enabled": False,
+                "model.backbone.context.block": "non_local",
+            },
+            r"model\.backbone\.context\.stages is 1, 2, 3, but .* 2 stages",
+        ),
+        (
+            {
+                "model.backbone.num_stages": 2,
+                "model.decode_head.stage": 1,
+                "model.auxiliary_head.enabled": False,
+                "model.backbone.remat_stages": (0, 2),
+            },
+            r"model\.backbone\.remat_stages is 0, 2, but .* 2 stages",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_together_are_named(given, says):
+    with pytest.raises(InputError, match=says):
+        check(given)
+
+
+def test_what_is_not_there_may_have_any_place():
+    check(
+        {
+            "model.backbone.num_stages": 1,
+            "model.decode_head.stage": 0,
+            "model.auxiliary_head.enabled": False,
+        }
+    )
+
+
+# Values in their range can be worked with --------------------------------------------------------
+
+
+def in_range(given):
+    """Values of a range, small ones where it is wide, its ends among them."""
+    match given:
+        case Whole():
+            return st.integers(given.least, min(given.most, max(given.least, 0) + 12))
+        case Number():
+            ends = [x for x in (given.least, given.most) if given.holds(x)]
+            wide = st.floats(given.least, min(given.most, 3.0)).filter(given.holds)
+            return st.sampled_from(ends) | wide if ends else wide
+        case OneOf():
+            return st.sampled_from(given.allowed)
+        case Flag():
+            return st.booleans()
+        case Text():
+            return st.sampled_from([*CONTEXT_BLOCKS, ""])
+        case Several():
+            most = min(given.most, given.least + 2)
+            return st.lists(in_range(given.of), min_size=given.least, max_size=most).map(tuple)
+    raise AssertionError(given)
+
+
+def accepted(prefixes, base):
+    """Configs that `check_config` takes, with some keys of some sections drawn from their range."""
+    chosen = {k: in_range(leaf.range) for k, leaf in LEAVES.items() if k.startswith(prefixes)}
+
+    def build(drawn):
+        config = default_config()
+        for key, value in (base | drawn).items():
+            put(config, key, value)
+        return config
+
+    configs = st.fixed_dictionaries({}, optional=chosen).map(build)
+    return configs.filter(lambda config: refusal(check_config, config) is None)
+
+
+NARROW = {
+    "model.backbone.depth": 18,
+    "model.backbone.num_stages": 1,
+    "model.backbone.base_channels": 4,
+    "model.decode_head.stage": 0,
+    "model.decode_head.channels": 4,
+    "model.auxiliary_head.stage": 0,
+    "model.auxiliary_head.channels": 4,
+}
+
+
+@settings(max_examples=10)
+@given(accepted(("model.", "optimizer.", "training.acc", "training.batch", "training.aux"), NARROW))
+def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cannot_have(config):
+    def build():
+        return nnx.eval_shape(lambda: build_model(config.model, num_classes=3))
+
+    if message := refusal(build):  # such as for a ratio that leaves no channels
+        assert message.startswith("model.")
+        return
+    model = build()
+    training, mesh = config.training, create_mesh(jax.devices()[:1])
+    optimizer = create_optimizer(config.optimizer, training.total_steps)
+    graphdef, variables = nnx.split(model)
+    structure = None
+
+    def state_of(variables):
+        nonlocal structure
+        structure, state = initial_state(nnx.merge(graphdef, variables), optimizer, seed=0)
+        return state
+
+    state = jax.eval_shape(state_of, variables)
+    step = create_train_step(
+        structure,
+        segmentation_loss(training.auxiliary_loss_weight),
+        optimizer,
+        mesh,
+        schedule=learning_rate_schedule(config.optimizer, training.total_steps),
+        accumulation_steps=training.accumulation_steps,
+    )
+    batch = {
+        "image": jax.ShapeDtypeStruct((training.batch_size, 33, 40, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((training.batch_size, 33, 40), np.uint8),
+        "size": jax.ShapeDtypeStruct((training.batch_size, 2), np.int32),
+    }
+    _, metrics = jax.eval_shape(step, state, batch)
+    assert metrics["loss"].shape == ()
+
+
+@settings(max_examples=100)
+@given(accepted(("data.",), {"data.base_scale": (16, 12)}), st.integers(0, 99))
+def test_accepted_augmentation_makes_samples_of_the_crops_size(config, seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (9, 14, 3), np.uint8)
+    record = {
+        "name": b"one",
+        "image": cv2.imencode(".png", pixels)[1].tobytes(),
+        "label": cv2.imencode(".png", pixels[..., 0] % 4)[1].tobytes(),
+    }
+    sample = RandomTransform.from_config(config.data)(record, rng)
+    assert sample["image"].shape == (*config.data.crop_size, 3)
+    assert sample["label"].shape == config.data.crop_size
