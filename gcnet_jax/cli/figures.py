@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -166,7 +167,11 @@ def save_growth(path: epath.PathLike, rows: Sequence[Mapping[str, Any]]) -> None
 
 def _save(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # a name in a script it has no font of
+        figure.savefig(buffer, format="png")
     write_whole(path, buffer.getvalue())
 
 
