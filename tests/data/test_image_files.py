@@ -26,9 +26,7 @@ def header_of_png(width, height):
     )
 
 
-@pytest.mark.parametrize(
-    "size", [(16384, 16385), (30000, 10000), (268_436, 1000)]
-)
+@pytest.mark.parametrize("size", [(16384, 16385), (30000, 10000), (268_436, 1000)])
 def test_an_image_over_the_limit_is_named_with_the_way_round(tmp_path, size):
     (tmp_path / "x.png").write_bytes(header_of_png(*size))
     pixels = size[0] * size[1]
