@@ -153,7 +153,7 @@ JOURNEY = {
     sizes=[(1, 1), (33, 2), (24, 32)],
     folder="w[a]z",
     header="name, red, green, blue",
-    classes=["[/road]", "$x^{$", "\x1b[31mred"],
+    classes=["[/road]", "$x^{$", "straße"],
 )
 @example(names=["a", "b", "c"], sizes=[(7, 5)] * 3, folder="{a}\\*", header="Name", classes=["x"])
 def test_it_is_done_without_loss_or_refused_in_one_line(
