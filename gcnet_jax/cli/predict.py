@@ -79,7 +79,7 @@ def _predict(arguments: list[str]) -> None:
     unread = 0
     for image in rich.progress.track(images, "predicting", console=console):
         try:
-            pixels = read_rgb(image.path)
+            pixels = read_rgb(image.path, max_pixels=config.data.max_image_pixels)
         except InputError as error:  # the others are done all the same
             console.print(f"not segmented: {error}", markup=False, highlight=False, soft_wrap=True)
             unread += 1

@@ -122,6 +122,7 @@ SCHEMA: Section = {
         "cat_max_ratio": Leaf(0.75, Number(0, 1, excluded=(0,))),
         "flip_probability": Leaf(0.5, _SHARE),
         "photometric_distortion": Leaf(True, Flag()),
+        "max_image_pixels": Leaf(1 << 28, Whole(1, 1 << 30)),  # of a file that predict.py reads
         "num_workers": Leaf(4, Whole(0, 1024)),  # processes that prepare batches; 0: threads only
     },
     "optimizer": {

@@ -64,8 +64,7 @@ def scaled_sizes(
     bounds = [tuple(config.data.base_scale)]
     if multi_scale:
         bounds = [(int(width * r + 0.5), int(height * r + 0.5)) for r in config.evaluation.scales]
-    fitting = [rescaled_size(size, (max(w, 1), max(h, 1))) for w, h in bounds]
-    return [(max(h, 1), max(w, 1)) for h, w in fitting]
+    return [rescaled_size(size, bound) for bound in bounds]
 
 
 def resize_image(

@@ -24,6 +24,7 @@ MAX_IMAGE_PIXELS = 1 << 28
 
 MOST_IMAGE_PIXELS = 1 << 30
 """More cannot be decoded."""
+_LONGEST_EDGE = 1_000_000  # of what libpng decodes
 
 _ORIENTATION = 0x0112  # the tag of EXIF
 _PILLOW_LIMIT = threading.Lock()
@@ -146,10 +147,10 @@ def _opened(encoded: bytes) -> Image.Image:
 
 def _check_size(path: epath.Path, image: Image.Image, max_pixels: int) -> None:
     pixels = image.width * image.height
-    if pixels > MOST_IMAGE_PIXELS:
+    if pixels > MOST_IMAGE_PIXELS or max(image.size) > _LONGEST_EDGE:
         raise InputError(
-            f"{path}: {image.width}x{image.height} are {pixels:,} pixels, more than the "
-            f"{MOST_IMAGE_PIXELS:,} that can be decoded; cut it into parts"
+            f"{path}: {image.width}x{image.height} are {pixels:,} pixels; at most "
+            f"{MOST_IMAGE_PIXELS:,}, and {_LONGEST_EDGE:,} an edge, can be decoded: cut it in parts"
         )
     if pixels > max_pixels:
         raise InputError(

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from rich.text import Text
 
 from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, printable
 
 _PIXELS_AT_ONCE = 1 << 20
 _MOST_NAMED = 8  # classes in a message
@@ -160,7 +160,7 @@ def counts_table(counts: Mapping[str, LabelCounts], classes: DatasetClasses) -> 
         for of_split in counts.values():
             row.append(_percent(of_split.pixels[index], of_split.all_pixels))
             row.append(str(of_split.images_with[index]))
-        table.add_row(Text(f"{index} {name}"), *row)
+        table.add_row(Text(printable(f"{index} {name}")), *row)
     table.add_section()
     ignored = []
     for of_split in counts.values():

@@ -133,7 +133,7 @@ def _ranges(examples: Sequence[Example]) -> list[Sequence[Example]]:
 
 def _fingerprint(examples: Sequence[Example]) -> str:
     text = "\n".join(example.fingerprint() for example in examples)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(text)).hexdigest()  # names need not be UTF-8
 
 
 def _file_template(folder: epath.Path, name: str) -> tfds.core.ShardedFileTemplate:

@@ -15,7 +15,7 @@ from gcnet_jax.data.sources import archives, folder
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.file_pairs import with_settings
 from gcnet_jax.data.sources.orientation import Orientation
-from gcnet_jax.errors import InputError, did_you_mean
+from gcnet_jax.errors import InputError, did_you_mean, printable
 from gcnet_jax.files import local
 
 _MAP = "if another value of the masks stands for a class, map it: --map=255=1 makes 255 class 1"
@@ -160,7 +160,7 @@ def prepare_folder(
         _check_unchanged(target, contents, table, examples)
         return target
     remedies = Remedies(_MAP, None if allow_absent else f"{_MAP}; {_ALLOW_ABSENT}")
-    description = f"Images and masks from {source}."
+    description = printable(f"Images and masks from {source}.")
     write_dataset(data_dir, name, description, table, examples, pixels, remedies)
     return target
 

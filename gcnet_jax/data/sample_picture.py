@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses
 from gcnet_jax.data.pictures import colorize, label_overlay
 from gcnet_jax.data.records import Sample
+from gcnet_jax.errors import printable
 from gcnet_jax.files import write_whole
 
 _Image = UInt8[np.ndarray, "h w 3"]
@@ -47,7 +48,7 @@ def save_samples(
         draw.text((left, 2), title, "black", _font())
     top = _LINE
     for name, image, label in fitted:
-        draw.text((_GAP, top + 2), name, "grey", _font())
+        draw.text((_GAP, top + 2), printable(name), "grey", _font())
         for left, picture in zip(lefts, _pictures(image, label, classes), strict=True):
             canvas.paste(Image.fromarray(picture), (left, top + _LINE))
         top += _LINE + label.shape[0] + _GAP
@@ -79,7 +80,7 @@ def _legend(seen: Sequence[int], classes: DatasetClasses) -> Image.Image:
     entries = [
         ("(ignored)", _IGNORED)
         if value == IGNORE_LABEL
-        else (_shortened(f"{value} {classes.names[value]}"), classes.palette[value])
+        else (_shortened(printable(f"{value} {classes.names[value]}")), classes.palette[value])
         for value in seen
     ]
     width = len(_COLUMNS) * (_CELL + _GAP)

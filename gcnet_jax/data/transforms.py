@@ -49,13 +49,14 @@ def rescaled_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, i
 
     Args:
         size: (height, width) of the image.
-        scale: bounds on the long and the short edge, in any order.
+        scale: bounds on the long and the short edge, in any order; they count as 1 at least.
 
     Returns:
-        (height, width), rounded half up.
+        (height, width), rounded half up, and 1 at least: of thin images mmcv would leave nothing.
     """
-    factor = min(max(scale) / max(size), min(scale) / min(size))
-    height, width = (int(length * factor + 0.5) for length in size)
+    long, short = (max(1, bound(scale)) for bound in (max, min))
+    factor = min(long / max(size), short / min(size))
+    height, width = (max(1, int(length * factor + 0.5)) for length in size)
     return height, width
 
 

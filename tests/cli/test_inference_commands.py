@@ -141,6 +141,15 @@ def predict(trained, tiny, command):
     return lambda *arguments: command("predict", *tiny, f"--workdir={trained}", *arguments)
 
 
+def test_the_limit_on_pixels_is_that_of_the_config(predict, tmp_path):
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((8, 16, 3), np.uint8))
+    arguments = (f"--output_dir={tmp_path / 'out'}", tmp_path / "x.png")
+    finished = predict("--config.data.max_image_pixels=127", *arguments)
+    assert finished.returncode == 1
+    assert "more than the limit of 127; to take it all the same" in finished.stderr
+    assert predict("--config.data.max_image_pixels=128", *arguments).returncode == 0
+
+
 def test_photographs_are_segmented_as_they_are_displayed(predict, tmp_path):
     stored = np.random.default_rng(0).integers(0, 255, (24, 40, 3)).astype(np.uint8)
     exif = Image.Exif()

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.official_trees import make_own_images
+from gcnet_jax.data import prepare
+from tests.official_trees import make_cityscapes, make_own_images
 
 SCRIPTS = {path.stem for path in (Path(__file__).parents[2] / "scripts").glob("*.py")}
 
@@ -84,6 +85,18 @@ def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_pre
         f"--workdir={tmp_path / 'run'}",
         says="is not prepared",
     )
+
+
+def test_a_split_without_labels_is_refused_before_any_work(fails, tiny, tmp_path):
+    source = make_cityscapes(tmp_path / "source")
+    prepare("cityscapes", tmp_path / "data", source, subset=True)
+    config = (*tiny, "--config.data.name=cityscapes", f"--config.data.data_dir={tmp_path / 'data'}")
+    workdir = f"--workdir={tmp_path / 'run'}"
+    says = "no pixel of split 'test' of 'cityscapes' has a label"
+    fails("evaluate", *config, workdir, "--split=test", says=says)
+    fails("train", *config, workdir, "--config.evaluation.split=test", says=says)
+    fails("train", *config, workdir, "--config.data.train_split=test", says=says)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

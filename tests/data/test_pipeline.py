@@ -97,7 +97,7 @@ def test_the_transform_gives_the_pixels_of_the_reference_sequence_on_whole_image
 ):
     # Half the time sizes come out close to what they were.
     base_scale = (max(size) + 4, min(size) + 4) if keep_size else base_scale
-    # A long edge that the scale reduces to nothing is not for OpenCV either.
+    # An edge that the scale reduces to nothing is not for the reference, and here one pixel.
     assume(min(size) * min(base_scale) / max(size) >= 2)
     contents = np.random.default_rng(seed)
     image = contents.integers(0, 256, (*size, 3), np.uint8)
@@ -114,6 +114,26 @@ def test_the_transform_gives_the_pixels_of_the_reference_sequence_on_whole_image
     assert sample.keys() == expected.keys()
     for key, entry in expected.items():
         np.testing.assert_array_equal(sample[key], entry, err_msg=key)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 3), (7, 5), (1, 5000), (2, 1)])
+@pytest.mark.parametrize("base_scale", [(2048, 512), (128, 64), (2, 1)])
+def test_images_of_any_shape_are_trained_on(size, base_scale):
+    record: Record = {
+        "image": encode_png(np.full((*size, 3), 7, np.uint8)),
+        "label": encode_png(np.full(size, 2, np.uint8)),
+        "name": b"thin",
+        "size": np.array(size, np.int32),
+    }
+    transform = RandomTransform(base_scale, (0.5, 2.0), (64, 96), 0.75, 0.5, True)
+    for seed in range(20):
+        sample = transform(record, np.random.default_rng(seed))
+        assert sample["label"].shape == (64, 96)
+        height, width = sample["size"]
+        assert height > 0
+        assert width > 0
+        assert (sample["label"][:height, :width] == 2).all()
+        assert (sample["label"] == 2).sum() == height * width
 
 
 # Training ----------------------------------------------------------------------------------------

@@ -322,6 +322,18 @@ def test_tfds_alone_reads_a_prepared_set_and_decodes_it(tmp_path, pixels):
             np.testing.assert_array_equal(example["label"][..., 0], sample["label"])
 
 
+@pytest.mark.parametrize(
+    "folder", ["w[a]z", "a*b?", "{a,b}", "back\\slash", "x@3", "é %s 00000-of-1"]
+)
+def test_folders_of_any_name_hold_a_whole_set_with_its_sizes(tmp_path, small_shards, folder):
+    target = prepare("context_shapes", tmp_path / folder)
+    assert_whole(tmp_path / folder)
+    described = json.loads((target / "dataset_info.json").read_text())["splits"]
+    for split in described:
+        files = tmp_path.joinpath(folder).rglob(f"*-{split['name']}.array_record-*")
+        assert int(split["numBytes"]) == sum(file.stat().st_size for file in files) > 0
+
+
 def test_uncompressed_records_are_larger_and_decode_without_a_copy(tmp_path, small_shards):
     prepare("context_shapes", tmp_path, pixels="uncompressed")
     assert_whole(tmp_path)

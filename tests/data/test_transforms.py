@@ -37,6 +37,10 @@ def aligned_pair(size, seed=0):
         ((3, 5), (10, 5), (5, 8)),  # 8.33 down
         ((4, 7), (9, 9), (5, 9)),  # 5.14 down
         ((2, 4), (7, 7), (4, 7)),  # 3.5 up
+        ((400, 3), (64, 32), (64, 1)),  # 0.48, of which something must be left
+        ((1, 400), (64, 32), (1, 64)),
+        ((1, 1), (64, 32), (32, 32)),
+        ((24, 32), (5, 0), (1, 1)),  # a base scale times a ratio, fractions dropped
     ],
 )
 def test_rescaled_size_keeps_the_aspect_within_both_edges(size, scale, expected):

@@ -6,6 +6,7 @@ meets ``masks/a/7_label.png`` by ``masks/*/*_label.png``.
 """
 
 import dataclasses
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -133,7 +134,8 @@ def find_pairs(
 
     Returns:
         The pairs in the order of the images' paths. A pair is named by the image's file name
-        without suffix, or where these are not unique, by all that the stars matched.
+        without suffix, or where these are not unique, by all that the stars matched; what is not
+        UTF-8 in it is written as ``\\xff``.
 
     Raises:
         InputError: if patterns differ in their number of stars, a folder is missing, no image is
@@ -183,11 +185,16 @@ def _match(folder: epath.Path, pattern: str) -> Iterator[tuple[tuple[str, ...], 
 
 
 def _names(files: dict[tuple[str, ...], epath.Path]) -> list[str]:
-    stems = [path.stem for path in files.values()]
+    stems = [_in_utf8(path.stem) for path in files.values()]
     if len(set(stems)) == len(stems):
         return stems
-    names = ["_".join(texts) for texts in files]
+    names = [_in_utf8("_".join(texts)) for texts in files]
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise InputError(f"{count} images would both be called '{name}'; rename one of the files")
     return names
+
+
+def _in_utf8(name: str) -> str:
+    """A file's name as it can be stored: on disks they are bytes, of whatever encoding."""
+    return os.fsencode(name).decode(errors="backslashreplace")

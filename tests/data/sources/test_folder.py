@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import cv2
@@ -9,6 +10,7 @@ from gcnet_jax.data import (
     decode,
     generic_palette,
     open_split,
+    prepare,
     prepare_folder,
     split_image_sizes,
     split_names,
@@ -85,6 +87,32 @@ def test_classes_without_colours_get_some(tmp_path, source, prepared):
     (source / "classes.csv").write_text("name\nsoil\nleaf\npot\n")
     prepared()
     assert dataset_classes("plants", tmp_path / "data").palette == generic_palette(3)
+
+
+def test_names_of_any_bytes_are_prepared_and_prepared_again(tmp_path, source, prepared):
+    strange = os.fsdecode(b"caf\xe9 \n\x1b[31m [x]*")
+    for split in ("train", "val"):
+        for kind in ("rgb.jpg", "label.png"):
+            (source / split / "field" / f"0_{kind}").rename(
+                source / split / "field" / f"{strange}_{kind}"
+            )
+    moved = source.with_name(os.fsdecode(b"\xe9t\xe9"))
+    source.rename(moved)
+    options = PATTERNS | {"classes": moved / "classes.csv"}
+    for _ in range(2):
+        prepare_folder("plants", tmp_path / "data", moved, **options)
+    names = [record["name"].decode() for record in open_split("plants", tmp_path / "data", "val")]
+    assert names == ["caf\\xe9 \n\x1b[31m [x]*_rgb", "0_rgb"]
+
+
+def test_a_folder_for_data_that_is_not_in_utf_8_is_refused(tmp_path, source):
+    data_dir = tmp_path / os.fsdecode(b"\xe9")
+    options = PATTERNS | {"classes": source / "classes.csv"}
+    with pytest.raises(InputError, match=r"udce9 is not UTF-8; use another folder"):
+        prepare_folder("plants", data_dir, source, **options)
+    with pytest.raises(InputError, match="not UTF-8"):
+        prepare("context_shapes", data_dir)
+    assert not data_dir.exists()
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "context_shapes"])
