@@ -82,6 +82,7 @@ def load_pretrained(
         checkpoint: as for `load_model`.
         allow_partial: whether to take what fits of a `.pth` file of another model.
     """
+    check_config(config)
     path = _locate(config, checkpoint)
     if path.is_dir():
         return _load_own(config, path)

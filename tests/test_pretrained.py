@@ -315,6 +315,13 @@ def test_a_misspelt_published_run_of_a_config_is_answered_likewise(config):
         load_pretrained(config, "published")
 
 
+def test_a_config_with_a_value_out_of_range_loads_nothing(config, folder):
+    config = config.copy_and_resolve_references()
+    config.evaluation.window_stride = (0, 5)
+    with pytest.raises(InputError, match=r"evaluation\.window_stride is \(0, 5\)"):
+        load_pretrained(config, folder)
+
+
 # Code that a checkpoint names --------------------------------------------------------------------
 
 STRANGER = """

@@ -15,7 +15,7 @@ from gcnet_jax.data import ScaledImages, resize_image, scaled_sizes
 from gcnet_jax.evaluation.modes import inference_mode
 from gcnet_jax.evaluation.views import View, create_view, mirror, score_pixels
 from gcnet_jax.models import merge
-from gcnet_jax.ops import normalize_images
+from gcnet_jax.ops import check_pixels, normalize_images
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
 
 Predictor = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h w classes"]]
@@ -151,6 +151,9 @@ def create_predictor(
         variables: its variables.
         config: of the run.
         multi_scale: which of the two.
+
+    Returns:
+        The function. It raises InputError for what is no 8-bit RGB image.
     """
     inference = Inference(graphdef, config.evaluation, mirrored_too=multi_scale)
 
@@ -160,6 +163,8 @@ def create_predictor(
         return score_pixels(views, lambda scores: scores)
 
     def predict(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w classes"]:
+        image = np.asarray(image)
+        check_pixels(image[None])
         height, width, _ = image.shape
         scaled = [
             _padded(resize_image(image, size))

@@ -7,6 +7,7 @@ from gcnet_jax.ops.normalization import (
     IMAGE_MEAN,
     IMAGE_STD,
     check_normalized,
+    check_pixels,
     check_sizes,
     normalize_images,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "IMAGE_STD",
     "apply_separable",
     "check_normalized",
+    "check_pixels",
     "check_sizes",
     "conv_general_dilated",
     "cross_entropy",

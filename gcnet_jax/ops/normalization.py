@@ -32,18 +32,22 @@ def normalize_images(
         InputError: the images are not of 8 bits (of floats nobody can tell whether they end at 255,
             at 1, or are normalised already), or images or sizes have another shape.
     """
-    _check_array(images)
-    if images.dtype != np.uint8:
-        raise InputError(
-            f"the images to normalise have the dtype {images.dtype}; expected uint8, RGB from 0 to "
-            "255"
-        )
-    check_image_shape(images)
+    check_pixels(images)
     check_sizes(sizes, images)
     normalized = (images.astype(jnp.float32) - jnp.asarray(IMAGE_MEAN)) / jnp.asarray(IMAGE_STD)
     if sizes is None:
         return normalized
     return zero_outside(normalized, inside(sizes, (images.shape[1], images.shape[2])))
+
+
+def check_pixels(images: Any) -> None:
+    """Raises InputError unless images are `(batch, height, width, 3)` of 8 bits."""
+    _check_array(images)
+    if images.dtype != np.uint8:
+        raise InputError(
+            f"the images have the dtype {images.dtype}; expected uint8, RGB from 0 to 255"
+        )
+    check_image_shape(images)
 
 
 def check_normalized(images: Any) -> None:

@@ -1,8 +1,12 @@
 """Bilinear resizing of feature maps, as `torch.nn.functional.interpolate` defines it."""
 
+import operator
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Integer
+
+from gcnet_jax.errors import InputError
 
 
 def resize_bilinear(
@@ -18,7 +22,18 @@ def resize_bilinear(
 
     Returns:
         The resized maps, in the dtype of `features`.
+
+    Raises:
+        InputError: the features are no floats, which would be cut to whole numbers, or of another
+            rank; or a side of `size` is below one.
     """
+    if features.ndim != 4 or not jnp.issubdtype(features.dtype, jnp.floating):
+        raise InputError(
+            f"the features to resize have the shape {features.shape} and the dtype "
+            f"{features.dtype}; expected floats, (batch, height, width, channels)"
+        )
+    if len(size) != 2 or any(operator.index(length) < 1 for length in size):
+        raise InputError(f"the size to resize to is {size}; expected (height, width) from 1")
     if features.shape[1:3] == tuple(size):
         return features
     rows, columns = (

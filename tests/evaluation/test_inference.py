@@ -254,6 +254,21 @@ def test_single_images_are_predicted_as_in_a_batch():
         np.testing.assert_allclose(ours, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.ones((9, 9, 3), np.float32), "dtype float32; expected uint8"),
+        (np.ones((9, 9), np.uint8), r"shape \(1, 9, 9\)"),
+        (np.ones((9, 9, 4), np.uint8), r"shape \(1, 9, 9, 4\)"),
+        (np.ones((0, 9, 3), np.uint8), r"shape \(1, 0, 9, 3\)"),
+    ],
+)
+def test_what_is_no_8_bit_rgb_image_is_not_predicted(image, says):
+    predict = create_predictor(*stand_in(False), run_config())
+    with pytest.raises(InputError, match=says):
+        predict(image)
+
+
 def test_stripes_of_rows_make_the_whole(monkeypatch):
     graphdef, variables = stand_in(True)
     (image,), config = random_images([(19, 13)]), run_config()

@@ -29,7 +29,9 @@ def test_only_8_bit_images_are_normalised(dtype):
     """Of floats nobody can tell whether they end at 255, at 1, or are normalised already."""
     images = np.ones((1, 4, 5, 3), dtype)
     for call in (normalize_images, jax.jit(normalize_images)):
-        with pytest.raises(InputError, match=f"dtype {np.dtype(dtype)}; expected uint8"):
+        with pytest.raises(
+            InputError, match=f"dtype {np.dtype(dtype)}; expected uint8, RGB from 0"
+        ):
             call(images)
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.ops import apply_separable, interpolation_matrix, resize_bilinear
 from tests import plain
 
@@ -67,3 +68,17 @@ def test_positions_stay_exact_on_long_axes(align_corners):
     else:
         expected = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
     np.testing.assert_allclose(positions, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("features", "size", "says"),
+    [
+        (jnp.ones((1, 4, 4, 1), jnp.int32), (8, 8), "dtype int32; expected floats"),
+        (jnp.ones((4, 4, 1)), (8, 8), r"shape \(4, 4, 1\)"),
+        (jnp.ones((1, 4, 4, 1)), (0, 8), r"size to resize to is \(0, 8\)"),
+        (jnp.ones((1, 4, 4, 1)), (8,), r"size to resize to is \(8,\)"),
+    ],
+)
+def test_what_cannot_be_resized_is_refused(features, size, says):
+    with pytest.raises(InputError, match=says):
+        resize_bilinear(features, size)
