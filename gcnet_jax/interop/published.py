@@ -1,25 +1,29 @@
-"""The published weights by name: fetched once, kept in a cache, checked against their hash."""
+"""The published weights by name: fetched once, kept in a cache, checked against their hash.
 
+A published name carries eight hex digits of a SHA-256. They tell a broken file from a whole one,
+and are no defence: a file with the same eight digits is made in minutes. What keeps weights from
+being exchanged is HTTPS on the way here, and from then on the full SHA-256 of what was fetched
+first, which is kept beside the file in the format of `sha256sum`.
+"""
+
+import contextlib
+import fcntl
 import hashlib
-import http.client
 import json
 import os
-import urllib.error
-import urllib.request
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import rich.console
-import rich.progress
 from absl import logging
 
 from gcnet_jax.config import cache_folder
 from gcnet_jax.errors import InputError, did_you_mean
-
-_TIMEOUT = 20  # seconds without a byte
-_CHUNK = 1 << 20
+from gcnet_jax.files import read_regular, write_whole
+from gcnet_jax.interop.download import DownloadError, download
 
 
 class PublishedFile(NamedTuple):
@@ -44,7 +48,8 @@ def fetch_published(
     """The file of a published run, downloaded unless the cache has it.
 
     What an interrupted download left is continued. A file is renamed to its own name only after its
-    hash has been found right, and one in the cache is checked again each time.
+    hash has been found right, and one in the cache is checked again each time. Of several processes
+    that ask for a file one fetches it, and the others wait.
 
     Args:
         name: of the run, or of an ImageNet backbone such as `resnet50_v1c`.
@@ -52,7 +57,8 @@ def fetch_published(
         files: where they are, by name; default `published_files()`.
 
     Raises:
-        InputError: there is no such run, it cannot be fetched, or what came has another hash.
+        InputError: there is no such run, it cannot be fetched or stored, or what came has another
+            hash than was published or than what was fetched first.
     """
     files = published_files() if files is None else files
     if name not in files:
@@ -62,79 +68,117 @@ def fetch_published(
         )
     published = files[name]
     folder = Path(cache_dir) if cache_dir is not None else cache_folder("weights")
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / published.address.rpartition("/")[2]
-    if target.is_file():
-        if _sha256(target).startswith(published.sha256_prefix):
-            return target
-        damaged = target.replace(target.with_name(f"{target.name}.damaged"))
-        logging.warning("%s has another hash than was published and is fetched again", damaged)
     partial = target.with_name(f"{target.name}.partial")
     try:
-        _download(published.address, partial)
-    except (OSError, http.client.HTTPException) as error:  # includes URLError and time-outs
+        if _is_right(target, published) and (
+            _first(target).exists() or not os.access(folder, os.W_OK)  # where nothing can be kept
+        ):
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(partial) as file:
+            if _is_right(target, published):  # by hand, or by a process that was faster
+                _remember(target, _sha256(target))
+                partial.unlink()
+            else:
+                _fill(file, partial, target, published)
+    except OSError as error:
         raise InputError(
-            f"cannot download {published.address} ({_reason(error)}). By hand: fetch it elsewhere, "
-            f"see that its sha256sum begins with {published.sha256_prefix}, and put it at {target}"
+            f"{target} cannot be read or written ({error.strerror or error})"
         ) from error
-    digest = _sha256(partial)
-    if not digest.startswith(published.sha256_prefix):
-        partial.unlink()
-        raise InputError(
-            f"what came from {published.address} has SHA-256 {digest}, which does not begin with "
-            f"{published.sha256_prefix}; it is removed"
-        )
-    partial.replace(target)
     return target
 
 
-def _download(address: str, partial: Path) -> None:
-    """Fills `partial` up; goes on where it ends, if the server can."""
-    start = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
+def _fill(file: IO[bytes], partial: Path, target: Path, published: PublishedFile) -> None:
+    """Fetches a file, and gives it its name if it is the right one."""
+    if target.exists():
+        damaged = target.replace(target.with_name(f"{target.name}.damaged"))
+        logging.warning("%s has another hash than it should and is fetched again", damaged)
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing lies beyond: what is there is all, or too much
-            return
-        raise
-    with response:
-        continues = response.status == 206
-        start = start if continues else 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        with partial.open("ab" if continues else "wb") as file:
-            for chunk in _with_progress(response, partial.stem, start, total):
-                file.write(chunk)
-    size = partial.stat().st_size
-    if total is not None and size < total:
-        raise http.client.HTTPException(
-            f"the connection broke off after {size} of {total} bytes; try again to go on from there"
+        download(published.address, file, target.name)
+    except DownloadError as error:
+        file.flush()
+        if not partial.stat().st_size:
+            partial.unlink()
+        raise InputError(
+            f"cannot download {published.address} ({error}). By hand: fetch it elsewhere, "
+            f"see that its sha256sum begins with {published.sha256_prefix}, and put it at {target}"
+        ) from error
+    file.flush()
+    digest = _sha256(partial)
+    if fault := _fault(digest, target, published):
+        partial.unlink()
+        raise InputError(f"what came from {published.address} {fault}; it is removed")
+    _remember(target, digest)
+    partial.replace(target)
+
+
+def _is_right(target: Path, published: PublishedFile) -> bool:
+    try:
+        digest = _sha256(target)
+    except FileNotFoundError:
+        return False
+    return not _fault(digest, target, published)
+
+
+def _fault(digest: str, target: Path, published: PublishedFile) -> str:
+    """What is wrong with a file of this hash, if anything."""
+    if not digest.startswith(published.sha256_prefix):
+        return f"has SHA-256 {digest}, which does not begin with {published.sha256_prefix}"
+    first = _first(target)
+    if not first.exists():
+        return ""
+    remembered = re.match(r"[0-9a-f]{64}\b", read_regular(first).decode(errors="replace"))
+    if remembered is None:
+        raise InputError(
+            f"{first} holds no SHA-256; delete it to take what is fetched next as right"
         )
-
-
-def _with_progress(
-    response: http.client.HTTPResponse, name: str, start: int, total: int | None
-) -> Iterator[bytes]:
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.DownloadColumn(),
-        rich.progress.TransferSpeedColumn(),
-        rich.progress.TimeRemainingColumn(),
+    if digest == remembered[0]:
+        return ""
+    return (
+        f"has SHA-256 {digest}, and not {remembered[0]} as what was fetched first (if it has been "
+        f"published anew, delete {first})"
     )
-    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as progress:
-        task = progress.add_task(name, total=total, completed=start)
-        while chunk := response.read(_CHUNK):
-            yield chunk
-            progress.advance(task, len(chunk))
+
+
+def _first(target: Path) -> Path:
+    """Where the hash of what was fetched first is kept."""
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _remember(target: Path, digest: str) -> None:
+    if not _first(target).exists():
+        write_whole(_first(target), f"{digest}  {target.name}\n")
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[IO[bytes]]:
+    """A file to append to, by one process at a time; a killed one is in nobody's way."""
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                console = rich.console.Console(stderr=True, soft_wrap=True)
+                console.print(f"Waiting for another process that fetches {path}", highlight=False)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:  # some file systems of clusters have no locks
+                logging.warning(
+                    "%s cannot be locked (%s): let no other process fetch it", path, error
+                )
+            if _is_still(path, file):
+                yield file
+                return
+
+
+def _is_still(path: Path, file: IO[bytes]) -> bool:
+    """Whether an open file has this path; the process before may have renamed or removed it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(reason) or type(error).__name__
