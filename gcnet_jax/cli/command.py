@@ -87,18 +87,15 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         return 1
     except (AssertionError, RuntimeError) as error:
-        if not (reason := _missing_platform(error)):
+        reason = _missing_platform(error)
+        if isinstance(error, jax.errors.JaxRuntimeError) and is_loss_of_partner(error):
+            reason = (
+                "the other processes of the job have ended or cannot be reached "
+                f"({brief_reason(error)[:200]}); start all of them again to go on"
+            )
+        if not reason:
             raise
         print(f"error: {reason}", file=sys.stderr)
-        return 1
-    except jax.errors.JaxRuntimeError as error:
-        if not is_loss_of_partner(error):
-            raise
-        print(
-            "error: the other processes of the job have ended or cannot be reached "
-            f"({brief_reason(error)[:200]}); start all of them again to go on",
-            file=sys.stderr,
-        )
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
