@@ -12,10 +12,12 @@ from ml_collections import config_dict
 from gcnet_jax.config import CONTEXT_BLOCKS, check_config, check_model_config, default_config
 from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Text, Whole
 from gcnet_jax.config.schema import leaves
+from gcnet_jax.data import scaled_sizes
 from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.errors import InputError
+from gcnet_jax.evaluation import inference_mode
 from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
-from gcnet_jax.models import build_model
+from gcnet_jax.models import build_model, merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import (
     create_optimizer,
@@ -37,11 +39,16 @@ def put(config, key, value):
         config[name] = value
 
 
-def check(values):
+def with_values(values):
+    """The defaults with some values in their place."""
     config = default_config()
     for key, value in values.items():
         put(config, key, value)
-    check_config(config)
+    return config
+
+
+def check(values):
+    check_config(with_values(values))
 
 
 def refusal(function, *arguments):
@@ -310,17 +317,21 @@ def accepted(prefixes, base):
     """Configs that `check_config` takes, with some keys of some sections drawn from their range."""
     chosen = {k: in_range(leaf.range) for k, leaf in LEAVES.items() if k.startswith(prefixes)}
 
-    def build(drawn):
-        config = default_config()
-        for key, value in (base | drawn).items():
-            put(config, key, value)
-        return config
-
-    configs = st.fixed_dictionaries({}, optional=chosen).map(build)
+    drawn = st.fixed_dictionaries({}, optional=chosen)
+    configs = drawn.map(lambda values: with_values(base | values))
     return configs.filter(lambda config: refusal(check_config, config) is None)
 
 
+OF_A_STEP = (
+    "model.",
+    "optimizer.",
+    "data.crop_size",
+    "training.accumulation_steps",
+    "training.auxiliary_loss_weight",
+    "training.batch_size",
+)
 NARROW = {
+    "data.crop_size": (33, 40),
     "model.backbone.depth": 18,
     "model.backbone.num_stages": 1,
     "model.backbone.base_channels": 4,
@@ -331,8 +342,11 @@ NARROW = {
 }
 
 
-@settings(max_examples=10)
-@given(accepted(("model.", "optimizer.", "training.acc", "training.batch", "training.aux"), NARROW))
+NARROW_MODEL = with_values(NARROW)
+
+
+@settings(max_examples=6)
+@given(accepted(OF_A_STEP, NARROW))
 def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cannot_have(config):
     def build():
         return nnx.eval_shape(lambda: build_model(config.model, num_classes=3))
@@ -360,13 +374,34 @@ def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cann
         schedule=learning_rate_schedule(config.optimizer, training.total_steps),
         accumulation_steps=training.accumulation_steps,
     )
+    images = (training.batch_size, *config.data.crop_size)
     batch = {
-        "image": jax.ShapeDtypeStruct((training.batch_size, 33, 40, 3), np.uint8),
-        "label": jax.ShapeDtypeStruct((training.batch_size, 33, 40), np.uint8),
+        "image": jax.ShapeDtypeStruct((*images, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct(images, np.uint8),
         "size": jax.ShapeDtypeStruct((training.batch_size, 2), np.int32),
     }
-    _, metrics = jax.eval_shape(step, state, batch)
-    assert metrics["loss"].shape == ()
+    if message := refusal(jax.eval_shape, step, state, batch):  # keys of less than two positions
+        assert "sub_sample needs 2 or more" in message
+
+
+@settings(max_examples=10)
+@given(accepted(("evaluation.",), NARROW))
+def test_accepted_evaluation_gives_logits_of_images_smaller_and_larger_than_its_windows(config):
+    model = nnx.eval_shape(lambda: build_model(NARROW_MODEL.model, num_classes=3))
+    graphdef, variables = split_for_evaluation(model)
+    mode = inference_mode(config.evaluation)
+
+    def decode(variables, images, sizes):
+        return mode.decode(merge(graphdef, variables), images, sizes)
+
+    images = jax.ShapeDtypeStruct((2, 9, 14, 3), np.float32)
+    logits = jax.eval_shape(decode, variables, images, jax.ShapeDtypeStruct((2, 2), np.int32))
+    assert logits.shape[0] == 2
+    assert logits.shape[-1] == 3
+    for multi_scale in (False, True):
+        sizes = scaled_sizes((3, 400), config, multi_scale=multi_scale)
+        assert len(sizes) == (len(config.evaluation.scales) if multi_scale else 1)
+        assert all(min(size) >= 1 for size in sizes)
 
 
 @settings(max_examples=100)
