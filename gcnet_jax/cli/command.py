@@ -26,7 +26,7 @@ from gcnet_jax.config import (
     describe_defaults,
     make_common_configs_importable,
 )
-from gcnet_jax.errors import InputError, Preempted
+from gcnet_jax.errors import InputError, Preempted, printable
 from gcnet_jax.files import as_path
 from gcnet_jax.parallel import is_loss_of_partner, join_processes
 
@@ -152,7 +152,7 @@ def run(main: Callable[[list[str]], None], module: str) -> None:
         sys.exit(0)
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(python_logging.Formatter("%(levelname)s: %(message)s"))
+    logging.get_absl_handler().setFormatter(PrintableLines("%(levelname)s: %(message)s"))
     sys.argv = _config_first(sys.argv)  # where ml_collections looks for them as well
     try:
         arguments = _parse(sys.argv)
@@ -197,7 +197,7 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        print(printable(f"error: {where}{error.strerror}"), file=sys.stderr)
         return 1
     except jax.errors.JaxRuntimeError as error:
         if not is_loss_of_partner(error):
@@ -263,6 +263,14 @@ def _config_first(argv: list[str]) -> list[str]:
         if argument.partition("=")[0] in ("--config", "-config"):
             return [argv[0], *argv[position:end], *argv[1:position], *argv[end:]]
     return argv
+
+
+class PrintableLines(python_logging.Formatter):
+    """One line a message, whatever of a file's it quotes; a traceback behind it keeps its lines."""
+
+    def formatMessage(self, record: python_logging.LogRecord) -> str:
+        """The line without the traceback."""
+        return printable(super().formatMessage(record))
 
 
 def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:

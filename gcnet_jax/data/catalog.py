@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import Any
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, printable
 
 IGNORE_LABEL = 255
 """Label of pixels that belong to no class: left out of the loss's sum and of every metric."""
@@ -23,7 +23,8 @@ class DatasetClasses:
         palette: one (red, green, blue) colour in 0..255 a class.
 
     Raises:
-        ValueError: if there are not as many colours as names.
+        InputError: if there are not as many colours as names, or a name holds control characters:
+          names come from files, and are shown in terminals, tables and pictures.
     """
 
     names: tuple[str, ...]
@@ -31,10 +32,13 @@ class DatasetClasses:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
-            raise ValueError(
+            raise InputError(
                 f"{len(self.names)} class names but {len(self.palette)} colours; "
                 "every class has exactly one colour"
             )
+        for name in self.names:
+            if printable(name) != name:
+                raise InputError(f"class name '{name}' holds characters that cannot be shown")
 
     @property
     def num_classes(self) -> int:
@@ -78,6 +82,9 @@ def read_class_table(table: Traversable) -> DatasetClasses:
             f"{table}: expected a column 'name' with 1 to {IGNORE_LABEL} classes, a different name "
             f"in each row; found {', '.join(map(repr, names)) or 'no rows'}"
         )
+    for name in names:
+        if printable(name) != name:
+            raise InputError(f"{table}: class name '{name}' holds characters that cannot be shown")
     channels = ("red", "green", "blue")
     if not set(channels) & rows[0].keys():
         return DatasetClasses(names, generic_palette(len(names)))
