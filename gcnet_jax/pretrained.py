@@ -25,6 +25,7 @@ from gcnet_jax.interop import (
     CLASSIFIERS,
     Mismatch,
     StateDict,
+    check_weights,
     context_block_entries,
     export_state_dict,
     fetch_published,
@@ -65,7 +66,8 @@ def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.Path
             are fetched on first use.
 
     Raises:
-        InputError: the checkpoint is not there, not whole, or not this config's model.
+        InputError: the checkpoint is not there, not whole, not this config's model, or has weights
+            that are not finite.
     """
     if not isinstance(config, ConfigDict):
         config = load_config(os.fspath(config))
@@ -189,6 +191,13 @@ def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _variables(model)
     )
     restored = restore_variables(folder, targets)
+    arrays = jax.tree.leaves_with_path(restored)
+    try:
+        check_weights(
+            {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in arrays}
+        )
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
     nnx.update(model, restored["params"], restored["statistics"])
     model.eval()
     return PretrainedModel(model, classes, folder, Mismatch((), (), ()))

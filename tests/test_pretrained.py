@@ -322,6 +322,38 @@ def test_a_config_with_a_value_out_of_range_loads_nothing(config, folder):
         load_pretrained(config, folder)
 
 
+@pytest.fixture(params=["nan", "variance"])
+def spoiled(request, config, classes):
+    """A model that computes nothing, with the name of what is wrong in it."""
+    model = build_model(config.model, num_classes=classes.num_classes, seed=5)
+    norm, classifier = model.backbone.stem[0].norm, model.decode_head.classifier
+    variable, name, value = {
+        "nan": (classifier.bias, "decode_head.classifier.bias", jnp.nan),
+        "variance": (norm.var, "stem.0.norm.var", -1),
+    }[request.param]
+    variable.set_value(variable[...].at[0].set(value))
+    return model, name
+
+
+def test_own_weights_that_are_no_numbers_are_refused(spoiled, config, classes, tmp_path):
+    model, name = spoiled
+    save_model(tmp_path / "checkpoint", model, config, classes)
+    with pytest.raises(InputError, match=rf"checkpoint: 1 of the weights are .*{name}"):
+        load_pretrained(config, tmp_path / "checkpoint")
+    config = config.copy_and_resolve_references()
+    config.training.init_from = str(tmp_path / "checkpoint")
+    with pytest.raises(InputError, match=rf"checkpoint: 1 of the weights are .*{name}"):
+        initialize(fresh(config), config, classes)
+
+
+def test_foreign_weights_that_are_no_numbers_are_refused(spoiled, config, classes, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    model, _ = spoiled
+    write_torch_checkpoint(tmp_path / "x.pth", export_state_dict(model), classes)
+    with pytest.raises(InputError, match=r"x\.pth: 1 of the weights are "):
+        load_pretrained(config, tmp_path / "x.pth")
+
+
 # Code that a checkpoint names --------------------------------------------------------------------
 
 STRANGER = """

@@ -13,7 +13,7 @@ import jax
 from absl import flags
 
 from gcnet_jax.config import brief_reason, describe_defaults
-from gcnet_jax.errors import InputError, Preempted
+from gcnet_jax.errors import InputError, Preempted, printable
 from gcnet_jax.parallel import is_loss_of_partner
 
 PREEMPTED = 75
@@ -84,7 +84,7 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        print(printable(f"error: {where}{error.strerror}"), file=sys.stderr)
         return 1
     except (AssertionError, RuntimeError) as error:
         reason = _missing_platform(error)

@@ -18,6 +18,7 @@ from absl import logging
 
 from gcnet_jax.cli.command import PREEMPTED
 from gcnet_jax.config import cache_folder
+from gcnet_jax.errors import printable
 
 _IMPORTED = time.monotonic()
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -27,7 +28,7 @@ def run_alone(main: Callable[[], int]) -> None:
     """Runs a command and ends this process with the status that it returns."""
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(python_logging.Formatter("%(levelname)s: %(message)s"))
+    logging.get_absl_handler().setFormatter(PrintableLines("%(levelname)s: %(message)s"))
     _enable_compilation_cache()
     _silence_resource_tracker()
     sys.unraisablehook = _report_unraisable
@@ -47,6 +48,14 @@ def run_alone(main: Callable[[], int]) -> None:
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+class PrintableLines(python_logging.Formatter):
+    """One line a message, whatever of a file's it quotes; a traceback behind it keeps its lines."""
+
+    def formatMessage(self, record: python_logging.LogRecord) -> str:
+        """Formats the line, without the traceback."""
+        return printable(super().formatMessage(record))
 
 
 def started() -> float:

@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import Any
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, printable
 
 IGNORE_LABEL = 255
 """Label of pixels that belong to no class: left out of the loss's sum and of every metric."""
@@ -27,7 +27,8 @@ class DatasetClasses:
         palette: one (red, green, blue) colour in 0..255 a class.
 
     Raises:
-        ValueError: if there are not as many colours as names.
+        InputError: if there are not as many colours as names, or a name holds control characters:
+          names come from files, and are shown in terminals, tables and pictures.
     """
 
     names: tuple[str, ...]
@@ -35,10 +36,13 @@ class DatasetClasses:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
-            raise ValueError(
+            raise InputError(
                 f"{len(self.names)} class names but {len(self.palette)} colours; "
                 "every class has exactly one colour"
             )
+        for name in self.names:
+            if printable(name) != name:
+                raise InputError(f"class name '{name}' holds characters that cannot be shown")
 
     @property
     def num_classes(self) -> int:
@@ -153,8 +157,8 @@ def _check_names(table: Traversable, names: tuple[str, ...]) -> None:
             "learnt; give the rest a class too, such as 'background', in a row of its own"
         )
     for name in names:
-        if not name.isprintable():
-            raise InputError(f"{table}: class name {name!r} holds characters that cannot be shown")
+        if printable(name) != name:
+            raise InputError(f"{table}: class name '{name}' holds characters that cannot be shown")
 
 
 def generic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:

@@ -13,9 +13,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Shaped
+from jaxtyping import Array, Float, Shaped
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, printable
 from gcnet_jax.models import ResNet
 from gcnet_jax.nn import (
     ContextBlock,
@@ -137,7 +137,8 @@ class Mismatch:
 
     def __str__(self) -> str:
         parts = dataclasses.asdict(self).items()
-        return "; ".join(f"{len(n)} {kind}: {', '.join(n)}" for kind, n in parts if n)
+        shown = "; ".join(f"{len(n)} {kind}: {', '.join(n)}" for kind, n in parts if n)
+        return printable(shown)  # the names are a file's
 
 
 def import_state_dict(
@@ -161,8 +162,8 @@ def import_state_dict(
         What was left, empty unless `allow_partial`.
 
     Raises:
-        InputError: the two differ, or have nothing in common; the message lists every entry, and
-            the model is as it was.
+        InputError: the two differ, have nothing in common, or a number is none that a model can
+            compute with; the message lists every entry, and the model is as it was.
     """
     variables = _variables(model)
     given = {
@@ -191,10 +192,28 @@ def import_state_dict(
         raise InputError(f"the weights are not this model's: {mismatch}")
     if not fitting:
         raise InputError(f"nothing of the weights fits this model: {mismatch}")
+    check_weights(fitting)
     for name, array in fitting.items():
         variable = variables[places[name]]
         variable.set_value(jnp.asarray(array.reshape(variable.shape)))
     return mismatch
+
+
+def check_weights(arrays: Mapping[str, Shaped[np.ndarray | Array, "..."]]) -> None:
+    """Raises InputError if a model would compute nothing with such weights, and say nothing of it.
+
+    With a weight that is not finite, or a variance below zero, scores are no numbers, and the class
+    of every pixel is the first.
+
+    Args:
+        arrays: by any names of which those of variances end in `var`.
+    """
+    numbers = {name: np.asarray(array) for name, array in arrays.items()}
+    infinite = [name for name, x in numbers.items() if not np.isfinite(x).all()]
+    negative = [name for name, x in numbers.items() if name.endswith("var") and (x < 0).any()]
+    for names, what in ((infinite, "are not finite"), (negative, "are variances below zero")):
+        if names:
+            raise InputError(f"{len(names)} of the weights {what}: {', '.join(names)}")
 
 
 def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, np.ndarray]:
@@ -296,7 +315,8 @@ def _import_array(
     array: Shaped[np.ndarray, "..."], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "..."]:
     """An array of the given shape in PyTorch's layout, with channels moved last."""
-    array = np.asarray(array, np.float32).reshape(shape)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is looked for
+        array = np.asarray(array, np.float32).reshape(shape)
     if array.ndim <= 1:
         return array
     channels_out, channels_in, *spatial = range(array.ndim)

@@ -96,7 +96,11 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
             f"{path} has entries that are not one dense real tensor each: {', '.join(strangers)}"
         )
     meta = content.get("meta") if state_dict is not content else None
-    return TorchCheckpoint(arrays, _classes(meta if isinstance(meta, dict) else {}))
+    try:
+        classes = _classes(meta if isinstance(meta, dict) else {})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return TorchCheckpoint(arrays, classes)
 
 
 def write_torch_checkpoint(

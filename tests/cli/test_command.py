@@ -1,9 +1,12 @@
+import logging
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
+
+from gcnet_jax.cli import process
 
 # A command whose work leaves coroutines that complain when they are thrown away, as Orbax does.
 ABANDONING = """
@@ -176,3 +179,16 @@ print(after - before)
 def test_memory_that_was_freed_is_used_again_unless_the_user_has_told_malloc_otherwise():
     assert page_faults_of_allocations() < 100
     assert page_faults_of_allocations(MALLOC_MMAP_THRESHOLD_="1000000") > 1000
+
+
+def test_a_logged_line_shows_what_a_terminal_would_obey_as_escapes():
+    formatter = process.PrintableLines("%(levelname)s: %(message)s")
+    try:
+        raise RuntimeError("with lines of its own")
+    except RuntimeError:
+        record = logging.LogRecord(
+            "absl", logging.WARNING, "", 0, "%s differs", ("a\x1b[2J\nb",), sys.exc_info()
+        )
+    first, *traceback = formatter.format(record).splitlines()
+    assert first == r"WARNING: a\x1b[2J\nb differs"
+    assert traceback[0] == "Traceback (most recent call last):"

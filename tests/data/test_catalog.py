@@ -110,3 +110,19 @@ def test_a_table_is_read_with_all_it_says_or_refused(
     else:
         expected = DatasetClasses(tuple(classes), tuple(classes.values()))
         assert read_class_table(table) == expected
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jroad", "road\x07", "ro\nad", "ro\u202ead", "\udcff"])
+def test_names_that_a_terminal_would_obey_are_refused(tmp_path, name):
+    plain = {"names": ["sky", name], "palette": [[0, 0, 0], [9, 9, 9]]}
+    with pytest.raises(
+        InputError, match=r"class name '.*\\.*' holds characters that cannot be shown"
+    ):
+        DatasetClasses.from_plain(plain)
+
+
+def test_a_table_with_such_a_name_is_named(tmp_path):
+    table = tmp_path / "classes.csv"
+    table.write_text("name\nsky\n\x1b[2Jroad\n")
+    with pytest.raises(InputError, match=r"classes\.csv: class name '\\x1b\[2Jroad' holds charac"):
+        read_class_table(table)

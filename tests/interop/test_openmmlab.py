@@ -80,6 +80,41 @@ def test_what_fits_is_taken_where_that_is_allowed_and_the_rest_is_told(given, mo
         np.testing.assert_array_equal(array, (initial if kept else given)[name])
 
 
+def test_what_is_told_of_the_rest_shows_no_control_characters(given, model):
+    left = import_state_dict(model, {**given, "\x1b[2J": np.zeros(1)}, allow_partial=True)
+    assert str(left) == r"1 unexpected: \x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("decode_head.conv_seg.bias", np.nan, "1 of the weights are not finite: decode_head.conv_"),
+        ("backbone.layer1.0.bn1.running_mean", np.inf, "not finite: backbone.layer1.0.bn1.runnin"),
+        ("decode_head.conv_seg.weight", 1e300, "not finite: decode_head.conv_seg.weight"),
+        ("backbone.layer1.0.bn1.running_var", -1.0, "are variances below zero: backbone.layer1.0"),
+    ],
+)
+@pytest.mark.parametrize("allow_partial", [False, True])
+def test_weights_that_no_model_can_compute_with_are_refused(
+    given, model, name, value, says, allow_partial
+):
+    spoiled = {**given, name: given[name].astype(np.float64)}
+    spoiled[name].flat[-1] = value
+    before = values(model)
+    with pytest.raises(InputError, match=says):
+        import_state_dict(model, spoiled, allow_partial=allow_partial)
+    for old, new in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_numbers_that_are_not_taken_may_be_anything(given, model):
+    unused = {
+        "backbone.layer1.0.bn1.num_batches_tracked": np.array(np.nan),
+        "fc.bias": np.array(np.nan),
+    }
+    import_state_dict(model, {**given, **unused})
+
+
 def test_a_transposed_array_of_the_same_size_is_not_taken(given, model):
     wrong = dict(given)
     name = "decode_head.gc_block.channel_add_conv.0.weight"

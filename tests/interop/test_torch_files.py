@@ -225,6 +225,13 @@ def test_colours_that_are_none_are_replaced(tmp_path, palette):
     assert classes == DatasetClasses(("a", "b"), generic_palette(2))
 
 
+def test_class_names_that_a_terminal_would_obey_are_refused(tmp_path):
+    content = {"state_dict": tensors(), "meta": {"CLASSES": ["sky", "\x1b[2Jroad"]}}
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"x\.pth: class name '\\x1b\[2Jroad' holds characters"):
+        read_torch_checkpoint(tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("names", [[], "road", [1, 2], {"a": 1}])
 def test_class_names_that_are_none_are_passed_over(tmp_path, names):
     torch.save({"state_dict": tensors(), "meta": {"CLASSES": names}}, tmp_path / "x.pth")
