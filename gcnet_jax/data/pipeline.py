@@ -6,14 +6,10 @@ exactly the samples of the batch that one host alone would make.
 """
 
 import dataclasses
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-import cv2
 import grain
 import numpy as np
 from absl import flags
@@ -23,10 +19,19 @@ from ml_collections import ConfigDict
 from gcnet_jax.data import transforms
 from gcnet_jax.data.datasets import check_labels, open_split
 from gcnet_jax.data.records import Record, decode
+from gcnet_jax.data.workers import (
+    BUFFERED_BATCHES,
+    check_shared_memory,
+    exit_code,
+    initialise_worker,
+    signals_kept_from_children,
+    why_ended,
+)
 from gcnet_jax.errors import InputError
 
 _MAX_THREADS = 16
 _LAST_SAMPLE = 2**48
+_BYTES_A_PIXEL = 4  # of an image and its label
 
 
 class Batch(TypedDict):
@@ -84,7 +89,13 @@ def train_iterator(
         # process, in order, so that a sample also has the same place in the batch.
         return samples[first:].batch(local_batch_size)[shard_index::shard_count]
 
-    return TrainIterator(batches_from, batch_size=batch_size, num_workers=config.num_workers)
+    height, width = config.crop_size
+    return TrainIterator(
+        batches_from,
+        batch_size=batch_size,
+        batch_bytes=local_batch_size * height * width * _BYTES_A_PIXEL,
+        num_workers=config.num_workers,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +165,7 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         batches_from: this process's part of each batch, from the batch that begins with the sample
           of a number.
         batch_size: samples a batch, over all processes.
+        batch_bytes: size of this process's part of a batch, in bytes.
         num_workers: processes that make batches; 0: threads of this one.
     """
 
@@ -162,11 +174,13 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         batches_from: Callable[[int], grain.MapDataset[Batch]],
         *,
         batch_size: int,
+        batch_bytes: int,
         num_workers: int,
     ):
         super().__init__()
         self._batches_from = batches_from
         self._batch_size = batch_size
+        self._batch_bytes = batch_bytes
         self._num_workers = num_workers
         self._next_sample = 0
         self._running: grain.DatasetIterator[Batch] | None = None
@@ -179,19 +193,23 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         except RuntimeError as error:  # what Grain raises when a worker is gone
             if "Worker process was terminated" not in str(error):
                 raise
-            raise InputError(
-                f"a data worker has ended ({str(error).partition('. ')[0]}), perhaps for lack of "
-                "memory; run the same command to go on, if need be with fewer "
-                "--config.data.num_workers"
-            ) from error
+            raise InputError(why_ended(exit_code(str(error)))) from error
         self._next_sample += self._batch_size
         return batch
 
     def start_prefetch(self) -> None:
-        """Starts making batches in the background, so that the first is there when needed."""
+        """Starts making batches in the background, so that the first is there when needed.
+
+        Raises:
+            InputError: shared memory has no room for the batches of the workers.
+        """
         if self._running is None:
+            check_shared_memory(self._num_workers, self._batch_bytes)
             self._running = iter(self._prefetched(self._batches_from(self._next_sample)))
-            self._running.start_prefetch()
+            with signals_kept_from_children():
+                # Grain starts the workers that it has made, and makes them when asked for a state.
+                self._running.get_state()
+                self._running.start_prefetch()
 
     def _prefetched(self, batches: grain.MapDataset[Batch]) -> grain.IterDataset[Batch]:
         if self._num_workers == 0:
@@ -202,8 +220,10 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         return batches.to_iter_dataset(grain.ReadOptions(1, 1)).mp_prefetch(
-            grain.MultiprocessingOptions(self._num_workers, per_worker_buffer_size=2),
-            worker_init_fn=_initialise_worker,
+            grain.MultiprocessingOptions(
+                self._num_workers, per_worker_buffer_size=BUFFERED_BATCHES
+            ),
+            worker_init_fn=initialise_worker,
         )
 
     def get_state(self) -> dict[str, Any]:
@@ -230,23 +250,6 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         if self._running is not None:
             self._running.close()
             self._running = None
-
-
-def _initialise_worker(worker_index: int, worker_count: int) -> None:
-    del worker_index, worker_count
-    # A scheduler's notice goes to all processes of a job; the one that trains says when to stop.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Each worker is to keep one core busy, not each of them all cores.
-    cv2.setNumThreads(0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Grain's workers would wait forever for a process that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def shard_size(batch_size: int, shard_count: int) -> int:

@@ -294,7 +294,7 @@ def test_a_worker_that_is_killed_is_named_and_the_place_is_kept(camvid_dir):
     take(iterator, 2)
     (worker,) = set(multiprocessing.active_children()) - before
     worker.kill()
-    with pytest.raises(InputError, match="a data worker has ended"):
+    with pytest.raises(InputError, match="a data worker has ended with exit code -9, perhaps for"):
         take(iterator, 100)  # after what it had made ready
     state = iterator.get_state()
     iterator.close()

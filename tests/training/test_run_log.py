@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import pty
 import sys
 import time
 
@@ -193,6 +194,27 @@ def test_when_nobody_reads_any_more_it_says_so_once_and_goes_on_to_log(tmp_path,
     sys.stdout.close()  # as at the end of a program
     assert asked == [1]
     assert [row["step"] for row in read_rows(tmp_path)] == [1, 2, 3]
+
+
+def test_a_terminal_shows_progress_and_may_be_closed(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    ours, its = pty.openpty()
+    monkeypatch.setattr(sys, "stdout", os.fdopen(its, "w"))
+    asked = []
+    options = {"first_step": 0, "total_steps": 100, "log_every": 2, "batch_size": 4}
+    with RunLog(tmp_path, **options, unread=lambda: asked.append(1)) as log:
+        log.message("hello")
+        for step in (1, 2, 3, 4):
+            log.step(step, METRICS)
+        time.sleep(0.2)  # the bar is drawn ten times a second
+        shown = os.read(ours, 100_000).decode()
+        assert not asked
+        os.close(ours)
+        log.message("nobody sees this")
+        assert asked == [1]
+    assert "hello" in shown
+    assert "4/100" in shown
+    assert [row["step"] for row in read_rows(tmp_path)] == [2, 4]
 
 
 def test_without_any_output_it_logs(tmp_path, monkeypatch):
