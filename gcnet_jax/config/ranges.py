@@ -144,6 +144,6 @@ def shown(value: Any) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # of more digits, or deeper, than Python writes out
-        text = f"a {type(value).__name__} too large to show"
+        text = f"too large to show ({type(value).__name__})"
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

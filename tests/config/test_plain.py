@@ -44,6 +44,13 @@ def test_json_of_any_shape_becomes_a_config_or_ends_in_one_line(plain):
     assert message.isprintable()
 
 
+@pytest.mark.parametrize("section", ["seed", "optimizer"])
+def test_a_number_too_large_to_show_is_refused_all_the_same(section):
+    plain = {"seed": 10**5000} if section == "seed" else {"optimizer": {"momentum": 10**5000}}
+    with pytest.raises(InputError, match=r"is too large to show \(int\); expected"):
+        from_plain(plain)
+
+
 @pytest.mark.parametrize("key", ["lerning_rate", "optimizer.lr"])
 def test_a_key_of_another_version_is_named(key):
     section, _, name = key.rpartition(".")
