@@ -24,6 +24,9 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, open_regular, write_whole
 from gcnet_jax.interop.openmmlab import StateDict
 
+_SAFE_TORCH = (2, 6)
+_MOST_TIMES = 20  # as much as archives may hold
+
 
 @dataclasses.dataclass(frozen=True)
 class TorchCheckpoint:
@@ -63,6 +66,7 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
     path = as_path(path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
+    _check_size(path)
     try:
         stood_in_for = [(_Recorded, name) for name in _STOOD_IN_FOR]
         with torch.serialization.safe_globals(stood_in_for), open_regular(path) as file:
@@ -84,8 +88,9 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
         raise InputError(f"{path} has no state dict")
     arrays = {}
     strangers = []
+    size = path.stat().length
     for name, tensor in state_dict.items():
-        array = _array(torch, tensor)
+        array = _array(torch, tensor, most=size)
         plain = str(name).removeprefix("module.")
         if array is None or not isinstance(name, str) or plain in arrays:
             strangers.append(str(name))
@@ -140,7 +145,31 @@ def _torch(doing: str, path: os.PathLike) -> ModuleType:
             f"{doing} {path} needs PyTorch: pip install 'gcnet-jax[openmmlab]', or pip install "
             "torch from the index of CPU builds, which is smaller"
         ) from error
+    version = re.match(r"(\d+)\.(\d+)", torch.__version__)
+    if version is None or (int(version[1]), int(version[2])) < _SAFE_TORCH:
+        raise InputError(
+            f"{doing} {path} needs PyTorch {'.'.join(map(str, _SAFE_TORCH))} or later, found "
+            f"{torch.__version__}: earlier ones run code that a file brings, even where they are "
+            "told not to (CVE-2025-32434)"
+        )
     return torch
+
+
+def _check_size(path: epath.Path) -> None:
+    """Raises InputError if a file would become far larger than it is when it is read.
+
+    PyTorch stores arrays as they are. In a zip they can be packed, zeros a thousandfold.
+    """
+    with open_regular(path) as file:
+        if not zipfile.is_zipfile(file):
+            return
+        try:
+            with zipfile.ZipFile(file) as zipped:
+                inside = sum(member.file_size for member in zipped.infolist())
+        except Exception:  # whatever the bytes happen to mean: reading it says what is wrong
+            return
+    if inside > _MOST_TIMES * path.stat().length:
+        raise InputError(f"{path} is refused: it holds more than {_MOST_TIMES} times its size")
 
 
 def _breaks_off(path: epath.Path) -> bool:
@@ -161,8 +190,14 @@ def _breaks_off(path: epath.Path) -> bool:
     return False
 
 
-def _array(torch: ModuleType, tensor: Any) -> Shaped[np.ndarray, "..."] | None:
+def _array(torch: ModuleType, tensor: Any, *, most: int) -> Shaped[np.ndarray, "..."] | None:
+    """The array of a tensor of at most so many numbers, unless it is something else.
+
+    A tensor can be said to repeat few numbers endlessly.
+    """
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        return None
+    if tensor.numel() > most:
         return None
     if tensor.is_complex() or tensor.is_quantized or tensor.device.type != "cpu":
         return None

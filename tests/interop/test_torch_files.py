@@ -3,6 +3,8 @@
 import collections
 import os
 import pickle
+import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -185,6 +187,26 @@ def test_a_missing_file_is_named(tmp_path):
         read_torch_checkpoint(tmp_path / "x.pth")
 
 
+def test_a_file_that_unpacks_to_far_more_than_itself_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "x.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pth") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.infolist():
+            packed.writestr(member.filename, whole.read(member))
+    with pytest.raises(InputError, match=r"packed\.pth is refused: it holds more than 20 times"):
+        read_torch_checkpoint(tmp_path / "packed.pth")
+
+
+@pytest.mark.parametrize("version", ["2.5.1+cu124", "1.13.1", "unknown"])
+def test_a_pytorch_that_runs_the_code_of_files_is_refused(tmp_path, monkeypatch, version):
+    torch.save({"w": torch.zeros(1)}, tmp_path / "x.pth")
+    monkeypatch.setattr(torch, "__version__", version)
+    with pytest.raises(InputError, match=rf"PyTorch 2\.6 or later, found {re.escape(version)}"):
+        read_torch_checkpoint(tmp_path / "x.pth")
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.pth")
     with pytest.raises(InputError, match=r"x\.pth is no regular file"):
@@ -246,8 +268,9 @@ def test_class_names_that_are_none_are_passed_over(tmp_path, names):
         {"3": torch.eye(3).to_sparse()},
         {"3": torch.ones(2), "module.3": torch.zeros(2)},
         {"3": torch.ones(2, device="meta")},
+        {"3": torch.ones(1, dtype=torch.float16).expand(1 << 40)},
     ],
-    ids=["no name", "complex", "sparse", "twice", "without values"],
+    ids=["no name", "complex", "sparse", "twice", "without values", "endless"],
 )
 def test_entries_that_cannot_be_weights_are_named(tmp_path, entries):
     torch.save({"state_dict": {**tensors(), **entries}}, tmp_path / "x.pth")
