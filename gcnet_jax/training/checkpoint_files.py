@@ -23,6 +23,7 @@ FOLDER = "checkpoints"
 _TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
 _BEST = "mIoU"  # the metric that decides which checkpoint is the best
 _MB = 1e6
+_SMALL_FILES = 1_000_000  # bytes of a checkpoint beside its arrays, at most
 _LAST_STEP = np.iinfo(np.int32).max  # that a state counts to
 _DOCUMENTS = ("data", "metadata")  # the parts that are JSON, in checkpoints of all versions
 # What is stored with the metrics, which can come later than the rest.
@@ -109,18 +110,18 @@ def try_out(workdir: epath.Path, checkpoint_bytes: int = 0) -> None:
 
     Args:
         workdir: from `storage_path`; made if it is not there.
-        checkpoint_bytes: that a checkpoint needs.
+        checkpoint_bytes: of the arrays of a checkpoint.
 
     Raises:
         InputError: what is saved there cannot be read again, or a checkpoint has no room.
     """
     if not in_bucket(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(workdir).free
-        if free < checkpoint_bytes:
+        free, needed = shutil.disk_usage(workdir).free, checkpoint_bytes + _SMALL_FILES
+        if free < needed:
             raise InputError(
                 f"the disk of {workdir} has {free / _MB:.0f} MB free, and a checkpoint needs "
-                f"{checkpoint_bytes / _MB:.0f} MB; make room, or use a workdir on another disk"
+                f"{needed / _MB:.0f} MB; make room, or use a workdir on another disk"
             )
     trial = workdir / _TRIAL
     _remove(trial)
