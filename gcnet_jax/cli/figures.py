@@ -225,7 +225,9 @@ def _draw_examples(
 def _draw_legend(figure: Any, classes: DatasetClasses) -> None:
     handles = [
         matplotlib.patches.Patch(
-            facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.5", label=_as_it_is(name)
+            facecolor=(red / 255, green / 255, blue / 255),
+            edgecolor="0.5",
+            label=_literal(name),
         )
         for name, (red, green, blue) in zip(classes.names, classes.palette, strict=True)
     ]
@@ -239,10 +241,9 @@ def _draw_legend(figure: Any, classes: DatasetClasses) -> None:
     )
 
 
-def _as_it_is(name: str) -> str:
-    """A user's name as matplotlib shows it unchanged: no formula, and not left out of legends."""
-    escaped = name.replace("$", r"\$")
-    return f" {escaped}" if escaped.startswith("_") else escaped
+def _literal(name: str) -> str:
+    """A name as matplotlib shows it, which takes `$` for a formula and leaves out `_name`."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
@@ -252,10 +253,10 @@ def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
     for curve in curves:
         style = {"color": _COLORS[names.index(curve.name) % len(_COLORS)], "alpha": 0.8}
         if curve.name not in labelled:
-            style["label"] = _as_it_is(curve.name)
+            style["label"] = _literal(curve.name)
             labelled.add(curve.name)
-        train = [row for row in curve.rows if row["split"] == "train"]
-        held_out = [row for row in curve.rows if row["split"] != "train"]
+        train = [row for row in curve.rows if "loss" in row]
+        held_out = [row for row in curve.rows if "mIoU" in row]
         loss_axis.plot([r["step"] for r in train], [r["loss"] for r in train], **style)
         score_axis.plot(
             [r["step"] for r in held_out], [100 * r["mIoU"] for r in held_out], "o-", **style

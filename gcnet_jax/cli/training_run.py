@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from etils import epath
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import process
@@ -109,7 +110,7 @@ def _train(
         "versions": versions(),
     }
     checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)
-    with _own_workdir(workdir):
+    with _own_workdir(workdir, _bytes(program.shapes[0])):
         try:
             meet("all processes have traced the model")
             state = checkpoints.restore_newest(program.shapes[0], batches)
@@ -165,14 +166,18 @@ def _train(
 
 
 @contextlib.contextmanager
-def _own_workdir(workdir: epath.Path) -> Iterator[None]:
+def _own_workdir(workdir: epath.Path, checkpoint_bytes: int) -> Iterator[None]:
     """Makes the workdir this run's alone, and makes sure that checkpoints can be kept in it."""
     if not is_first_process():
         yield
         return
     with only_training(workdir):
-        try_out(workdir)
+        try_out(workdir, checkpoint_bytes)
         yield
+
+
+def _bytes(arrays: PyTree) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arrays))
 
 
 def _save_curves(workdir: epath.Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,15 @@ from etils import epath
 from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute, as_utf8, write_whole
+from gcnet_jax.files import absolute, as_utf8, in_bucket, write_whole
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
 """Of a workdir, which holds one folder a step."""
 _TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
 _BEST = "mIoU"  # the metric that decides which checkpoint is the best
+_MB = 1e6
+_SMALL_FILES = 1_000_000  # bytes of a checkpoint beside its arrays, at most
 _LAST_STEP = np.iinfo(np.int32).max  # that a state counts to
 _DOCUMENTS = ("data", "metadata")  # the parts that are JSON, in checkpoints of all versions
 # What is stored with the metrics, which can come later than the rest.
@@ -102,15 +105,24 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
         _remove(partial)
 
 
-def try_out(workdir: epath.Path) -> None:
+def try_out(workdir: epath.Path, checkpoint_bytes: int = 0) -> None:
     """Saves a number where checkpoints are to come, and reads it back; leaves nothing there.
 
     Args:
         workdir: from `storage_path`; made if it is not there.
+        checkpoint_bytes: of the arrays of a checkpoint.
 
     Raises:
-        InputError: what is saved there cannot be read again.
+        InputError: what is saved there cannot be read again, or a checkpoint has no room.
     """
+    if not in_bucket(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        free, needed = shutil.disk_usage(workdir).free, checkpoint_bytes + _SMALL_FILES
+        if free < needed:
+            raise InputError(
+                f"the disk of {workdir} has {free / _MB:.0f} MB free, and a checkpoint needs "
+                f"{needed / _MB:.0f} MB; make room, or use a workdir on another disk"
+            )
     trial = workdir / _TRIAL
     _remove(trial)
     try:

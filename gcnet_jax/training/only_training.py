@@ -35,33 +35,33 @@ def only_training(workdir: epath.Path) -> Iterator[None]:
         return
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"workdir {workdir} is a file; expected a folder")
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(workdir / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise InputError(f"workdir {workdir} cannot be written ({error.strerror})") from error
-    try:
+    with contextlib.ExitStack() as until_the_end:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another training is under way in {workdir}, by {_holder(descriptor)}; wait until "
-                "it has ended, or use another workdir"
-            ) from error
-        except OSError as error:  # some file systems of clusters have no locks
-            logging.warning(
-                "%s cannot be locked (%s): let no other training use it.", workdir, error.strerror
-            )
-        os.ftruncate(descriptor, 0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        os.pwrite(
-            descriptor,
-            f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(),
-            0,
-        )
+            workdir.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(workdir / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            until_the_end.callback(os.close, descriptor)
+            _lock(descriptor, workdir)
+            os.ftruncate(descriptor, 0)
+            since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+            holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+            os.pwrite(descriptor, holder.encode(), 0)
+        except OSError as error:
+            raise InputError(f"workdir {workdir} cannot be written ({error.strerror})") from error
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _lock(descriptor: int, workdir: epath.Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"another training is under way in {workdir}, by {_holder(descriptor)}; wait until it "
+            "has ended, or use another workdir"
+        ) from error
+    except OSError as error:  # some file systems of clusters have no locks
+        logging.warning(
+            "%s cannot be locked (%s): let no other training use it.", workdir, error.strerror
+        )
 
 
 def _holder(descriptor: int) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -75,6 +76,14 @@ def test_a_name_that_cannot_hold_checkpoints_is_refused_before_anything_is_writt
     with pytest.raises(InputError):
         save_variables(workdir / "converted", variables(), {})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=9_000_000))
+    try_out(storage_path(tmp_path), 8_000_000)
+    message = r"has 9 MB free, and a checkpoint needs 10 MB; make room, or use a workdir on another"
+    with pytest.raises(InputError, match=message):
+        try_out(storage_path(tmp_path), 9_000_000)
 
 
 def test_what_was_only_tried_leaves_nothing_behind(tmp_path):

@@ -78,6 +78,16 @@ def test_a_workdir_that_is_a_file_or_cannot_be_written_is_named(workdir, monkeyp
         pytest.fail("it cannot be written")
 
 
+def test_a_full_disk_is_named(workdir, monkeypatch):
+    def refuses(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuses)
+    message = f"workdir {workdir} cannot be written .No space left on device"
+    with pytest.raises(InputError, match=message), only_training(workdir):
+        pytest.fail("it cannot be written")
+
+
 def test_a_file_system_without_locks_is_reported_and_used(workdir, monkeypatch, caplog):
     def refuses(*arguments):
         raise OSError(37, "No locks available")
