@@ -248,6 +248,8 @@ def test_an_unknown_part_is_refused(config, classes, folder):
         lambda saved: saved.pop("config"),
         lambda saved: saved["config"].pop("model"),
         lambda saved: saved["classes"].update(palette="red"),
+        lambda saved: saved["classes"]["palette"].__setitem__(0, [float("inf"), 0, 0]),
+        lambda saved: saved["classes"]["names"].__setitem__(0, "\x1b[2J"),
     ],
 )
 def test_a_folder_whose_metadata_lack_something_is_named(config, folder, tmp_path, damage):

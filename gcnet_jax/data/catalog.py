@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -56,7 +57,10 @@ class DatasetClasses:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "DatasetClasses":
         """The other way round; a KeyError, TypeError or ValueError if it is something else."""
-        palette = tuple((int(r), int(g), int(b)) for r, g, b in plain["palette"])
+        palette = tuple((r, g, b) for r, g, b in plain["palette"])
+        for value in itertools.chain.from_iterable(palette):
+            if type(value) is not int or not 0 <= value <= 255:
+                raise ValueError(f"{value!r} is no part of a colour")
         return cls(tuple(plain["names"]), palette)
 
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from gcnet_jax.data.catalog import DatasetClasses
+from gcnet_jax.data.image_files import MOST_IMAGE_PIXELS
 from gcnet_jax.data.label_counts import LabelCounts
-from gcnet_jax.data.records import Pixels
+from gcnet_jax.data.records import PIXELS, Pixels
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, as_utf8, read_json, write_whole
 
@@ -18,6 +19,7 @@ VERSION = "2.0.0"
 
 CONTENTS = "contents.json"
 """Name of the file."""
+_LARGEST_IDENTITY = (1 << 32) - 1
 
 
 class ShardContents(NamedTuple):
@@ -60,6 +62,8 @@ class Contents(NamedTuple):
         try:
             plain = read_json(path)
             classes = DatasetClasses.from_plain(plain["classes"])
+            if plain["pixels"] not in PIXELS:
+                raise ValueError(f"pixels are {plain['pixels']!r}; expected one of {PIXELS}")
             return cls(
                 pixels=plain["pixels"],
                 classes=classes,
@@ -70,7 +74,15 @@ class Contents(NamedTuple):
                     for split, shards in plain["splits"].items()
                 },
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # An OverflowError comes of what JSON calls Infinity.
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise InputError(
                 f"{path} is missing or damaged ({error}); delete {folder} and prepare it again"
             ) from error
@@ -119,13 +131,26 @@ def unfinished_folder(data_dir: epath.PathLike, name: str) -> epath.Path:
 
 
 def _shard(plain: dict[str, Any], num_classes: int) -> ShardContents:
-    counts = plain.get("counts")
+    """What JSON says of a shard; a KeyError, TypeError or ValueError if it is something else."""
+    sizes = [(height, width) for height, width in plain["sizes"]]
+    identities, counts = plain.get("identities", ()), plain.get("counts")
+    for size in sizes:
+        height, width = (_whole(number, 1, MOST_IMAGE_PIXELS) for number in size)
+        _whole(height * width, 1, MOST_IMAGE_PIXELS)
+    if identities and len(identities) != len(sizes):
+        raise ValueError(f"{len(identities)} identities of {len(sizes)} records")
     return ShardContents(
-        plain["fingerprint"],
-        plain["sizes"],
-        plain.get("identities", ()),
+        str(plain["fingerprint"]),
+        sizes,
+        [_whole(number, 0, _LARGEST_IDENTITY) for number in identities],
         None if counts is None else LabelCounts.from_plain(counts, num_classes),
     )
+
+
+def _whole(number: Any, least: int, most: int) -> int:
+    if type(number) is not int or not least <= number <= most:
+        raise ValueError(f"{str(number)[:50]}; expected a whole number of {least} to {most}")
+    return number
 
 
 def _plain_shard(shard: ShardContents) -> dict[str, Any]:

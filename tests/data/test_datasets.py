@@ -213,6 +213,52 @@ def test_a_lost_table_of_contents_is_named(camvid_dir, tmp_path, content):
         split_names("camvid", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"sizes": 7},
+        {"sizes": [[12, 16]] * 3 + [[12]]},
+        {"sizes": [[12, 16]] * 3 + [["12", 16]]},
+        {"sizes": [[12, 16]] * 3 + [[0, 16]]},
+        {"sizes": [[12, 16]] * 3 + [[-12, -16]]},
+        {"sizes": [[12, 16]] * 3 + [[1 << 20, 1 << 20]]},
+        {"sizes": [[12, 16]] * 3 + [[float("inf"), 16]]},
+        {"sizes": [[12, 16]] * 3},
+        {"identities": [1, 2, 3]},
+        {"identities": [1, 2, 3, 1 << 70]},
+        {"identities": [1, 2, 3, None]},
+        {"fingerprint": None, "sizes": None},
+        {"counts": {"images": float("inf"), "pixels": [], "images_with": [], "ignored": 0}},
+    ],
+    ids=str,
+)
+def test_a_table_of_contents_with_impossible_entries_is_one_error(own_camvid, tmp_path, harm):
+    contents = json.loads((own_camvid / "contents.json").read_text())
+    contents["splits"]["val"]["0"] |= harm
+    (own_camvid / "contents.json").write_text(json.dumps(contents))
+    with pytest.raises(InputError, match=r"delete .*2\.0\.0 and prepare"):
+        open_split("camvid", tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"names": ["a"], "palette": [[float("inf"), 0, 0]]},
+        {"names": ["a"], "palette": [[300, 0, 0]]},
+        {"names": ["a"], "palette": [[1.5, 0, 0]]},
+        {"names": ["a"], "palette": []},
+        {"names": [7], "palette": [[0, 0, 0]]},
+        {"names": ["\x1b[2J"], "palette": [[0, 0, 0]]},
+    ],
+    ids=str,
+)
+def test_classes_that_are_none_are_one_error(own_camvid, tmp_path, classes):
+    contents = json.loads((own_camvid / "contents.json").read_text())
+    (own_camvid / "contents.json").write_text(json.dumps(contents | {"classes": classes}))
+    with pytest.raises(InputError, match=r"contents\.json is missing or damaged"):
+        open_split("camvid", tmp_path, "val")
+
+
 def test_the_splits_of_a_prepared_dataset_are_listed(camvid_dir, tmp_path):
     assert set(split_names("camvid", camvid_dir)) == {"train", "val", "test"}
     with pytest.raises(InputError, match="not prepared"):
