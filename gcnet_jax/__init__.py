@@ -1,9 +1,13 @@
 """Global-context networks (GCNet) for JAX and Flax NNX."""
 
-from gcnet_jax.errors import InputError
-from gcnet_jax.models import Segmentor, build_model, create_model, functional
-from gcnet_jax.ops import normalize_images
-from gcnet_jax.pretrained import load_model
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gcnet_jax.errors import InputError
+    from gcnet_jax.models import Segmentor, build_model, create_model, functional
+    from gcnet_jax.ops import normalize_images
+    from gcnet_jax.pretrained import load_model
 
 __all__ = [
     "InputError",
@@ -14,3 +18,28 @@ __all__ = [
     "load_model",
     "normalize_images",
 ]
+
+# JAX takes seconds to import, and a command that shows its help needs none of it.
+_MODULES = {
+    "InputError": "gcnet_jax.errors",
+    "Segmentor": "gcnet_jax.models",
+    "build_model": "gcnet_jax.models",
+    "create_model": "gcnet_jax.models",
+    "functional": "gcnet_jax.models",
+    "load_model": "gcnet_jax.pretrained",
+    "normalize_images": "gcnet_jax.ops",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Finds a public name in its module, once it is asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gcnet_jax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists what there is, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from gcnet_jax.cli.runs import with_config_of_run
 from gcnet_jax.config import brief_reason, describe_defaults
 from gcnet_jax.errors import InputError, Preempted, printable
 from gcnet_jax.parallel import is_loss_of_partner
@@ -46,7 +47,8 @@ def run(
     if {"--help", "-h", "-help"} & set(arguments):
         print(_help(module, options))
         return 0
-    with _command_line([sys.argv[0], *_config_first(_last_overrides(arguments))]) as argv:
+    arguments = _config_first(_last_overrides(with_config_of_run(options, arguments)))
+    with _command_line([sys.argv[0], *arguments]) as argv:
         try:
             positional = _parse(options, argv)[1:]
         except InputError as error:

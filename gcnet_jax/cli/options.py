@@ -34,8 +34,8 @@ def define_config_flag(command: flags.FlagValues) -> flags.FlagHolder:
     flag = config_flags.DEFINE_config_file(
         "config",
         None,
-        "file of the run's config, or config.json of a run; override any leaf with "
-        "--config.key=value",
+        "name or file of the run's config, or config.json of a run; by default that of --workdir; "
+        "override any leaf with --config.key=value",
         flag_values=command,
     )
     command["config"].parser = _ConfigParser()
@@ -126,7 +126,8 @@ def checked_config(flag: flags.FlagHolder) -> ConfigDict:
     """The config given on the command line, with exactly the keys there are."""
     if flag.value is None:
         raise InputError(
-            "--config=FILE is required, for example --config=configs/context_shapes/gcnet.py"
+            "--config=NAME or FILE is required, for example --config=context_shapes/gcnet; "
+            "`gcnet list configs` shows those there are, and a run's folder has its own"
         )
     check_config(flag.value)
     return flag.value

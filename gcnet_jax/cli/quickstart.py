@@ -11,7 +11,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,7 +26,7 @@ from gcnet_jax.cli import command, options
 from gcnet_jax.cli.figures import Curve, Picture, save_page
 from gcnet_jax.cli.inference import TrainedModel, load_trained_model
 from gcnet_jax.cli.training_run import train_from_config
-from gcnet_jax.config import load_config
+from gcnet_jax.config import find_config, load_config
 from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
 from gcnet_jax.evaluation import (
     colorize,
@@ -56,7 +55,6 @@ _STEPS = flags.DEFINE_integer(
     "steps", None, "training steps (default: the configs')", lower_bound=1, flag_values=_OPTIONS
 )
 
-_CONFIGS = Path(__file__).parents[2] / "configs" / "context_shapes"
 _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
 _TEST_SPLIT = "test"
 _PICTURES = 6
@@ -120,7 +118,7 @@ def _quickstart(arguments: list[str]) -> None:
 
 
 def _config(network: str, seed: int, data_dir: epath.Path) -> ConfigDict:
-    config = load_config(_CONFIGS / f"{network}.py")
+    config = load_config(find_config(f"context_shapes/{network}"))
     config.seed = seed
     config.data.data_dir = str(data_dir)
     if _STEPS.value is not None:

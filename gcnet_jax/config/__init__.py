@@ -2,11 +2,11 @@
 
 from gcnet_jax.config.cache import cache_folder
 from gcnet_jax.config.checking import check_config, check_model_config
+from gcnet_jax.config.library import find_config, library_configs, library_folder
 from gcnet_jax.config.loading import (
     brief_reason,
     config_from_argument,
     load_config,
-    make_common_configs_importable,
     read_config,
     split_argument,
 )
@@ -24,9 +24,11 @@ __all__ = [
     "default_config",
     "describe_defaults",
     "differences",
+    "find_config",
     "from_plain",
+    "library_configs",
+    "library_folder",
     "load_config",
-    "make_common_configs_importable",
     "read_config",
     "split_argument",
     "to_plain",

@@ -1,14 +1,18 @@
 """A run's config from the file that a user names: Python code, or what a run has written."""
 
+import contextlib
 import importlib.util
 import json
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from gcnet_jax.config.checking import check_config
+from gcnet_jax.config.library import find_config
 from gcnet_jax.config.plain import from_plain
 from gcnet_jax.config.schema import CONTEXT_BLOCKS
 from gcnet_jax.errors import InputError
@@ -73,24 +77,29 @@ def config_from_argument(argument: str) -> ConfigDict:
 
 
 def split_argument(argument: str) -> tuple[Path, list[str]]:
-    """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one."""
+    """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one.
+
+    In the place of the file there may be the name of one of the library's configs.
+    """
     parts = argument.split(":")
     for count in range(1, len(parts) + 1):
         file = Path(":".join(parts[:count]))
         if file.is_file():
             return file, [":".join(parts[count:])] if count < len(parts) else []
-    return Path(argument if Path(argument).exists() else parts[0]), []
+    if Path(argument).exists():
+        return Path(argument), []
+    return find_config(parts[0]), [":".join(parts[1:])] if len(parts) > 1 else []
 
 
 def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:
-    make_common_configs_importable(path)
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        config = module.get_config(*arguments)
+        with _common_configs_importable(path):
+            spec.loader.exec_module(module)
+            config = module.get_config(*arguments)
         if isinstance(config, ConfigDict):
             return config.lock()
     except Exception as error:  # a config is code: anything can go wrong in it
@@ -126,13 +135,31 @@ def _read_json(path: Path) -> ConfigDict:
     return config
 
 
-def make_common_configs_importable(file: Path) -> None:
-    """Lets a file below a folder `configs` import `configs.common`, whatever the current folder."""
-    for folder in file.resolve().parents:
-        if folder.name == "configs":
-            if str(folder.parent) not in sys.path:
-                sys.path.insert(0, str(folder.parent))
-            return
+@contextlib.contextmanager
+def _common_configs_importable(file: Path) -> Iterator[None]:
+    """Lets a file below a folder `configs` import `configs.common`, whatever the current folder.
+
+    The package `configs` is that folder's while the file runs, and what it was before afterwards:
+    users have folders of that name too.
+    """
+    folder = next((x for x in file.resolve().parents if x.name == "configs"), None)
+    before = _configs_modules()
+    for name in before:
+        del sys.modules[name]
+    if folder is not None:
+        package = types.ModuleType("configs")
+        package.__path__ = [str(folder)]
+        sys.modules["configs"] = package
+    try:
+        yield
+    finally:
+        for name in _configs_modules():
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _configs_modules() -> dict[str, types.ModuleType]:
+    return {k: m for k, m in sys.modules.items() if k == "configs" or k.startswith("configs.")}
 
 
 def brief_reason(error: BaseException) -> str:

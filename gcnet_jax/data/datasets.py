@@ -235,6 +235,11 @@ def _prepared_names(data_dir: epath.PathLike) -> set[str]:
     return {path.name for path in folder.iterdir() if is_whole(final_folder(folder, path.name))}
 
 
+def is_prepared(name: str, data_dir: epath.PathLike) -> bool:
+    """Returns whether a data set of that name is prepared in a folder."""
+    return bool(name) and is_whole(final_folder(data_dir, name))
+
+
 def is_whole(target: epath.Path) -> bool:
     """Returns whether the folder of a data set holds what makes it one."""
     # A folder gets this name when it is whole; but files can be lost later.

@@ -9,7 +9,7 @@ from gcnet_jax.interop.openmmlab import (
     export_state_dict,
     import_state_dict,
 )
-from gcnet_jax.interop.published import PublishedFile, fetch_published, published_files
+from gcnet_jax.interop.published import PublishedFile, fetch_published, is_fetched, published_files
 from gcnet_jax.interop.published_results import PublishedResult, published_results
 from gcnet_jax.interop.torch_files import (
     TorchCheckpoint,
@@ -29,6 +29,7 @@ __all__ = [
     "export_state_dict",
     "fetch_published",
     "import_state_dict",
+    "is_fetched",
     "published_files",
     "published_results",
     "read_torch_checkpoint",

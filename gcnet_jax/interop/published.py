@@ -39,6 +39,11 @@ def published_files() -> dict[str, PublishedFile]:
     return {name: PublishedFile(**entry) for name, entry in table.items()}
 
 
+def is_fetched(name: str) -> bool:
+    """Whether the published file of that name is in the cache, whole or damaged."""
+    return (cache_folder("weights") / published_files()[name].address.rpartition("/")[2]).is_file()
+
+
 def fetch_published(
     name: str,
     *,

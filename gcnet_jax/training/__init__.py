@@ -2,6 +2,7 @@
 
 from gcnet_jax.training.checkpoint_files import (
     find_checkpoint,
+    finished_steps,
     read_metadata,
     restore_variables,
     save_variables,
@@ -33,6 +34,7 @@ __all__ = [
     "create_state",
     "create_train_step",
     "find_checkpoint",
+    "finished_steps",
     "head_losses",
     "initial_state",
     "learning_rate_schedule",

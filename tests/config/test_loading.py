@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -163,4 +164,37 @@ def test_folders_may_have_colons_in_their_names(tmp_path):
     assert config_from_argument(str(file)).seed == 3
     assert split_argument(f"{file}:5:6") == (file, ["5:6"])
     assert split_argument(str(folder)) == (folder, [])
-    assert split_argument("configs/no_such_file.py:nl")[0].name == "no_such_file.py"
+    with pytest.raises(InputError, match=r"there is no config file configs/no_such_file\.py"):
+        split_argument("configs/no_such_file.py:nl")
+
+
+@pytest.mark.parametrize("name", ["fcn", "context_shapes/fcn"])
+def test_configs_of_the_library_go_by_name_with_or_without_their_folder(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert config_from_argument(name).data.name == "context_shapes"
+    assert config_from_argument("ablation/context_shapes:nl").variant == "nl"
+
+
+def test_names_near_a_misspelt_one_are_listed():
+    meant = r"did you mean 'gcnet_r50-d8_4xb2-40k_cityscapes-512x1024'\?"
+    with pytest.raises(InputError, match=meant):
+        config_from_argument("gcnet_r50-d8_4xb2-40k_cityscape-512x1024")
+
+
+def test_a_folder_configs_of_a_users_own_is_not_that_of_the_library(tmp_path):
+    folder = tmp_path / "configs"
+    (folder / "common").mkdir(parents=True)
+    (folder / "common" / "mine.py").write_text("SEED = 5\n")
+    (folder / "run.py").write_text(
+        "from configs.common.mine import SEED\n"
+        "from gcnet_jax.config import default_config\n"
+        "def get_config():\n    config = default_config()\n    config.seed = SEED\n"
+        "    return config\n"
+    )
+    before = sys.modules.get("configs")
+    for _ in range(2):
+        assert config_from_argument(str(folder / "run.py")).seed == 5
+        assert config_from_argument("fcn").seed == 0
+    assert sys.modules.get("configs") is before

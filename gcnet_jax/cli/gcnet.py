@@ -1,0 +1,49 @@
+"""The installed command `gcnet`, with a verb for each thing that it does."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+
+VERBS: Mapping[str, str] = MappingProxyType(
+    {
+        "quickstart": "trains with and without the block, and shows what it is for",
+        "prepare_dataset": "builds the records of a data set, an official one or your own",
+        "train": "trains a network, or goes on where training was interrupted",
+        "evaluate": "prints and writes the metrics of a trained network",
+        "predict": "segments images and folders of images",
+        "convert_checkpoint": "turns checkpoints into OpenMMLab's files and back",
+        "analyze_context": "shows what context blocks attend to, and what they cost",
+        "ablate": "trains a network with each kind of block, and compares them",
+        "list": "shows the configs, data sets and published weights that there are",
+    }
+)
+"""What each verb does; the module of its name in this package does it."""
+
+
+def main() -> None:
+    """Does what this process's command line says and ends the process."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_help())
+        sys.exit(0 if arguments else 2)
+    verb = arguments[0]
+    if verb not in VERBS:
+        meant = difflib.get_close_matches(verb, VERBS, n=1)
+        advice = f"; did you mean '{meant[0]}'?" if meant else ""
+        expected = ", ".join(VERBS)
+        print(f"error: gcnet has no verb {verb!r}{advice} (expected: {expected})", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"gcnet {verb}", *arguments[1:]]
+    command = importlib.import_module(f"gcnet_jax.cli.{verb}")  # seconds: JAX comes with it
+    from gcnet_jax.cli.process import run_alone
+
+    run_alone(command.main)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = [f"  {verb:{width}}  {what}" for verb, what in VERBS.items()]
+    head = ("GCNet for JAX: global-context networks.", "", "    gcnet VERB ...", "")
+    return "\n".join([*head, *verbs, "", "gcnet VERB --help says what a verb takes."])

@@ -1,0 +1,46 @@
+"""The configs that come with this library, by name."""
+
+from pathlib import Path
+
+from gcnet_jax.errors import InputError, did_you_mean
+
+_COMMON = "common"
+"""The folder of what configs have in common, which are no configs themselves."""
+
+
+def library_folder() -> Path:
+    """Returns the folder of the configs: a checkout's own, or in the installed package."""
+    package = Path(__file__).parents[1]
+    checkout = package.parent / "configs"
+    return checkout if (package.parent / "pyproject.toml").exists() else package / "configs"
+
+
+def library_configs() -> dict[str, Path]:
+    """Returns the files of all configs by name, such as `context_shapes/gcnet`."""
+    folder = library_folder()
+    files = (file.relative_to(folder) for file in sorted(folder.glob("*/*.py")))
+    return {
+        file.with_suffix("").as_posix(): folder / file for file in files if file.parts[0] != _COMMON
+    }
+
+
+def find_config(name: str) -> Path:
+    """Returns the file of a config.
+
+    Args:
+        name: `FOLDER/NAME`, or `NAME` where no other folder has one.
+
+    Raises:
+        InputError: there is none of that name, or several.
+    """
+    configs = library_configs()
+    found = [full for full in configs if name in (full, full.rpartition("/")[2])]
+    if len(found) == 1:
+        return configs[found[0]]
+    if found:
+        raise InputError(f"there are several configs {name}: {', '.join(found)}")
+    short = [full.rpartition("/")[2] for full in configs]
+    raise InputError(
+        f"there is no config file {name}, and no config of that name"
+        f"{did_you_mean(name, [*short, *configs])}; `gcnet list configs` shows those there are"
+    )

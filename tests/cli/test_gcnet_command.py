@@ -1,0 +1,105 @@
+"""The installed command, what it lists, and runs that bring their config along."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from gcnet_jax.cli.gcnet import VERBS
+
+
+def gcnet(*arguments, folder):
+    """Runs `python -m gcnet_jax` as a user starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", "gcnet_jax", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_its_help_names_every_verb_and_imports_no_jax(tmp_path):
+    program = """
+import sys
+from gcnet_jax.cli.gcnet import main
+sys.argv = ["gcnet", "--help"]
+try:
+    main()
+finally:
+    print([name for name in ("jax", "flax", "tensorflow_datasets") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"  {verb}" in done.stdout for verb in VERBS)
+
+
+def test_a_verb_that_there_is_not_is_answered_with_what_was_meant(tmp_path):
+    done = gcnet("evalute", folder=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: gcnet has no verb 'evalute'; did you mean 'evaluate'?")
+
+
+def test_it_does_what_the_verb_does_and_ends_with_its_status(tmp_path):
+    done = gcnet("train", "--config=context_shapes/gcnet", "--workdir=run", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: data set 'context_shapes' is not prepared in data")
+
+
+def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
+    configs = command("list", "configs", f"--data_dir={shapes_dir}")
+    assert configs.returncode == 0, configs.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in configs.stdout.splitlines()}
+    run = "gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+    assert rows[run] == ["cityscapes", "77.69", "/", "78.56"]
+    assert rows["context_shapes/fcn"] == ["context_shapes", "yes"]
+    data = command("list", "data", f"--data_dir={shapes_dir}").stdout
+    assert "context_shapes  yes       train 600, val 100, test 200" in data
+    assert "resnet50_v1c" in command("list", "weights").stdout
+    runs = command("list", "runs", f"--runs={trained.parent}").stdout.splitlines()
+    assert runs[1].split()[:3] == ["run", "context_shapes", "30"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "nothing given; expected 'configs' or 'data'"),
+        (["config"], "config given; expected"),
+        (["runs", "--runs=nowhere"], "there is no folder nowhere"),
+    ],
+)
+def test_what_cannot_be_listed_is_refused(fails, arguments, says):
+    fails("list", *arguments, says=says)
+
+
+def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, command, tmp_path):
+    output = tmp_path / "scores.json"
+    by_name = command("evaluate", trained, "--split=test", f"--output={output}")
+    assert by_name.returncode == 0, by_name.stderr
+    config = f"--config={trained / 'config.json'}"
+    other = tmp_path / "other.json"
+    given = command("evaluate", config, f"--workdir={trained}", "--split=test", f"--output={other}")
+    assert given.returncode == 0, given.stderr
+    assert json.loads(output.read_text())["confusion"] == json.loads(other.read_text())["confusion"]
+
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((64, 128, 3), np.uint8))
+    target = f"--output_dir={tmp_path / 'out'}"
+    predicted = command("predict", trained, tmp_path / "photo.png", target)
+    assert predicted.returncode == 0, predicted.stderr
+    assert (tmp_path / "out" / "photo_overlay.png").exists()
+
+
+def test_overrides_change_the_config_that_a_run_brings(trained, fails):
+    says = "has no split 'vla'"
+    fails("evaluate", trained, "--config.evaluation.split=vla", says=says)
+
+
+def test_a_folder_that_is_no_run_brings_no_config(fails, tmp_path):
+    fails("evaluate", f"--workdir={tmp_path}", says="--config=NAME or FILE is required")
