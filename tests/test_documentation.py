@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.analysis import parameter_count
+from gcnet_jax.cli.gcnet import VERBS
 from gcnet_jax.config import load_config
 from gcnet_jax.models import build_model
 
@@ -22,6 +23,8 @@ def test_what_the_readme_and_docs_name_is_there(root):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
         for script in re.findall(r"(?:python )?(scripts/\w+\.\w+)", blocks(page)):
             assert (root / script).exists(), f"{page.name} names {script}"
+        for verb in re.findall(r"(?m)^\s*(?:srun )?gcnet (\w+)", blocks(page)):
+            assert verb in VERBS, f"{page.name} names gcnet {verb}"
         for config in re.findall(r"(configs/[\w./-]+\.py)", text):
             assert (root / config).exists(), f"{page.name} names {config}"
 

@@ -1,11 +1,11 @@
 """One row of the ablation on CamVid with R50-D8 from scratch, for one GPU. Not tried yet.
 
-    python scripts/prepare_dataset.py camvid --source=CAMVID
-    python scripts/ablate.py --config=configs/ablation/camvid.py --output_dir=runs/ablation_camvid
+    gcnet prepare_dataset camvid --source=CAMVID
+    gcnet ablate --config=configs/ablation/camvid.py --output_dir=runs/ablation_camvid
 
 A single row, by its name in `gcnet_jax.analysis.VARIANTS`:
 
-    python scripts/train.py --config=configs/ablation/camvid.py:nl --workdir=runs/camvid_nl
+    gcnet train --config=configs/ablation/camvid.py:nl --workdir=runs/camvid_nl
 """
 
 from configs.common import camvid

@@ -1,11 +1,11 @@
 """One row of the ablation on context_shapes; docs/ablation.md has the table.
 
-    python scripts/prepare_dataset.py context_shapes
-    python scripts/ablate.py --config=configs/ablation/context_shapes.py --output_dir=runs/ablation
+    gcnet prepare_dataset context_shapes
+    gcnet ablate --config=configs/ablation/context_shapes.py --output_dir=runs/ablation
 
 A single row, by its name in `gcnet_jax.analysis.VARIANTS`:
 
-    python scripts/train.py --config=configs/ablation/context_shapes.py:nl --workdir=runs/shapes_nl
+    gcnet train --config=configs/ablation/context_shapes.py:nl --workdir=runs/shapes_nl
 """
 
 from configs.common import context_shapes

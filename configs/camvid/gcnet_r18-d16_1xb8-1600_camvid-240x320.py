@@ -1,7 +1,7 @@
 """GCNet on half a ResNet-18 at output stride 16, CamVid from scratch: a run for two CPU cores.
 
-    python scripts/prepare_dataset.py camvid --source=CAMVID
-    python scripts/train.py --workdir=runs/camvid_small \\
+    gcnet prepare_dataset camvid --source=CAMVID
+    gcnet train --workdir=runs/camvid_small \\
         --config=configs/camvid/gcnet_r18-d16_1xb8-1600_camvid-240x320.py
 
 About half an hour on two cores; docs/results.md has the measured result.

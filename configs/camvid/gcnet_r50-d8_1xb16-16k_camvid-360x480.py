@@ -1,7 +1,7 @@
 """GCNet R50-D8 on CamVid from scratch: the full configuration, made for one GPU of 24 GB or more.
 
-    python scripts/prepare_dataset.py camvid --source=CAMVID
-    python scripts/train.py --workdir=runs/camvid \\
+    gcnet prepare_dataset camvid --source=CAMVID
+    gcnet train --workdir=runs/camvid \\
         --config=configs/camvid/gcnet_r50-d8_1xb16-16k_camvid-360x480.py
 
 To beat: 66.9 mIoU on the test split, FC-DenseNet103 from scratch.

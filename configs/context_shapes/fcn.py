@@ -1,7 +1,7 @@
 """The network of `gcnet.py` with the global context block removed, and nothing else changed.
 
-python scripts/prepare_dataset.py context_shapes
-python scripts/train.py --config=configs/context_shapes/fcn.py --workdir=runs/shapes_fcn
+gcnet prepare_dataset context_shapes
+gcnet train --config=configs/context_shapes/fcn.py --workdir=runs/shapes_fcn
 """
 
 from configs.common import context_shapes

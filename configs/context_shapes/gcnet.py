@@ -1,7 +1,7 @@
 """A small network with a global context block on context_shapes.
 
-python scripts/prepare_dataset.py context_shapes
-python scripts/train.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes_gcnet
+gcnet prepare_dataset context_shapes
+gcnet train --config=configs/context_shapes/gcnet.py --workdir=runs/shapes_gcnet
 """
 
 from configs.common import context_shapes

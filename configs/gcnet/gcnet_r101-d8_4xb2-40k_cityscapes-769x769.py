@@ -1,6 +1,6 @@
 """GCNet R101-D8 on Cityscapes: 40k steps of 8 crops of 769x769.
 
-    python scripts/train.py --workdir=runs/gcnet_r101-d8_4xb2-40k_cityscapes-769x769 \\
+    gcnet train --workdir=runs/gcnet_r101-d8_4xb2-40k_cityscapes-769x769 \\
         --config=configs/gcnet/gcnet_r101-d8_4xb2-40k_cityscapes-769x769.py
 
 Published: 78.95 mIoU, 80.71 at six scales with flips; trained on 4 V100 with 2 images each, 10.5 GB

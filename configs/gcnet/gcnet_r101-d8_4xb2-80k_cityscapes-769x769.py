@@ -1,6 +1,6 @@
 """GCNet R101-D8 on Cityscapes: 80k steps of 8 crops of 769x769.
 
-    python scripts/train.py --workdir=runs/gcnet_r101-d8_4xb2-80k_cityscapes-769x769 \\
+    gcnet train --workdir=runs/gcnet_r101-d8_4xb2-80k_cityscapes-769x769 \\
         --config=configs/gcnet/gcnet_r101-d8_4xb2-80k_cityscapes-769x769.py
 
 Published: 79.18 mIoU, 80.71 at six scales with flips; trained on 4 V100 with 2 images each.

@@ -1,6 +1,6 @@
 """GCNet R101-D8 on ADE20K: 160k steps of 16 crops of 512x512.
 
-    python scripts/train.py --workdir=runs/gcnet_r101-d8_4xb4-160k_ade20k-512x512 \\
+    gcnet train --workdir=runs/gcnet_r101-d8_4xb4-160k_ade20k-512x512 \\
         --config=configs/gcnet/gcnet_r101-d8_4xb4-160k_ade20k-512x512.py
 
 Published: 43.69 mIoU, 45.21 at six scales with flips; trained on 4 V100 with 4 images each.

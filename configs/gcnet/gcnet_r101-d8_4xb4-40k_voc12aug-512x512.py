@@ -1,6 +1,6 @@
 """GCNet R101-D8 on VOC 2012 + Aug: 40k steps of 16 crops of 512x512.
 
-    python scripts/train.py --workdir=runs/gcnet_r101-d8_4xb4-40k_voc12aug-512x512 \\
+    gcnet train --workdir=runs/gcnet_r101-d8_4xb4-40k_voc12aug-512x512 \\
         --config=configs/gcnet/gcnet_r101-d8_4xb4-40k_voc12aug-512x512.py
 
 Published: 77.84 mIoU, 78.59 at six scales with flips; trained on 4 V100 with 4 images each.

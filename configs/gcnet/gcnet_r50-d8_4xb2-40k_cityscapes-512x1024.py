@@ -1,6 +1,6 @@
 """GCNet R50-D8 on Cityscapes: 40k steps of 8 crops of 512x1024.
 
-    python scripts/train.py --workdir=runs/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
+    gcnet train --workdir=runs/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
         --config=configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py
 
 Published: 77.69 mIoU, 78.56 at six scales with flips; trained on 4 V100 with 2 images each, 5.8 GB

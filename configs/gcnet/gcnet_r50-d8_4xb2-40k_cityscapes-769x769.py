@@ -1,6 +1,6 @@
 """GCNet R50-D8 on Cityscapes: 40k steps of 8 crops of 769x769.
 
-    python scripts/train.py --workdir=runs/gcnet_r50-d8_4xb2-40k_cityscapes-769x769 \\
+    gcnet train --workdir=runs/gcnet_r50-d8_4xb2-40k_cityscapes-769x769 \\
         --config=configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-769x769.py
 
 Published: 78.12 mIoU, 80.09 at six scales with flips; trained on 4 V100 with 2 images each, 6.5 GB

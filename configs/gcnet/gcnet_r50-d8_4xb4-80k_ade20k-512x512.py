@@ -1,6 +1,6 @@
 """GCNet R50-D8 on ADE20K: 80k steps of 16 crops of 512x512.
 
-    python scripts/train.py --workdir=runs/gcnet_r50-d8_4xb4-80k_ade20k-512x512 \\
+    gcnet train --workdir=runs/gcnet_r50-d8_4xb4-80k_ade20k-512x512 \\
         --config=configs/gcnet/gcnet_r50-d8_4xb4-80k_ade20k-512x512.py
 
 Published: 41.47 mIoU, 42.85 at six scales with flips; trained on 4 V100 with 4 images each, 8.5 GB

@@ -1,6 +1,6 @@
 """Looks into context blocks: what they attend to, and what they cost.
 
-    python scripts/analyze_context.py attention --config=configs/ablation/context_shapes.py:nl \\
+    gcnet analyze_context attention --config=configs/ablation/context_shapes.py:nl \\
         --workdir=runs/shapes_nl --output_dir=runs/analysis
 
 measures, for each context block of a trained network, how much its input, its attention map and its
@@ -8,7 +8,7 @@ output differ between query positions (averages over all pairs of positions and 
 draws the attention maps of some queries, each scaled to its own maximum: one of a single colour has
 the same weight everywhere. The output folder receives `attention.json` and one PNG a block.
 
-    python scripts/analyze_context.py cost --config=configs/ablation/context_shapes.py
+    gcnet analyze_context cost --config=configs/ablation/context_shapes.py
 
 tabulates parameters and multiply-adds of the config's network with each variant of the context
 block; without --config, those of blocks in a ResNet-50, beside the paper's. --output_dir receives

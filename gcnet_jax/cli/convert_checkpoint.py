@@ -1,8 +1,8 @@
 """Converts a checkpoint: from OpenMMLab to here, and from here to OpenMMLab.
 
-    python scripts/convert_checkpoint.py --config=configs/gcnet/RUN.py \\
+    gcnet convert_checkpoint --config=configs/gcnet/RUN.py \\
         --source=model.pth --output=converted
-    python scripts/convert_checkpoint.py --config=configs/gcnet/RUN.py \\
+    gcnet convert_checkpoint --config=configs/gcnet/RUN.py \\
         --source=converted --output=model.pth --to=openmmlab
 
 The source is what --checkpoint of the other commands takes: a checkpoint's folder, a .pth file, or

@@ -1,13 +1,13 @@
 """Evaluates a trained segmentor on one split of its data set.
 
-    python scripts/evaluate.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
+    gcnet evaluate --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
 
 Prints IoU, accuracy, precision, Dice and F-score by class and on average, and writes the same as
 JSON, with a picture of some images, their labels and predictions beside it. With --workdir the best
 checkpoint of the run is taken, with --checkpoint the given one, which may be a .pth file of
 OpenMMLab or the published weights of the run:
 
-    python scripts/evaluate.py --config=configs/gcnet/RUN.py --checkpoint=published
+    gcnet evaluate --config=configs/gcnet/RUN.py --checkpoint=published
 """
 
 import json

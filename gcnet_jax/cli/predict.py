@@ -1,6 +1,6 @@
 """Segments images with a trained model.
 
-    python scripts/predict.py --config=configs/context_shapes/gcnet.py --workdir=runs/shapes \\
+    gcnet predict --config=configs/context_shapes/gcnet.py --workdir=runs/shapes \\
         --output_dir=predictions photo.jpg more_photos/
 
 For each image NAME the output folder receives `NAME_label.png` (class indices), `NAME_overlay.png`

@@ -1,9 +1,9 @@
 """Prepares a data set once; training and evaluation read what it writes.
 
-    python scripts/prepare_dataset.py context_shapes
-    python scripts/prepare_dataset.py camvid --source=/path/to/camvid
-    python scripts/prepare_dataset.py cityscapes --source=/path/to/archives --pixels=uncompressed
-    python scripts/prepare_dataset.py folder --name=plants --source=/path/to/plants
+    gcnet prepare_dataset context_shapes
+    gcnet prepare_dataset camvid --source=/path/to/camvid
+    gcnet prepare_dataset cityscapes --source=/path/to/archives --pixels=uncompressed
+    gcnet prepare_dataset folder --name=plants --source=/path/to/plants
         --images='train=images/train/*.jpg' --images='val=images/val/*.jpg'
         --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' --classes=classes.csv
 

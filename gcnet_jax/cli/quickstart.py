@@ -1,6 +1,6 @@
 """Shows in a few minutes what a global context block does.
 
-    python scripts/quickstart.py
+    gcnet quickstart
 
 Prepares the data set context_shapes, trains a small network with the block and the same network
 without it, evaluates both on images neither has seen, and prints their mIoU side by side. The

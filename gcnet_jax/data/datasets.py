@@ -270,7 +270,7 @@ def how_to_prepare(name: str, data_dir: epath.PathLike) -> str:
     command = f"folder --name {name} --source FOLDER ..."
     if name in OFFICIAL_SETS:
         command = f"{name} --source FOLDER" if OFFICIAL_SETS[name].parts else name
-    return f"prepare it with: python scripts/prepare_dataset.py {command} --data_dir {data_dir}"
+    return f"prepare it with: gcnet prepare_dataset {command} --data_dir {data_dir}"
 
 
 def _check_split(name: str, split: str, splits: Mapping[str, object]) -> None:

@@ -218,7 +218,7 @@ def test_data_that_is_not_prepared_is_named_with_the_command_that_prepares_it(
         *tiny,
         f"--config.data.data_dir={tmp_path}",
         f"--workdir={tmp_path / 'run'}",
-        says="scripts/prepare_dataset.py context_shapes",
+        says="gcnet prepare_dataset context_shapes",
     )
     assert not (tmp_path / "run").exists()
 

@@ -26,7 +26,7 @@ def test_every_config_loads_has_all_keys_and_describes_a_model(path):
         model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
         assert model.decode_head is not None
     assert path.read_text().startswith('"""'), "a run's file says what it is and how to start it"
-    assert "scripts/train.py" in path.read_text()
+    assert "gcnet train" in path.read_text()
 
 
 @pytest.mark.parametrize("run", PUBLISHED)
@@ -67,7 +67,7 @@ def test_a_published_runs_file_says_how_to_start_it_and_what_to_expect(run):
     says = " ".join(ast.get_docstring(ast.parse(file.read_text())).split())
     images = load_config(file).training.batch_size // 4
     for expected in (
-        f"python scripts/train.py --workdir=runs/{run} \\ --config=configs/gcnet/{run}.py",
+        f"gcnet train --workdir=runs/{run} \\ --config=configs/gcnet/{run}.py",
         f"Published: {result['miou']} mIoU, {result['miou_ms_flip']} at six scales with flips",
         f"trained on 4 V100 with {images} images each",
         f"{result['iterations'] // 1000}k steps of {4 * images} crops of {result['crop']}",

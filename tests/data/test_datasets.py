@@ -150,8 +150,8 @@ def test_context_shapes_refuse_a_source(tmp_path):
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("context_shapes", "python scripts/prepare_dataset.py context_shapes --data_dir"),
-        ("camvid", "python scripts/prepare_dataset.py camvid --source FOLDER --data_dir"),
+        ("context_shapes", "gcnet prepare_dataset context_shapes --data_dir"),
+        ("camvid", "gcnet prepare_dataset camvid --source FOLDER --data_dir"),
     ],
 )
 def test_data_that_is_not_prepared_is_answered_with_the_command(tmp_path, name, command):
