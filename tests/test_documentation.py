@@ -29,6 +29,15 @@ def test_what_the_readme_and_docs_name_is_there(root):
             assert (root / config).exists(), f"{page.name} names {config}"
 
 
+def test_every_kind_of_fault_names_tests_that_are_there(root):
+    page = (root / "docs" / "reliability.md").read_text()
+    rows = re.findall(r"^\| .*`tests/.* \|$", page, re.M)
+    assert len(rows) > 10
+    for row in rows:
+        for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row):
+            assert f"def {test}(" in (root / file).read_text(), f"{row} names {file}::{test}"
+
+
 def python_of(page):
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
 

@@ -9,8 +9,8 @@ the command line:
 
     --config.training.batch_size=16 --config.optimizer.learning_rate=0.02
 
-On several hosts the command is started once on each (docs/scaling.md). SIGTERM ends it with exit
-status 75 once everything is saved.
+On several hosts the command is started once on each (docs/scaling.md). SIGTERM or Ctrl-C end it
+with exit status 75 once everything is saved; a second Ctrl-C ends it at once.
 """
 
 from collections.abc import Sequence
