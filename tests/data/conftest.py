@@ -1,5 +1,6 @@
 """Small data sets on disk, shared by the tests of the data layer."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,10 @@ def camvid_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_camvid(folder / "source", sizes=sizes)
     prepare("camvid", folder / "data", source, subset=True)
     return folder / "data"
+
+
+@pytest.fixture
+def own_camvid(camvid_dir, tmp_path):
+    """A copy of the prepared CamVid to do harm to: the folder of the set."""
+    shutil.copytree(camvid_dir / "camvid", tmp_path / "camvid")
+    return tmp_path / "camvid" / "2.0.0"
