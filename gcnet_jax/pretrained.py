@@ -61,9 +61,9 @@ def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.Path
 
     Args:
         config: a config, or the path of its file.
-        checkpoint: a folder `<workdir>/checkpoints/<step>`; a `.pth` file of OpenMMLab (needs
-            PyTorch); or `"published"`: the published weights of the config's `published_run`, which
-            are fetched on first use.
+        checkpoint: a folder `<workdir>/checkpoints/<step>`; a `.pth` file of OpenMMLab; or
+            `"published"`: the published weights of the config's `published_run`, which are fetched
+            on first use.
 
     Raises:
         InputError: the checkpoint is not there, not whole, not this config's model, or has weights

@@ -7,7 +7,7 @@ cd -- "$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)"
 source scripts/environment.sh dev
 [ -d ../shared/camvid ] || echo "Leaving out tests on real road scenes: there is no ../shared."
 python -c "import torch" 2>/dev/null ||
-  echo "Leaving out tests of .pth files: PyTorch is not installed (pip install torch, best its CPU build)."
+  echo "Leaving out comparisons with PyTorch, which is not installed (pip install torch, best its CPU build)."
 # Two processes: most of a test is compilation, which keeps one core busy. One that has nothing left
 # takes tests from the other.
 exec python -m pytest -n 2 --dist worksteal "$@"

@@ -14,6 +14,7 @@ from gcnet_jax.config import default_config
 from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
+from gcnet_jax.interop.torch_files.writing import torch_file
 from gcnet_jax.models import build_model
 from gcnet_jax.pretrained import initialize, load_pretrained, save_model
 
@@ -51,7 +52,6 @@ def folder(model, config, classes, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pth(model, classes, tmp_path_factory):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
     path = tmp_path_factory.mktemp("pth") / "model.pth"
     write_torch_checkpoint(path, export_state_dict(model), classes)
     return path
@@ -83,7 +83,6 @@ def test_classes_come_from_the_checkpoint(source, config, classes, request):
 
 
 def test_a_checkpoint_of_other_classes_brings_its_own(config, tmp_path):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
     classes = DatasetClasses(("a", "b"), ((0, 0, 0), (9, 9, 9)))
     other = build_model(config.model, num_classes=2)
     write_torch_checkpoint(tmp_path / "x.pth", export_state_dict(other), classes)
@@ -153,10 +152,8 @@ def test_the_classifiers_are_left_out_when_the_classes_differ(config, model, fol
 
 
 def test_a_bare_backbone_file_starts_a_training(config, model, classes, tmp_path):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     backbone = export_state_dict(model.backbone)
-    content = {name: torch.tensor(array) for name, array in backbone.items()}
-    torch.save({"state_dict": content}, tmp_path / "resnet.pth")
+    (tmp_path / "resnet.pth").write_bytes(torch_file({"state_dict": backbone}))
     config = config.copy_and_resolve_references()
     config.training.init_from = str(tmp_path / "resnet.pth")
     started = fresh(config)
@@ -199,11 +196,9 @@ def test_a_backbone_with_context_blocks_comes_back_and_starts_another(config, cl
 def test_a_backbone_that_lacks_more_than_context_blocks_is_refused(
     config, model, classes, tmp_path
 ):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     backbone = export_state_dict(model.backbone)
     del backbone["layer1.0.conv1.weight"]
-    content = {name: torch.tensor(array) for name, array in backbone.items()}
-    torch.save({"state_dict": content}, tmp_path / "resnet.pth")
+    (tmp_path / "resnet.pth").write_bytes(torch_file({"state_dict": backbone}))
     config = config.copy_and_resolve_references()
     config.model.backbone.context.block = "simplified_non_local"
     config.model.backbone.context.position = "after_add"
@@ -349,7 +344,6 @@ def test_own_weights_that_are_no_numbers_are_refused(spoiled, config, classes, t
 
 
 def test_foreign_weights_that_are_no_numbers_are_refused(spoiled, config, classes, tmp_path):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
     model, _ = spoiled
     write_torch_checkpoint(tmp_path / "x.pth", export_state_dict(model), classes)
     with pytest.raises(InputError, match=r"x\.pth: 1 of the weights are "):

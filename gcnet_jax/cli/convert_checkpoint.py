@@ -7,7 +7,7 @@
 
 The source is what --checkpoint of the other commands takes: a checkpoint's folder, a .pth file, or
 'published'. The output is a checkpoint's folder or, with --to=openmmlab, a file that mmsegmentation
-loads. Class names and colours go along. Needs PyTorch for reading and writing .pth files.
+loads. Class names and colours go along.
 """
 
 from collections.abc import Sequence

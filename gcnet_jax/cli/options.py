@@ -68,7 +68,7 @@ def define_checkpoint_flags(command: flags.FlagValues) -> CheckpointFlags:
         flags.DEFINE_string(
             "checkpoint",
             None,
-            "instead: folder of one checkpoint; or a .pth file of OpenMMLab (needs PyTorch); or "
+            "instead: folder of one checkpoint; or a .pth file of OpenMMLab; or "
             "'published', the published weights of the config's run",
             flag_values=command,
         ),

@@ -12,7 +12,6 @@ from gcnet_jax.training import read_metadata
 
 @pytest.fixture(scope="session")
 def exported(command, tiny, trained, tmp_path_factory):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
     path = tmp_path_factory.mktemp("exported") / "model.pth"
     source = trained / "checkpoints" / "30"
     process = command(
