@@ -29,7 +29,6 @@ class Archive:
 
     Attributes:
         content: of its pickle, with `Tensor`s in the places of tensors.
-        order: of the bytes of its storages.
 
     Raises:
         DamagedFileError: it is no whole archive, or a record has another checksum than it says.
@@ -44,7 +43,7 @@ class Archive:
             raise DamagedFileError("it has no data.pkl")
         self._folder = pickles[0].removesuffix("data.pkl")
         self._unread = set(self._records)
-        self.order: ByteOrder = self._byte_order()
+        self._order: ByteOrder = self._byte_order()
         self.content: Any = read_pickle(
             io.BytesIO(self._read("data.pkl")),
             is_known=is_known,
@@ -59,6 +58,11 @@ class Archive:
             DamagedFileError: they have another checksum than the archive says.
         """
         return self._read(f"data/{storage.key}")
+
+    def order(self, storage: Storage) -> ByteOrder:
+        """The order of the bytes in each number of a storage: that of the machine that wrote."""
+        del storage
+        return self._order
 
     def check_rest(self) -> None:
         """Reads what was not asked for, too.
@@ -126,6 +130,8 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     if len(records) != len(archive.infolist()):
         raise DamagedFileError("it has two records of one name")
     for record in records.values():
+        if not 0 <= record.header_offset <= size - record.file_size:
+            raise DamagedFileError(f"its record {record.filename} lies outside of it")
         if record.compress_type != zipfile.ZIP_STORED or record.compress_size != record.file_size:
             raise DamagedFileError(f"its record {record.filename} is compressed")
     if sum(record.file_size for record in records.values()) > size:

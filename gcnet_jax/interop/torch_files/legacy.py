@@ -1,7 +1,8 @@
 """The format of PyTorch before 1.6: five pickles, then the storages one after the other.
 
 The pickles are a magic number, the format's version, the machine, the content, and the keys of the
-storages in their order. Whatever the machine was, PyTorch writes numbers in little-endian order.
+storages in their order. Whatever the machine was, PyTorch writes numbers in little-endian order,
+but not those in untyped storages, which are bytes to it.
 """
 
 import os
@@ -20,6 +21,7 @@ from gcnet_jax.interop.torch_files.tensors import (
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 _LENGTH_OF_COUNT = 8
+_SHORT = 1 << 16
 
 
 class LegacyFile:
@@ -27,7 +29,6 @@ class LegacyFile:
 
     Attributes:
         content: of its pickle, with `Tensor`s in the places of tensors.
-        order: of the bytes of its storages.
 
     Raises:
         DamagedFileError: it is no whole file of that format.
@@ -35,21 +36,26 @@ class LegacyFile:
     """
 
     def __init__(self, file: IO[bytes]):
-        self.order: ByteOrder = "little"
         self._file = file
         self._size = file.seek(0, os.SEEK_END)
         self._storages: dict[str, Storage] = {}
         file.seek(0)
         if self._pickle() != _MAGIC or self._pickle() != _VERSION:
             raise DamagedFileError("it is of another format")
-        self._pickle()
+        machine = self._pickle()
         self.content: Any = self._pickle()
+        is_big = isinstance(machine, dict) and machine.get("little_endian") is False
+        self._order: ByteOrder = "big" if is_big else "little"
         self._places = self._find_rows(self._pickle())
 
     def row(self, storage: Storage) -> bytes:
         """The bytes of a storage."""
         self._file.seek(self._places[storage.key])
         return self._file.read(storage.nbytes)
+
+    def order(self, storage: Storage) -> ByteOrder:
+        """The order of the bytes in each number of a storage."""
+        return self._order if storage.dtype.itemsize == 1 else "little"
 
     def check_rest(self) -> None:
         """Does nothing: there are no checksums."""
@@ -99,4 +105,6 @@ class _Clamped:
         self.readline = file.readline
 
     def read(self, size: int) -> bytes:
-        return self._file.read(min(size, self._size - self._file.tell()))
+        if size > _SHORT:
+            size = min(size, self._size - self._file.tell())
+        return self._file.read(size)

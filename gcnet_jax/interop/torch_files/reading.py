@@ -24,9 +24,10 @@ _SMALL = 16 << 20
 
 class _Format(Protocol):
     content: Any
-    order: ByteOrder
 
     def row(self, storage: Storage) -> bytes: ...
+
+    def order(self, storage: Storage) -> ByteOrder: ...
 
     def check_rest(self) -> None: ...
 
@@ -64,7 +65,8 @@ class TorchFile:
         for names in by_row.values():  # one row after the other is in memory
             row = self._opened.row(tensors[names[0]].storage)
             for name in names:
-                arrays[name] = array_of(tensors[name], row, self._opened.order)
+                order = self._opened.order(tensors[name].storage)
+                arrays[name] = array_of(tensors[name], row, order)
             del row
         self._opened.check_rest()
         return {name: arrays[name] for name in tensors}

@@ -80,7 +80,7 @@ _KNOWN = re.compile(
     | torch\._utils\._rebuild_\w+ | torch\._tensor\._rebuild_from_type_v2
     | torch\.(Size|Tensor|device|nn\.parameter\.(Parameter|Buffer))
     | torch\.serialization\._get_layout
-    | torch\.(float|bfloat|complex|int|uint|q?u?int|bool)\w*
+    | torch\.(float|bfloat|complex|q?u?int|bool)\w* | torch\.per_\w+_affine\w*
     | (mmengine|mmcv|mmseg)\.[\w.]+
     | numpy\.(dtype|ndarray|_?core\.multiarray\.(_reconstruct|scalar))
     | _codecs\.encode
