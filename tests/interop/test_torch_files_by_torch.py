@@ -198,6 +198,14 @@ def test_a_written_checkpoint_is_loaded_by_torch_with_its_classes(tmp_path):
 
 
 @FORMATS
+def test_a_tensor_that_repeats_a_number_endlessly_is_refused(zipped, tmp_path):
+    endless = torch.ones(1, dtype=torch.float16).expand(1 << 40)
+    save({**tensors(), "endless": endless}, tmp_path / "x.pth", zipped)
+    with pytest.raises(InputError, match=r"x\.pth is refused: its tensors take .* is endless;"):
+        read_torch_checkpoint(tmp_path / "x.pth")
+
+
+@FORMATS
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_both_formats_are_read_with_and_without_wrapping_and_prefix(

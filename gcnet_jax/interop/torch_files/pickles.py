@@ -148,16 +148,7 @@ class _Machine:
         self.stack.append({})
         self._set_items(values)
 
-    def tuple_of_one(self) -> None:
-        self._tuple(1)
-
-    def tuple_of_two(self) -> None:
-        self._tuple(2)
-
-    def tuple_of_three(self) -> None:
-        self._tuple(3)
-
-    def _tuple(self, length: int) -> None:
+    def tuple_of(self, length: int) -> None:
         values = tuple(self.stack[-length:])
         if len(values) != length:
             raise DamagedFileError("its pickle takes values that are not there")
@@ -290,9 +281,9 @@ _STEPS: dict[str, Callable[[_Machine], None]] = {
     "POP_MARK": _Machine.pop_mark,
     "DUP": _Machine.duplicate,
     "TUPLE": _Machine.tuple_since_mark,
-    "TUPLE1": _Machine.tuple_of_one,
-    "TUPLE2": _Machine.tuple_of_two,
-    "TUPLE3": _Machine.tuple_of_three,
+    "TUPLE1": lambda machine: machine.tuple_of(1),
+    "TUPLE2": lambda machine: machine.tuple_of(2),
+    "TUPLE3": lambda machine: machine.tuple_of(3),
     "LIST": _Machine.list_since_mark,
     "DICT": _Machine.dict_since_mark,
     "FROZENSET": _Machine.list_since_mark,

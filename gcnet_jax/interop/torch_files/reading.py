@@ -57,7 +57,11 @@ class TorchFile:
         """
         needed = sum(tensor.nbytes for tensor in tensors.values())
         if needed > self._most:
-            raise RefusedFileError(f"its tensors take {needed} bytes, far more than the file has")
+            largest = max(tensors, key=lambda name: tensors[name].nbytes)
+            raise RefusedFileError(
+                f"its tensors take {needed} bytes, far more than the file has, the largest is "
+                f"{largest}"
+            )
         by_row: dict[str, list[str]] = {}
         for name, tensor in tensors.items():
             by_row.setdefault(tensor.storage.key, []).append(name)
