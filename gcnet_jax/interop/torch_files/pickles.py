@@ -122,29 +122,23 @@ class _Machine:
     def mark(self) -> None:
         self._marks.append(len(self.stack))
 
-    def _since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[Any]:
         place = self._marks.pop()
         values = self.stack[place:]
         del self.stack[place:]
         return values
 
-    def pop(self) -> None:
-        self.stack.pop()
-
-    def pop_mark(self) -> None:
-        self._since_mark()
-
     def duplicate(self) -> None:
         self.stack.append(self.stack[-1])
 
     def tuple_since_mark(self) -> None:
-        self.stack.append(tuple(self._since_mark()))
+        self.stack.append(tuple(self.since_mark()))
 
     def list_since_mark(self) -> None:
-        self.stack.append(self._since_mark())
+        self.stack.append(self.since_mark())
 
     def dict_since_mark(self) -> None:
-        values = self._since_mark()
+        values = self.since_mark()
         self.stack.append({})
         self._set_items(values)
 
@@ -158,7 +152,7 @@ class _Machine:
         self._extend([self.stack.pop()])
 
     def append_since_mark(self) -> None:
-        self._extend(self._since_mark())
+        self._extend(self.since_mark())
 
     def _extend(self, values: list[Any]) -> None:
         if isinstance(self.stack[-1], list):
@@ -171,7 +165,7 @@ class _Machine:
         self._set_items([key, value])
 
     def set_items_since_mark(self) -> None:
-        self._set_items(self._since_mark())
+        self._set_items(self.since_mark())
 
     def _set_items(self, values: list[Any]) -> None:
         if isinstance(self.stack[-1], dict):
@@ -275,10 +269,10 @@ _REMEMBER = frozenset(["PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"])
 _RECALL = frozenset(["GET", "BINGET", "LONG_BINGET"])
 _BYTE_STRINGS = frozenset(["STRING", "BINSTRING", "SHORT_BINSTRING"])
 _NOTHING = frozenset(["PROTO", "FRAME", "STOP"])
-_STEPS: dict[str, Callable[[_Machine], None]] = {
+_STEPS: dict[str, Callable[[_Machine], object]] = {
     "MARK": _Machine.mark,
-    "POP": _Machine.pop,
-    "POP_MARK": _Machine.pop_mark,
+    "POP": lambda machine: machine.stack.pop(),
+    "POP_MARK": lambda machine: machine.since_mark(),
     "DUP": _Machine.duplicate,
     "TUPLE": _Machine.tuple_since_mark,
     "TUPLE1": lambda machine: machine.tuple_of(1),
