@@ -77,16 +77,16 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     try:
         main(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return 1
     except Preempted as notice:
-        print(f"preempted: {notice}", file=sys.stderr)
+        _say(f"preempted: {notice}")
         return PREEMPTED
     except OSError as error:  # a path that cannot be read or written, a full disk
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(printable(f"error: {where}{error.strerror}"), file=sys.stderr)
+        _say(printable(f"error: {where}{error.strerror}"))
         return 1
     except (AssertionError, RuntimeError) as error:
         reason = _missing_platform(error)
@@ -97,12 +97,18 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
             )
         if not reason:
             raise
-        print(f"error: {reason}", file=sys.stderr)
+        _say(f"error: {reason}")
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
         return 128 + signal.SIGINT
     return 0
+
+
+def _say(line: str) -> None:
+    """Writes to stderr if anybody still reads it: the status is the same without."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 def _missing_platform(error: BaseException) -> str | None:

@@ -28,7 +28,7 @@ from orbax.checkpoint import multihost
 from gcnet_jax.config import architecture, differences
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
-from gcnet_jax.parallel import is_loss_of_partner
+from gcnet_jax.parallel import is_loss_of_partner, meet
 from gcnet_jax.training.checkpoint_files import (
     FOLDER,
     as_stored,
@@ -182,6 +182,7 @@ class Checkpoints:
                 found = self._newest_whole(state)
             except Exception as error:  # whatever it is, the others are waiting
                 problem, found = error, _NO_USABLE_CHECKPOINT
+        meet("the first process has looked for a checkpoint")
         found = int(multihost_utils.broadcast_one_to_all(np.int32(found)))
         if found == _NO_USABLE_CHECKPOINT:
             raise problem or InputError(f"{self._root} cannot be used; the first process says why")
@@ -254,6 +255,7 @@ class Checkpoints:
                 _check_state(folder, model, training)
             except Exception as error:  # whatever it is, the others are waiting
                 problem = error
+        meet("the first process has read the checkpoint back")
         if multihost_utils.broadcast_one_to_all(np.int32(problem is not None)):
             reason = brief(problem) if problem else "the first process says why"
             raise InputError(

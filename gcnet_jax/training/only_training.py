@@ -14,7 +14,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.files import in_bucket
 
 _LOCK = "training.lock"
-_LONGEST_NAME = 200  # characters of a holder's name that are shown
+_LONGEST_NAME = 200  # bytes of a holder's name that are shown
 
 
 @contextlib.contextmanager
@@ -66,4 +66,4 @@ def _lock(descriptor: int, workdir: epath.Path) -> None:
 
 def _holder(descriptor: int) -> str:
     name = os.pread(descriptor, _LONGEST_NAME, 0).decode(errors="replace")
-    return "".join(x for x in name if x.isprintable()) or "a process that has just begun"
+    return name or "a process that has just begun"

@@ -1,14 +1,19 @@
 """What ends a training run before its first step, and leaves nothing behind."""
 
+import contextlib
+import os
 import shutil
+import sys
 from types import SimpleNamespace
 
 import pytest
+from absl import flags
 from etils import epath
 
+from gcnet_jax.cli import command
 from gcnet_jax.cli.training_run import train_from_config
 from gcnet_jax.config import load_config
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.training import only_training
 
 
@@ -43,3 +48,18 @@ def test_a_disk_without_room_is_named_before_the_first_step(config, tmp_path, mo
     with pytest.raises(InputError, match=r"has 1 MB free, and a checkpoint needs 1 MB; make room"):
         train_from_config(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_the_status_of_a_stop_is_the_same_when_nobody_reads_what_is_said(monkeypatch):
+    """As of a terminal that was closed, or of `train 2>&1 | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "stderr", os.fdopen(writer, "w", buffering=1))
+
+    def stopped(arguments):
+        raise Preempted("stopped after step 3")
+
+    status = command.run(stopped, __name__, flags.FlagValues(), [])
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.close()
+    assert status == command.PREEMPTED

@@ -118,16 +118,17 @@ class _Loop:
         batches = itertools.cycle(self._batches)
         checkpoints = Checkpoints(workdir, {}, keep_newest=1)
         training = self._config.training
-        log = RunLog(
-            workdir,
-            first_step=0,
-            total_steps=self._steps,
-            log_every=training.log_every,
-            batch_size=training.batch_size,
-        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            log = RunLog(
+                workdir,
+                first_step=0,
+                total_steps=self._steps,
+                log_every=training.log_every,
+                batch_size=training.batch_size,
+            )
         start = time.perf_counter()
         try:
-            with log, contextlib.redirect_stdout(io.StringIO()):
+            with log:
                 train(
                     state,
                     self._run,
