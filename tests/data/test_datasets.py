@@ -116,7 +116,7 @@ def test_a_misspelt_dataset_is_not_taken_for_a_folder_to_prepare(few_shapes):
         dataset_classes("cityscape", few_shapes)
     assert "not prepared" in str(raised.value)
     assert "did you mean 'cityscapes'?" in str(raised.value)
-    assert "prepare_dataset.py" not in str(raised.value)
+    assert "gcnet prepare_dataset" not in str(raised.value)
 
 
 def test_a_dataset_of_ones_own_is_among_those_that_may_be_meant(few_shapes):

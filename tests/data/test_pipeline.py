@@ -349,5 +349,5 @@ def test_a_batch_that_does_not_divide_by_the_processes_is_refused(
 
 
 def test_data_that_is_not_prepared_is_refused_at_once(tmp_path):
-    with pytest.raises(InputError, match=r"prepare_dataset\.py camvid"):
+    with pytest.raises(InputError, match="gcnet prepare_dataset camvid"):
         train_iterator(config(tmp_path), batch_size=4, seed=0)
