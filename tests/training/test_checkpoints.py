@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import logging
 import shutil
@@ -12,7 +13,13 @@ from etils import epath
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh, shard_batch
-from gcnet_jax.training import Checkpoints, find_checkpoint, read_metadata, restore_variables
+from gcnet_jax.training import (
+    Checkpoints,
+    TrainState,
+    find_checkpoint,
+    read_metadata,
+    restore_variables,
+)
 from gcnet_jax.training.checkpoint_files import read_document
 from gcnet_jax.training.fingerprints import document_fingerprint
 
@@ -33,15 +40,33 @@ def states_equal(a, b):
     )
 
 
+def small_state():
+    """As many kinds of files as of a network, and few files."""
+    values = jnp.arange(500, dtype=jnp.float32)
+    return TrainState(
+        step=jnp.int32(0),
+        params={"kernel": values},
+        statistics={"mean": values - 1},
+        optimizer={"momentum": values + 1},
+        seed=jnp.int32(0),
+    )
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def small_step(state):
+    parts = {"params": state.params, "statistics": state.statistics, "optimizer": state.optimizer}
+    changed = jax.tree.map(lambda x: 1.5 * x + 1, parts)
+    return dataclasses.replace(state, step=state.step + 1, **changed)
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, make_setup, make_batch):
+def made(tmp_path_factory):
     """What `run` gives every test a copy of."""
     workdir = tmp_path_factory.mktemp("made")
-    _, state, step, _ = make_setup()
     checkpoints = Checkpoints(workdir, METADATA, keep_newest=2)
-    iterator, states = numbers(), {}
+    iterator, state, states = numbers(), small_state(), {}
     for number, score in ((1, 0.9), (2, 0.3), (3, None), (4, None)):
-        state, _ = step(state, make_batch(number))
+        state = small_step(state)
         next(iterator)
         metrics = {"mIoU": score} if score is not None else None
         checkpoints.save(state, iterator, step=number, metrics=metrics)
@@ -58,25 +83,24 @@ def run(made, tmp_path):
     return tmp_path, states
 
 
-def restore(workdir, make_setup, metadata=METADATA):
-    _, template, _, _ = make_setup()
+def restore(workdir, metadata=METADATA):
     iterator = numbers()
     checkpoints = Checkpoints(workdir, metadata)
     try:
-        return checkpoints.restore_newest(template, iterator), iterator
+        return checkpoints.restore_newest(small_state(), iterator), iterator
     finally:
         checkpoints.close()
 
 
-def test_the_newest_comes_back_bitwise_with_the_place_in_the_data(run, make_setup):
+def test_the_newest_comes_back_bitwise_with_the_place_in_the_data(run):
     workdir, states = run
-    state, iterator = restore(workdir, make_setup)
+    state, iterator = restore(workdir)
     assert int(state.step) == 4
     assert states_equal(state, states[4])
     assert next(iterator) == 4
 
 
-def test_a_place_that_was_counted_in_batches_is_taken_in_samples(run, make_setup):
+def test_a_place_that_was_counted_in_batches_is_taken_in_samples(run):
     """As earlier versions did, whose checkpoints say of how many samples a batch was."""
     workdir, _ = run
     folder = workdir / "checkpoints" / "4"
@@ -92,17 +116,16 @@ def test_a_place_that_was_counted_in_batches_is_taken_in_samples(run, make_setup
         def set_state(self, state):
             self.state = state
 
-    _, template, _, _ = make_setup()
     iterator = Iterator()
-    assert Checkpoints(workdir, METADATA).restore_newest(template, iterator) is not None
+    assert Checkpoints(workdir, METADATA).restore_newest(small_state(), iterator) is not None
     assert iterator.state == {"next_sample": 42}
 
 
-def test_saving_in_the_background_saves_the_state_of_its_step(run, make_setup):
+def test_saving_in_the_background_saves_the_state_of_its_step(run):
     """The step after a save overwrites the device buffers that are still being written out."""
     workdir, states = run
     shutil.rmtree(workdir / "checkpoints" / "4")
-    state, _ = restore(workdir, make_setup)
+    state, _ = restore(workdir)
     assert states_equal(state, states[3])
 
 
@@ -119,9 +142,9 @@ def test_without_an_evaluation_the_newest_counts_as_best(run):
     assert find_checkpoint(workdir).name == "4"
 
 
-def test_inference_reads_parameters_and_statistics_alone(run, make_setup):
+def test_inference_reads_parameters_and_statistics_alone(run):
     workdir, states = run
-    _, template, _, _ = make_setup()
+    template = small_state()
     folder = workdir / "checkpoints" / "3"
     shutil.rmtree(folder / "training")
     variables = restore_variables(
@@ -132,8 +155,8 @@ def test_inference_reads_parameters_and_statistics_alone(run, make_setup):
     assert read_metadata(folder) == METADATA
 
 
-def test_an_empty_workdir_has_nothing_to_restore(tmp_path, make_setup):
-    state, _ = restore(tmp_path, make_setup)
+def test_an_empty_workdir_has_nothing_to_restore(tmp_path):
+    state, _ = restore(tmp_path)
     assert state is None
     with pytest.raises(InputError, match="no checkpoint in"):
         find_checkpoint(tmp_path)
@@ -146,7 +169,7 @@ def all_files(folder):
 # Orbax leaves the other reads under way when the first fails; they complain as they are dropped.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
-    run, make_setup, caplog, tmp_path_factory
+    run, caplog, tmp_path_factory
 ):
     """Each file in turn is cut to half: either that does no harm at all, or step 3 is taken."""
     workdir, states = run
@@ -158,7 +181,7 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
         victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            state, iterator = restore(damaged, make_setup)
+            state, iterator = restore(damaged)
         step = int(state.step)
         taken[step].append(name)
         assert states_equal(state, states[step]), name
@@ -173,7 +196,7 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_flipped_bit_is_never_taken_for_the_checkpoint(run, make_setup, tmp_path_factory):
+def test_a_flipped_bit_is_never_taken_for_the_checkpoint(run, tmp_path_factory):
     """In each file in turn: either it does no harm at all, or step 3 is taken."""
     workdir, states = run
     rng, taken = np.random.default_rng(0), {3: [], 4: []}
@@ -186,7 +209,7 @@ def test_a_flipped_bit_is_never_taken_for_the_checkpoint(run, make_setup, tmp_pa
             continue
         content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
         victim.write_bytes(content)
-        state, iterator = restore(damaged, make_setup)
+        state, iterator = restore(damaged)
         step = int(state.step)
         taken[step].append(name)
         assert states_equal(state, states[step]), name
@@ -199,9 +222,9 @@ def test_a_flipped_bit_is_never_taken_for_the_checkpoint(run, make_setup, tmp_pa
     } <= set(taken[3])
 
 
-def test_a_flipped_bit_in_parameters_is_refused_in_inference_too(run, make_setup):
+def test_a_flipped_bit_in_parameters_is_refused_in_inference_too(run):
     workdir, _ = run
-    _, template, _, _ = make_setup()
+    template = small_state()
     folder = workdir / "checkpoints" / "3"
     variables = {"params": template.params, "statistics": template.statistics}
     files = [p for p in (folder / "model").rglob("*") if p.is_file()]
@@ -231,36 +254,36 @@ def test_other_devices_take_up_a_state_that_was_spread_over_eight(tmp_path, make
     assert {x.sharding.mesh for x in jax.tree.leaves(restored)} == {two}
 
 
-def test_damaged_metrics_of_an_older_checkpoint_do_not_stop_the_run(run, make_setup, make_batch):
+def test_damaged_metrics_of_an_older_checkpoint_do_not_stop_the_run(run):
     workdir, states = run
     (workdir / "checkpoints" / "1" / "metrics" / "metrics").write_text('{"mIo')
     assert find_checkpoint(workdir).name == "4"
-    _, template, step, _ = make_setup()
+    template = small_state()
     checkpoints, iterator = Checkpoints(workdir, METADATA), numbers()
     state = checkpoints.restore_newest(template, iterator)
     assert states_equal(state, states[4])
-    state, _ = step(state, make_batch(5))
+    state = small_step(state)
     checkpoints.save(state, iterator, step=5, metrics={"mIoU": 0.1})
     checkpoints.close()
     assert (workdir / "checkpoints_damaged" / "1").exists()
     assert find_checkpoint(workdir).name == "5"
 
 
-def test_when_no_checkpoint_can_be_read_it_is_an_error_and_nothing_is_moved(run, make_setup):
+def test_when_no_checkpoint_can_be_read_it_is_an_error_and_nothing_is_moved(run):
     workdir, _ = run
     for step in (1, 3, 4):
         (workdir / "checkpoints" / str(step) / "metadata" / "metadata").write_text("{")
     before = all_files(workdir)
     with pytest.raises(InputError, match=r"none of the checkpoints.*4: JSONDecodeError"):
-        restore(workdir, make_setup)
+        restore(workdir)
     assert all_files(workdir) == before
 
 
-def test_precision_and_dropout_may_change_between_runs(run, make_setup):
+def test_precision_and_dropout_may_change_between_runs(run):
     workdir, states = run
     changed = json.loads(json.dumps(METADATA))
     changed["config"]["model"]["dtype"] = "bfloat16"
-    state, _ = restore(workdir, make_setup, metadata=changed)
+    state, _ = restore(workdir, metadata=changed)
     assert states_equal(state, states[4])
 
 
@@ -274,20 +297,20 @@ def test_precision_and_dropout_may_change_between_runs(run, make_setup):
         ({"classes": {"names": ["a", "c"], "palette": []}}, "another classes"),
     ],
 )
-def test_another_models_checkpoints_are_refused_and_left_alone(run, make_setup, change, message):
+def test_another_models_checkpoints_are_refused_and_left_alone(run, change, message):
     workdir, _ = run
     before = all_files(workdir)
     with pytest.raises(InputError, match=message):
-        restore(workdir, make_setup, metadata=METADATA | change)
+        restore(workdir, metadata=METADATA | change)
     assert all_files(workdir) == before
 
 
-def test_a_changed_learning_rate_is_allowed_and_said(run, make_setup, caplog):
+def test_a_changed_learning_rate_is_allowed_and_said(run, caplog):
     workdir, _ = run
     changed = json.loads(json.dumps(METADATA))
     changed["config"]["optimizer"]["learning_rate"] = 0.2
     with caplog.at_level(logging.WARNING):
-        state, _ = restore(workdir, make_setup, metadata=changed)
+        state, _ = restore(workdir, metadata=changed)
     assert int(state.step) == 4
     assert "optimizer.learning_rate: 0.1 -> 0.2" in caplog.text
 
