@@ -286,8 +286,10 @@ def _make_room_for_peer() -> None:
     """To be called before JAX looks for devices."""
     if not peer_is_installed():
         raise InputError("--peer=openmmlab: mmsegmentation is not installed; pip install '.[peer]'")
-    # JAX would take three quarters of a GPU's memory for itself.
+    # JAX would take three quarters of a GPU's memory for itself: at once, or little by little while
+    # XLA tries algorithms out, and it gives nothing back.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")
 
 
 def _output(name: str) -> epath.Path:

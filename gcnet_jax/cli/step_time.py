@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli.timing import measure_in_turn
+from gcnet_jax.cli.timing import measure_in_turn, steps_in_a_row
 from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
 
 
@@ -31,18 +32,22 @@ class TimedStep:
     """A compiled training step with a state and a batch of its own, run once before it counts.
 
     Attributes:
-        loss: of the last step.
+        first_loss: of the step that was run before.
     """
 
     def __init__(self, program: TrainingProgram, compiled: CompiledStep):
         self._run = compiled.run
         self._state, self._batch = program.initial_state(), program.random_batch()
-        self.seconds()
+        self.first_loss = float(self._take(1)["loss"])
 
     def seconds(self) -> float:
-        """Takes one step, and returns how long it took."""
-        start = time.perf_counter()
-        self._state, metrics = jax.block_until_ready(self._run(self._state, self._batch))
-        seconds = time.perf_counter() - start
-        self.loss = float(metrics["loss"])
-        return seconds
+        """Takes `steps_in_a_row`, and returns how long each took."""
+        steps, start = steps_in_a_row(), time.perf_counter()
+        self._take(steps)
+        return (time.perf_counter() - start) / steps
+
+    def _take(self, steps: int) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        for _ in range(steps):
+            self._state, metrics = self._run(self._state, self._batch)
+        return jax.block_until_ready((self._state, metrics))[1]

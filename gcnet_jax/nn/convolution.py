@@ -77,6 +77,30 @@ class Conv(nnx.Conv):
         check_features(inputs, self.in_features, spatial_axes=(2,))
         return super().__call__(inputs, out_sharding)
 
+    def scaled(
+        self,
+        x: Float[Array, "b h w c_in"],
+        multiplier: Float[Array, " c_out"],
+        bias: Float[Array, " c_out"],
+    ) -> Float[Array, "b out_h out_w c_out"]:
+        """The convolution's result times `multiplier` plus `bias`, without its own bias.
+
+        The kernel is multiplied, not the result: compilers can add the bias where they convolve,
+        and no pass over the result is left.
+        """
+        kernel = (self.kernel[...] * multiplier).astype(self.dtype)
+        strides: Any = self.strides  # which Flax types as all that it takes
+        padding: Any = self.padding
+        result = conv_general_dilated(
+            x.astype(self.dtype),
+            kernel,
+            strides,
+            padding,
+            rhs_dilation=self.kernel_dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return result + bias.astype(self.dtype)
+
 
 class ConvNormAct(nnx.Module):
     """Convolution, batch normalisation and, unless switched off, ReLU."""
@@ -120,5 +144,8 @@ class ConvNormAct(nnx.Module):
             InputError: features or mask have another type or shape.
         """
         check_features(x, self.conv.in_features, mask, spatial_axes=(2,))
-        x = self.norm(self.conv(x))
+        if self.norm.use_running_average:
+            x = self.conv.scaled(x, *self.norm.multiplier_and_bias())
+        else:
+            x = self.norm(self.conv(x))
         return zero_outside(jax.nn.relu(x) if self.activate else x, strided(mask, self.stride))

@@ -58,20 +58,38 @@ class BatchNorm(nnx.Module):
             InputError: the features are no floats, or have other channels.
         """
         check_features(x, self.scale.shape[0], spatial_axes=(0, 1, 2, 3))
+        x = x.astype(jnp.float32)  # once: gradients of all uses are added before they are rounded
         if self.use_running_average:
             mean, variance = self.mean[...], self.var[...]
         else:
-            mean, variance = self._update_statistics(x.astype(jnp.float32))
+            mean, variance = self._update_statistics(x)
         multiplier = lax.rsqrt(variance + self.epsilon) * self.scale[...]
-        normalized = (x.astype(jnp.float32) - mean) * multiplier + self.bias[...]
-        return normalized.astype(self.dtype)
+        # That is (x - mean) * multiplier + bias. Whatever is subtracted at each position and made
+        # up for in the bias has no derivative: so the mean's is that of the bias, not one more sum
+        # over all positions.
+        constant = lax.stop_gradient(mean)
+        bias = self.bias[...] - (mean - constant) * multiplier
+        return ((x - constant) * multiplier + bias).astype(self.dtype)
+
+    def multiplier_and_bias(self) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+        """What to multiply each channel by and then to add, to normalise by the running averages.
+
+        Where a linear layer lies before the normalisation, its kernel can be multiplied instead.
+        """
+        multiplier = lax.rsqrt(self.var[...] + self.epsilon) * self.scale[...]
+        return multiplier, self.bias[...] - self.mean[...] * multiplier
 
     def _update_statistics(
         self, x: Float[Array, "b *spatial c"]
     ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
         axes = tuple(range(x.ndim - 1))
-        mean = jnp.mean(x, axes)
-        variance = jnp.mean(jnp.square(x - mean), axes)
+        # Both sums in one pass over x. That of the squares of x alone would lose digits where the
+        # mean is large beside the deviation; the running average is near enough to subtract.
+        near = lax.stop_gradient(self.mean[...])
+        offset = x - near
+        mean_offset = jnp.mean(offset, axes)
+        mean = near + mean_offset
+        variance = jnp.maximum(jnp.mean(jnp.square(offset), axes) - jnp.square(mean_offset), 0)
         count = x.size // x.shape[-1]
         unbiased = variance * (count / max(count - 1, 1))
         keep = 1.0 - self.momentum

@@ -7,9 +7,16 @@
 | others | XLA's convolution | XLA's convolution |
 
 Of a map that is small beside its dilation, `winograd` would compute mostly padding: XLA's then.
-Which platform it is shows when a program is compiled for it. The first two have gradient rules of
-their own. That of the matrix product is here because the gradient by the kernel that JAX derives
-comes out transposed, and on CPU the copies that turn it round cost as much as the product.
+Which platform it is shows when a program is compiled for it. Three have gradient rules of their
+own:
+
+- The matrix product: the gradient by the kernel that JAX derives comes out transposed, and on CPU
+  the copies that turn it round cost as much as the product.
+- `winograd`: by tiles as well.
+- Dilated 3x3 kernels that keep the size: JAX derives a convolution whose window is the map, and
+  moves by the dilation. XLA takes that for what it says, not for the gradient by a kernel, and on
+  NVIDIA's GPUs it takes ten times as long as it would undilated: there the phases of the map are
+  convolved without dilation, see `_phases`.
 """
 
 import functools
@@ -57,19 +64,27 @@ def conv_general_dilated(
     )
     if simple and all(size == 1 for size in rhs.shape[:-2]) and _adds_nothing(padding):
         return _pointwise(lhs, rhs.reshape(rhs.shape[-2:]), precision)
-    if (
-        simple
-        and rhs.shape[:-2] == (3, 3)
+    if simple and _is_3x3_that_keeps_size(rhs.shape, dilation, padding):
+        by_tiles = (
+            lhs.dtype == rhs.dtype == jnp.float32
+            and min(rhs.shape[-2:]) >= _FEWEST_CHANNELS
+            and winograd.saves(lhs.shape[1], lhs.shape[2], dilation[0])
+            and not _is_partitioned()
+        )
+        if by_tiles or dilation[0] > 1:
+            return _same_3x3(lhs, rhs, dilation[0], by_tiles, precision)
+    return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
+
+
+def _is_3x3_that_keeps_size(
+    kernel: tuple[int, ...], dilation: tuple[int, ...], padding: Sequence[tuple[int, int]] | str
+) -> bool:
+    return (
+        kernel[:-2] == (3, 3)
         and dilation[0] == dilation[1]
         and not isinstance(padding, str)
         and all(tuple(pair) == (dilation[0],) * 2 for pair in padding)
-        and lhs.dtype == rhs.dtype == jnp.float32
-        and min(rhs.shape[-2:]) >= _FEWEST_CHANNELS
-        and winograd.saves(lhs.shape[1], lhs.shape[2], dilation[0])
-        and not _is_partitioned()
-    ):
-        return _same_3x3(lhs, rhs, dilation[0], precision)
-    return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
+    )
 
 
 def _adds_nothing(padding: Sequence[tuple[int, int]] | str) -> bool:
@@ -114,35 +129,46 @@ def _pointwise_backward(precision, saved, gradient):
 _pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _same_3x3(
     x: Float[Array, "b h w c_in"],
     kernel: Float[Array, "3 3 c_in c_out"],
     dilation: int,
+    by_tiles: bool,
     precision: lax.PrecisionLike,
 ) -> Float[Array, "b h w c_out"]:
-    """A 3x3 convolution that keeps the size."""
-    return _same_3x3_forward(x, kernel, dilation, precision)[0]
+    """A 3x3 convolution that keeps the size; on CPUs by `winograd` if `by_tiles`."""
+    return _same_3x3_forward(x, kernel, dilation, by_tiles, precision)[0]
 
 
-def _same_3x3_forward(x, kernel, dilation, precision):
-    result = lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(winograd.convolve, dilation=dilation),
-        default=functools.partial(_xla_3x3, dilation=dilation, precision=precision),
-    )
-    return result, (x, kernel)
+def _same_3x3_forward(x, kernel, dilation, by_tiles, precision):
+    xla = functools.partial(_xla_3x3, dilation=dilation, precision=precision)
+    if not by_tiles:
+        return xla(x, kernel), (x, kernel)
+    tiles = functools.partial(winograd.convolve, dilation=dilation)
+    return lax.platform_dependent(x, kernel, cpu=tiles, default=xla), (x, kernel)
 
 
-def _same_3x3_backward(dilation, precision, saved, gradient):
-    def of_xla(x, kernel, gradient):  # the transposes alone, without the convolution itself
-        def convolve(x, kernel):
+def _same_3x3_backward(dilation, by_tiles, precision, saved, gradient):
+    # The transposes alone, without the convolution itself.
+    def by_input(x, kernel, gradient):
+        def convolve(x):
             return _xla_3x3(x, kernel, dilation=dilation, precision=precision)
 
-        (by_input,) = jax.linear_transpose(lambda x: convolve(x, kernel), x)(gradient)
-        (by_kernel,) = jax.linear_transpose(lambda kernel: convolve(x, kernel), kernel)(gradient)
-        return by_input, by_kernel
+        return jax.linear_transpose(convolve, x)(gradient)[0]
+
+    def by_kernel(x, kernel, gradient, dilation):
+        def convolve(kernel):
+            return _xla_3x3(x, kernel, dilation=dilation, precision=precision)
+
+        return jax.linear_transpose(convolve, kernel)(gradient)[0]
+
+    def of_xla(x, kernel, gradient):
+        return by_input(x, kernel, gradient), by_kernel(x, kernel, gradient, dilation)
+
+    def of_phases(x, kernel, gradient):
+        phases = _phases(x, dilation), kernel, _phases(gradient, dilation)
+        return by_input(x, kernel, gradient), by_kernel(*phases, dilation=1)
 
     def of_tiles(x, kernel, gradient):
         return (
@@ -150,10 +176,25 @@ def _same_3x3_backward(dilation, precision, saved, gradient):
             winograd.kernel_gradient(x, gradient, dilation),
         )
 
-    return lax.platform_dependent(*saved, gradient, cpu=of_tiles, default=of_xla)
+    ways = {"cuda": of_phases} if dilation > 1 else {}
+    ways |= {"cpu": of_tiles} if by_tiles else {}
+    return lax.platform_dependent(*saved, gradient, **ways, default=of_xla)
 
 
 _same_3x3.defvjp(_same_3x3_forward, _same_3x3_backward)
+
+
+def _phases(x: Float[Array, "b h w c"], dilation: int) -> Float[Array, "phases _h _w c"]:
+    """Every `dilation`-th position along both axes, for each place to begin, as a batch of maps.
+
+    A dilated convolution that keeps the size is one without dilation of each of these. Zeros fill
+    up what does not divide.
+    """
+    batch, height, width, channels = x.shape
+    x = jnp.pad(x, ((0, 0), (0, -height % dilation), (0, -width % dilation), (0, 0)))
+    height, width = x.shape[1] // dilation, x.shape[2] // dilation
+    split = x.reshape(batch, height, dilation, width, dilation, channels)
+    return split.transpose(0, 2, 4, 1, 3, 5).reshape(-1, height, width, channels)
 
 
 def _xla_3x3(x, kernel, *, dilation, precision):

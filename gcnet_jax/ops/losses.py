@@ -1,7 +1,7 @@
 """Losses and pixel scores of semantic segmentation."""
 
+import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Integer
 
 
@@ -14,12 +14,17 @@ def cross_entropy(
     """Softmax cross-entropy in nats, averaged over all pixels.
 
     Ignored pixels add nothing to the sum but count in the mean, as in mmsegmentation's
-    `CrossEntropyLoss` with `avg_non_ignore=False`.
+    `CrossEntropyLoss` with `avg_non_ignore=False`. Labels that are no class make it NaN.
     """
     kept = labels != ignore_label
-    per_pixel = optax.softmax_cross_entropy_with_integer_labels(
-        logits.astype(jnp.float32), jnp.where(kept, labels, 0).astype(jnp.int32)
-    )
+    logits = logits.astype(jnp.float32)
+    # A sum over the classes, of which one counts: to look its logit up would be faster, but its
+    # gradient scatters, and all logits are written once more for it.
+    classes = jnp.arange(logits.shape[-1])
+    label_logits = jnp.sum(jnp.where(labels[..., None] == classes, logits, 0.0), axis=-1)
+    is_class = (labels >= 0) & (labels < logits.shape[-1])
+    label_logits = jnp.where(is_class, label_logits, jnp.nan)
+    per_pixel = jax.nn.logsumexp(logits, axis=-1) - label_logits
     return jnp.mean(jnp.where(kept, per_pixel, 0.0))
 
 

@@ -178,9 +178,22 @@ def test_what_is_timed_is_training(config):
     assert step.seconds() > 0
     state, metrics = compiled.run(program.initial_state(), program.random_batch())
     assert int(state.step) == 1
-    assert float(metrics["loss"]) == pytest.approx(np.log(7), rel=0.1)
+    assert float(metrics["loss"]) == step.first_loss == pytest.approx(np.log(7), rel=0.1)
     shapes = [s.data.shape[0] for s in program.random_batch()["image"].addressable_shards]
     assert shapes == [1] * jax.device_count()
+
+
+def test_accelerators_are_given_steps_without_a_wait_between_them(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr("gcnet_jax.cli.step_time.time.perf_counter", lambda: next(clock))
+    waits, step = [], object.__new__(TimedStep)
+    step._run = lambda state, batch: (state + batch, {"loss": 1.0})
+    step._state, step._batch = 0, 1
+    monkeypatch.setattr("jax.block_until_ready", lambda x: waits.append(x) or x)
+    assert step.seconds() == 1 / step._state
+    assert step._state > 1
+    assert len(waits) == 1
 
 
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(config):

@@ -1,5 +1,7 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from gcnet_jax.nn import BatchNorm
@@ -36,3 +38,66 @@ def test_bfloat16_input_is_averaged_in_float32():
     y = norm(x.astype(jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(norm.mean[...], [2.0], rtol=1e-6)
+
+
+def plain_normalisation(x, scale, bias):
+    mean, variance = x.mean((0, 1)), x.var((0, 1))
+    return (x - mean) / jnp.sqrt(variance + 1e-5) * scale + bias
+
+
+def gradient(function):
+    return jax.grad(function, (0, 1, 2))
+
+
+def forward(function):
+    return lambda *arguments: jax.jvp(function, arguments, arguments)[1]
+
+
+def second(function):
+    return gradient(lambda *arguments: jnp.sum(jax.grad(function)(*arguments) ** 2))
+
+
+@pytest.mark.parametrize("derivative", [gradient, forward, second])
+def test_derivatives_of_training_are_those_of_the_formula(derivative):
+    rng = np.random.default_rng(0)
+    x, weights = (jnp.asarray(rng.normal(2.0, 3.0, (4, 5, 3)), jnp.float32) for _ in range(2))
+    graphdef, state = nnx.split(BatchNorm(3, rngs=nnx.Rngs(0)))
+
+    def ours(x, scale, bias):
+        norm = nnx.merge(graphdef, state, copy=True)
+        norm.scale[...], norm.bias[...] = scale, bias
+        return norm(x)
+
+    def of_loss(function):
+        loss = derivative(lambda *arguments: jnp.sum(weights * jnp.sin(function(*arguments))))
+        return jax.tree.leaves(loss(x, jnp.array([0.5, 1.0, -2.0]), jnp.array([0.0, 3.0, -1.0])))
+
+    for actual, expected in zip(of_loss(ours), of_loss(plain_normalisation), strict=True):
+        largest = float(np.abs(expected).max())
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * largest)
+
+
+def test_the_gradient_takes_two_sums_over_all_positions():
+    # Each more is a pass over all features: on a GPU that is what normalisation costs.
+    norm = BatchNorm(3, rngs=nnx.Rngs(0))
+    graphdef, state = nnx.split(norm)
+    x = jnp.ones((4, 5, 3))
+    _, pullback = jax.vjp(lambda x, state: nnx.merge(graphdef, state, copy=True)(x), x, state)
+    equations = jax.make_jaxpr(pullback)(x).jaxpr.eqns
+    sums = [e for e in equations if e.primitive.name == "reduce_sum"]
+    assert len([e for e in sums if e.invars[0].aval.shape == x.shape]) == 2
+
+
+def test_a_mean_that_is_large_beside_the_deviation_costs_no_digits_once_it_is_known():
+    x = np.random.default_rng(0).normal(1000.0, 0.1, (4096, 1)).astype(np.float32)
+    norm = BatchNorm(1, momentum=1.0, rngs=nnx.Rngs(0))
+    norm(x)
+    norm(x)
+    np.testing.assert_allclose(norm.var[...], x.astype(np.float64).var(0, ddof=1), rtol=1e-3)
+
+
+def test_constant_features_have_no_variance():
+    norm = BatchNorm(1, momentum=1.0, rngs=nnx.Rngs(0))
+    y = norm(jnp.full((64, 1), 0.7))
+    assert 0 <= norm.var[0] < 1e-6
+    np.testing.assert_allclose(y, 0, atol=1e-3)

@@ -86,6 +86,41 @@ def test_wide_convolutions_of_any_size_keep_values_and_gradients(dilation, heigh
         assert_as_near_as_rounding(grad, expected_grad)
 
 
+def as_on(platform):
+    """Takes the way of another platform, on the devices that are here."""
+
+    def chosen(*arguments, default, **ways):
+        return ways.get(platform, default)(*arguments)
+
+    return mock.patch.object(lax, "platform_dependent", chosen)
+
+
+@pytest.mark.parametrize(
+    ("dilation", "height", "width"), [(2, 8, 6), (2, 7, 5), (4, 9, 3), (3, 1, 2)]
+)
+def test_gradients_by_dilated_kernels_on_gpus_are_those_of_lax(dilation, height, width):
+    x, kernel, loss = wide_case(dilation, height, width, channels=(3, 5))
+
+    def gradients(convolution):
+        return jax.jit(jax.grad(lambda *of: loss(convolution)(*of)[0], (0, 1)))(x, kernel)
+
+    with as_on("cuda"):
+        actual = gradients(conv_general_dilated)
+    for grad, expected in zip(actual, gradients(lax.conv_general_dilated), strict=True):
+        assert_as_near_as_rounding(grad, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(("platform", "strided"), [("cuda", False), ("tpu", True)])
+def test_gpus_get_no_convolution_with_a_window_as_large_as_the_map(platform, strided, dtype):
+    # What JAX derives for a dilated kernel: cuDNN takes ten times as long for it.
+    x, kernel, loss = wide_case(2)
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    gradient = jax.jit(jax.grad(lambda x, kernel: loss(conv_general_dilated)(x, kernel)[0], (0, 1)))
+    program = gradient.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    assert bool(re.search(r"window = \{stride = \[2, 2\]", program)) == strided
+
+
 def test_products_of_a_hessian_and_a_vector_are_those_of_lax():
     x, kernel, loss = wide_case(2)
 
@@ -132,7 +167,7 @@ def test_programs_over_several_devices_keep_the_convolution_that_xla_can_split()
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                 return loss(conv_general_dilated)(x, kernel)[1]
 
-        return operations(values.lower(x, kernel))
+        return operations(values.trace(x, kernel).lower(lowering_platforms=("cpu",)))
 
     assert on(2) == {"convolution"}
     assert on(1) == {"dot_general"}

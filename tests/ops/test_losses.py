@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,3 +41,18 @@ def test_accuracy_is_the_share_of_labelled_pixels_that_are_right(case):
     kept = labels != 255
     expected = (logits.argmax(-1)[kept] == labels[kept]).mean()
     np.testing.assert_allclose(pixel_accuracy(logits, labels), expected, rtol=1e-6)
+
+
+def test_a_label_that_is_no_class_makes_the_loss_no_number(case):
+    logits, labels = case
+    labels[1, 0, 0] = 3
+    assert np.isnan(cross_entropy(logits, labels))
+
+
+def test_the_gradient_scatters_nothing(case):
+    # On a GPU a scatter writes all logits once more, and adds one by one.
+    program = str(jax.make_jaxpr(jax.grad(cross_entropy))(*case))
+    assert "scatter" not in program
+    expected = jax.nn.softmax(case[0]) - jax.nn.one_hot(case[1], 3)
+    expected = jnp.where((case[1] != 255)[..., None], expected, 0) / case[1].size
+    np.testing.assert_allclose(jax.grad(cross_entropy)(*case), expected, atol=1e-7)

@@ -20,6 +20,7 @@ from gcnet_jax.cli.benchmarks.peer import (
     peer_device,
     why_no_peer,
 )
+from gcnet_jax.cli.timing import steps_in_a_row
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_model, merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
@@ -74,14 +75,17 @@ class PeerSteps(abc.ABC):
         self._first_seconds, self._peak = 0.0, None
 
     def seconds(self) -> float:
-        """Takes one step to its end, and returns how long it took."""
-        autocast = peer_autocast(self._config)
+        """Takes `steps_in_a_row`, and returns how long each took."""
+        return self._seconds_each(steps_in_a_row())
+
+    def _seconds_each(self, steps: int) -> float:
         start = time.perf_counter()
-        with autocast:
-            self._step()
+        with peer_autocast(self._config):
+            for _ in range(steps):
+                self._step()
         if self._device == "cuda":
             self._torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / steps
 
     def description(self, step_seconds: float) -> dict[str, Any]:
         """What the table says beside the speed.
@@ -97,10 +101,11 @@ class PeerSteps(abc.ABC):
         return {"compile_seconds": compile_seconds, "memory": {"peak": self._peak}}
 
     def _take_first_step(self) -> None:
-        self._first_seconds = self.seconds()
+        self._first_seconds = self._seconds_each(1)
         if self._device == "cuda":  # without what cuDNN has tried in the first step
+            self._torch.cuda.empty_cache()
             self._torch.cuda.reset_peak_memory_stats()
-            self.seconds()
+            self._seconds_each(1)
             self._peak = self._torch.cuda.max_memory_allocated() - self._allocated_before
 
     @abc.abstractmethod

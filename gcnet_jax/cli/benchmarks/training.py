@@ -52,7 +52,7 @@ def measure_training(
     with CONSOLE.status("the first step"):
         step = TimedStep(program, compiled)
     for each in peers.values():
-        each.check_loss(step.loss)
+        each.check_loss(step.first_loss)
 
     plain = config.copy_and_resolve_references()
     plain.model.backbone.remat_stages = ()
