@@ -15,7 +15,7 @@ from etils import epath
 from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute, as_utf8, in_bucket, write_whole
+from gcnet_jax.files import absolute, as_utf8, in_bucket, read_json, write_whole
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
@@ -207,10 +207,7 @@ def read_document(folder: epath.Path, name: str) -> dict[str, Any]:
     """
     # Orbax calls the files of all such parts alike, except for metrics.
     file = "metrics" if name == "metrics" else "metadata"
-    try:
-        document = json.loads((folder / name / file).read_bytes())
-    except RecursionError as error:
-        raise Damaged(f"its {name} are nested too deeply") from error
+    document = read_json(folder / name / file)
     if not isinstance(document, dict):
         raise Damaged(f"its {name} are no object of JSON")
     return document
