@@ -40,7 +40,7 @@ class Preempted(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message on a name that is not known: `; did you mean 'camvid'?`.
+    """The end of a message on a name that is not known: ` (did you mean 'camvid'?)`.
 
     Args:
         name: as it was given.
@@ -51,4 +51,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     by_lower_case = {other.lower(): other for other in known}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    return f"; did you mean {by_lower_case[close[0]]!r}?" if close else ""
+    return f" (did you mean {by_lower_case[close[0]]!r}?)" if close else ""

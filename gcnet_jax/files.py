@@ -21,6 +21,7 @@ from etils.epath.gpath import PosixGPath
 from gcnet_jax.errors import InputError
 
 _BUCKET = "gs://"
+_PROBED = 1 << 20  # bytes: about what a picture takes
 
 
 class LiteralPath(PosixGPath):
@@ -176,7 +177,7 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
 
 
 def check_writable(folder: epath.PathLike) -> None:
-    """Makes a folder, and shows by a file of no content that files can be made in it.
+    """Makes a folder, and shows by a file of a mebibyte that files can be made in it.
 
     Raises:
         InputError: they cannot.
@@ -185,8 +186,10 @@ def check_writable(folder: epath.PathLike) -> None:
     probe = folder / f".writable.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(_PROBED))
+        finally:
+            probe.unlink(missing_ok=True)
     except Exception as error:
         raise InputError(f"no files can be written in {folder} ({_reason(error)})") from error
 

@@ -1,7 +1,6 @@
 """Looks into context blocks: what they attend to, and what they cost. See --help."""
 
-from gcnet_jax.cli.analyze_context import main
-from gcnet_jax.cli.process import run_alone
+from gcnet_jax.cli.gcnet import run_verb
 
 if __name__ == "__main__":
-    run_alone(main)
+    run_verb("analyze_context")

@@ -1,7 +1,6 @@
 """Measures speed, with mmsegmentation beside it where that is installed. See --help."""
 
-from gcnet_jax.cli.benchmark import main
-from gcnet_jax.cli.process import run_alone
+from gcnet_jax.cli.gcnet import run_verb
 
 if __name__ == "__main__":
-    run_alone(main)
+    run_verb("benchmark")

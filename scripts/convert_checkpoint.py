@@ -1,7 +1,6 @@
 """Converts checkpoints from OpenMMLab and to it. See --help."""
 
-from gcnet_jax.cli.convert_checkpoint import main
-from gcnet_jax.cli.process import run_alone
+from gcnet_jax.cli.gcnet import run_verb
 
 if __name__ == "__main__":
-    run_alone(main)
+    run_verb("convert_checkpoint")

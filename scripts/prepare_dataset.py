@@ -1,7 +1,6 @@
 """Prepares a data set once; training and evaluation read what it writes. See --help."""
 
-from gcnet_jax.cli.prepare_dataset import main
-from gcnet_jax.cli.process import run_alone
+from gcnet_jax.cli.gcnet import run_verb
 
 if __name__ == "__main__":
-    run_alone(main)
+    run_verb("prepare_dataset")

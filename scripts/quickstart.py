@@ -1,7 +1,6 @@
 """Shows in a few minutes what a global context block does; see --help."""
 
-from gcnet_jax.cli.process import run_alone
-from gcnet_jax.cli.quickstart import main
+from gcnet_jax.cli.gcnet import run_verb
 
 if __name__ == "__main__":
-    run_alone(main)
+    run_verb("quickstart")

@@ -36,5 +36,5 @@ def test_whatever_is_quoted_fits_on_one_line_that_can_be_written(text):
     [("camvd", "camvid"), ("CamVid", "camvid"), ("ade", "ADE20K"), ("pascal", None), ("", None)],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest_there_is(name, meant):
-    says = f"; did you mean '{meant}'?" if meant else ""
+    says = f" (did you mean '{meant}'?)" if meant else ""
     assert did_you_mean(name, ["camvid", "cityscapes", "ADE20K"]) == says

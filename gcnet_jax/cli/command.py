@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -14,7 +15,7 @@ from absl import flags
 
 from gcnet_jax.cli.runs import with_config_of_run
 from gcnet_jax.config import brief_reason, describe_defaults
-from gcnet_jax.errors import InputError, Preempted, printable
+from gcnet_jax.errors import InputError, Preempted, did_you_mean, printable
 from gcnet_jax.parallel import is_loss_of_partner
 
 PREEMPTED = 75
@@ -119,13 +120,15 @@ def _missing_platform(error: BaseException) -> str | None:
     reason = brief_reason(error) if str(error) else "what it needs is not installed or not found"
     return (
         f"JAX cannot use the devices that JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')} asks for "
-        f"({reason}); unset it, or install JAX for them, as in pip install '.[cuda]'"
+        f"({reason}); unset it, or install JAX for those devices"
     )
 
 
 def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     _forget(options)
     options.set_gnu_getopt(True)  # options may follow positional arguments
+    if "config" in options:
+        _check_keys(argv)
     try:
         positional = options(argv)
         _refuse_joined(options, argv)
@@ -139,6 +142,16 @@ def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     except Exception as error:  # several, of ml_collections for overrides
         kind = "" if isinstance(error, AttributeError | KeyError) else f"{type(error).__name__}: "
         raise InputError(f"--config: {kind}{brief_reason(error)}") from error
+
+
+def _check_keys(argv: list[str]) -> None:
+    """Raises InputError if an override names a key that no config has."""
+    keys = [line.partition(" ")[0] for line in describe_defaults()]
+    for argument in argv[1:]:
+        option = argument.partition("=")[0]
+        match = re.fullmatch(r"--?(?:no)?config\.(.*)", option)
+        if match and match[1] not in keys:
+            raise InputError(f"{option}: a config has no such key{did_you_mean(match[1], keys)}")
 
 
 def _refuse_joined(options: flags.FlagValues, argv: list[str]) -> None:

@@ -29,6 +29,7 @@ from gcnet_jax.cli.inference import (
     lack_of_memory_named,
     load_trained_model,
 )
+from gcnet_jax.cli.runs import refuse_positional
 from gcnet_jax.data import (
     EvaluationBatch,
     check_labels,
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: list[str]) -> None:
-    options.refuse(arguments)
+    refuse_positional(_OPTIONS, arguments)
     config = options.checked_config(_CONFIG)
     _PROCESSES.join()
     split = _SPLIT.value or config.evaluation.split
@@ -115,8 +116,10 @@ def _evaluate(arguments: list[str]) -> None:
     }
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
-    write_whole(output, json.dumps(result, indent=2) + "\n")
-    rich.console.Console().print(metrics.table(names, title))
+    try:
+        write_whole(output, json.dumps(result, indent=2) + "\n")
+    finally:  # where nothing can be written, the figures are not lost
+        rich.console.Console().print(metrics.table(names, title))
     picture = output.with_suffix(".png")
     save_examples(picture, _examples(config, split, trained), trained.classes)
     print(f"checkpoint {trained.checkpoint}\nwritten to {output} and {picture}")

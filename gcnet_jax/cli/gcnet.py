@@ -1,10 +1,12 @@
 """The installed command `gcnet`, with a verb for each thing that it does."""
 
-import difflib
 import importlib
+import signal
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from gcnet_jax.errors import did_you_mean
 
 VERBS: Mapping[str, str] = MappingProxyType(
     {
@@ -30,15 +32,25 @@ def main() -> None:
         sys.exit(0 if arguments else 2)
     verb = arguments[0]
     if verb not in VERBS:
-        meant = difflib.get_close_matches(verb, VERBS, n=1)
-        advice = f"; did you mean '{meant[0]}'?" if meant else ""
-        expected = ", ".join(VERBS)
-        print(f"error: gcnet has no verb {verb!r}{advice} (expected: {expected})", file=sys.stderr)
+        advice = f"{did_you_mean(verb, VERBS)}; expected one of {', '.join(VERBS)}"
+        print(f"error: gcnet has no verb {verb!r}{advice}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"gcnet {verb}", *arguments[1:]]
-    command = importlib.import_module(f"gcnet_jax.cli.{verb}")  # seconds: JAX comes with it
+    run_verb(verb)
+
+
+def run_verb(verb: str) -> None:
+    """Does what a verb's command line says and ends the process.
+
+    Args:
+        verb: name of a module of this package.
+    """
+    # JAX takes seconds to import. Ctrl-C meanwhile just ends the process.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    command = importlib.import_module(f"gcnet_jax.cli.{verb}")
     from gcnet_jax.cli.process import run_alone
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_alone(command.main)
 
 

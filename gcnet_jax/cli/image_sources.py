@@ -9,7 +9,10 @@ from etils import epath
 from gcnet_jax.errors import InputError, printable
 from gcnet_jax.files import as_path
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 """Of the files that are taken from folders, in lower case."""
 
 
@@ -19,7 +22,8 @@ class ImageSource:
 
     Attributes:
         path: of the file.
-        name: of its results, without suffix; with folders where those are mirrored.
+        name: of its results: the file's without suffix, unless another has the same; with folders
+            where those are mirrored.
     """
 
     path: epath.Path
@@ -40,10 +44,20 @@ def find_images(given: Sequence[str], *, recursive: bool) -> list[ImageSource]:
     if not given:
         raise InputError("no images given; name files or folders with --images or at the end")
     found = [source for name in given for source in _sources_of(as_path(name), recursive)]
+    counts = Counter(source.name for source in found)
+    found = [
+        dataclasses.replace(source, name=f"{source.name}{source.path.suffix}")
+        if counts[source.name] > 1
+        else source
+        for source in found
+    ]
     seen: dict[str, epath.Path] = {}
     for source in found:
         if other := seen.get(source.name):
-            raise InputError(f"{other} and {source.path} would have results of the same name")
+            raise InputError(
+                f"{other} and {source.path} would have results of the same name; predict them into "
+                "folders of their own, or with --recursive from the folder that holds both"
+            )
         seen[source.name] = source.path
     return found
 
@@ -106,7 +120,7 @@ def _sources_in(folder: epath.Path, recursive: bool) -> Iterator[ImageSource]:
     if left_out:
         left_out = [f"files that are no images ({', '.join(left_out)})"]
     if subfolders:
-        left_out.append(f"{subfolders} subfolders, which --recursive looks into")
+        left_out.append(f"{subfolders} subfolder(s), which --recursive looks into")
     if not images:
         rest = f"; there are {' and '.join(left_out)}" if left_out else ""
         raise InputError(

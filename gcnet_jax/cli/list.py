@@ -61,8 +61,11 @@ def _data() -> None:
     rows = []
     for name in [*OFFICIAL_SETS, *sorted(own - OFFICIAL_SETS.keys())]:
         if is_prepared(name, folder):
-            counts = (f"{s} {split_size(name, folder, s)}" for s in split_names(name, folder))
-            rows.append((name, "yes", ", ".join(counts)))
+            try:
+                counts = [f"{s} {split_size(name, folder, s)}" for s in split_names(name, folder)]
+                rows.append((name, "yes", ", ".join(counts)))
+            except InputError as error:  # one that is damaged hides no other
+                rows.append((name, "damaged", str(error)))
         elif name in OFFICIAL_SETS:
             rows.append((name, "", ""))
     _show(("data set", "prepared", "images"), rows)
@@ -80,7 +83,10 @@ def _runs() -> None:
     found = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     rows = []
     for run in (path for path in found if is_run(str(path))):
-        data = read_json(run / CONFIG)["config"]["data"]["name"]
+        try:
+            data = str(read_json(run / CONFIG)["config"]["data"]["name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            data = f"({CONFIG} is damaged)"
         scores = [row["mIoU"] for row in read_rows(run) if "mIoU" in row]
         best = f"{100 * max(scores):.2f}" if scores else ""
         steps = finished_steps(run / "checkpoints")
@@ -101,8 +107,11 @@ def _yes(is_there: bool) -> str:
 
 def _show(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = rich.table.Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(rich.text.Text(printable(cell)) for cell in row))
-    rich.console.Console().print(table)
+    console = rich.console.Console()
+    if not console.is_terminal:  # whoever reads it wants whole lines
+        console = rich.console.Console(width=200)
+    console.print(table)

@@ -5,9 +5,9 @@
 
 For each image NAME the output folder receives `NAME_label.png` (class indices), `NAME_overlay.png`
 (the data set's colours over the image) and, with --save_logits, `NAME_logits.npy` (float32, height
-x width x classes). Images are PNG, JPEG, TIFF, BMP or WebP files, or folders of them, after
---images or at the end. A file that cannot be read is named, the others are done, and the exit
-status is 1.
+x width x classes). Images are PNG, JPEG, TIFF, BMP, GIF, PPM or WebP files, or folders of them,
+after --images or at the end. A file that cannot be read is named, the others are done, and the
+exit status is 1.
 """
 
 import io
@@ -94,7 +94,7 @@ def _predict(arguments: list[str]) -> None:
         if _SAVE_LOGITS.value:
             _write(target.with_name(f"{target.name}_logits.npy"), logits)
     done = len(images) - unread
-    print(f"{done} images segmented with {trained.checkpoint}; results are in {output_dir}")
+    print(f"{done} image(s) segmented with {trained.checkpoint}; results are in {output_dir}")
     if unread:
         raise InputError(
             f"{unread} of {len(images)} images could not be read; they are named above"

@@ -14,18 +14,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from absl import logging
+from absl import flags, logging
 
 from gcnet_jax.cli.command import PREEMPTED
 from gcnet_jax.config import cache_folder
 from gcnet_jax.errors import printable
 
 _IMPORTED = time.monotonic()
+_alone = False  # whether a command is all that this process does
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def run_alone(main: Callable[[], int]) -> None:
     """Runs a command and ends this process with the status that it returns."""
+    global _alone
+    _alone = True
+    flags.FLAGS.mark_as_parsed()  # absl's own, which its log asks about; commands have theirs
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().setFormatter(PrintableLines("%(levelname)s: %(message)s"))
@@ -59,10 +63,13 @@ class PrintableLines(python_logging.Formatter):
 
 
 def started() -> float:
-    """When the operating system started this process, on the clock of `time.monotonic`.
+    """When the command was started, on the clock of `time.monotonic`.
 
-    Where it does not say, when this module was imported.
+    That is when the operating system started this process, or this module was imported where that
+    does not say; or now, if the process does other things than this command.
     """
+    if not _alone:
+        return time.monotonic()
     stat = Path("/proc/self/stat")
     if not stat.exists():
         return _IMPORTED

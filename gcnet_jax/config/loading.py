@@ -102,7 +102,7 @@ def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:
             config = module.get_config(*arguments)
         if isinstance(config, ConfigDict):
             return config.lock()
-    except Exception as error:  # a config is code: anything can go wrong in it
+    except (Exception, SystemExit) as error:  # a config is code: anything can go wrong in it
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{path}: {kind}{brief_reason(error)}") from error
     lacking = ": it has no `return config`" if config is None else ""

@@ -34,6 +34,8 @@ def join_processes(
     Raises:
         InputError: some of the three are missing, or make no sense together.
     """
+    if jax.distributed.is_initialized():  # by whoever called before, in this process
+        return
     jax.config.update("jax_enable_preemption_service", listens)
     given = (coordinator_address, num_processes, process_id)
     if all(value is None for value in given):
@@ -41,6 +43,9 @@ def join_processes(
             jax.distributed.initialize()
         except ValueError as error:  # what JAX raises where it has found no cluster
             if "coordinator_address should be defined" not in str(error):
+                raise
+        except RuntimeError as error:
+            if not _has_computed(error):  # alone, then: nobody has joined others before
                 raise
         return
     if any(value is None for value in given):
@@ -54,6 +59,16 @@ def join_processes(
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     except ValueError as error:
         raise InputError(f"the processes cannot be joined: {error}") from error
+    except RuntimeError as error:
+        if not _has_computed(error):
+            raise
+        raise InputError(
+            "the processes cannot be joined: JAX has computed in this one already; join them first"
+        ) from error
+
+
+def _has_computed(error: RuntimeError) -> bool:
+    return "must be called before any JAX calls" in str(error)
 
 
 def meet(place: str) -> None:

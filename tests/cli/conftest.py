@@ -92,18 +92,13 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable:
 
 @contextlib.contextmanager
 def _alone_on(count: int) -> Iterator[None]:
-    """Lets JAX see so many devices and no cluster, in 120 columns, and leaves malloc as it is."""
-
-    def initialize(*args: object, **kwargs: object) -> None:
-        raise ValueError("coordinator_address should be defined.")
-
+    """Lets JAX see so many devices, in 120 columns, and leaves malloc as it is."""
     seen = jax.devices()[:count]
     listened = jax.config.jax_enable_preemption_service
     with pytest.MonkeyPatch.context() as patch:
         for name in ("devices", "local_devices"):
             patch.setattr(jax, name, lambda *args, **kwargs: seen)
         patch.setattr(jax, "device_count", lambda *args, **kwargs: count)
-        patch.setattr(jax.distributed, "initialize", initialize)
         patch.setenv("COLUMNS", "120")
         patch.setenv("GLIBC_TUNABLES", "")
         try:

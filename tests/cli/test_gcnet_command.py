@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -44,7 +47,7 @@ def test_a_verb_that_there_is_not_is_answered_with_what_was_meant(tmp_path):
     done = gcnet("evalute", folder=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: gcnet has no verb 'evalute'; did you mean 'evaluate'?")
+    assert line.startswith("error: gcnet has no verb 'evalute' (did you mean 'evaluate'?); exp")
 
 
 def test_it_does_what_the_verb_does_and_ends_with_its_status(tmp_path):
@@ -77,6 +80,59 @@ def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
 )
 def test_what_cannot_be_listed_is_refused(fails, arguments, says):
     fails("list", *arguments, says=says)
+
+
+def test_damaged_runs_and_data_sets_hide_no_others(trained, shapes_dir, command, tmp_path):
+    shutil.copytree(trained, tmp_path / "runs" / "whole")
+    shutil.copytree(trained, tmp_path / "runs" / "bad")
+    (tmp_path / "runs" / "bad" / "config.json").write_text('{"config": {}}')
+    listed = command("list", "runs", f"--runs={tmp_path / 'runs'}")
+    assert listed.returncode == 0, listed.stderr
+    assert "(config.json is damaged)" in listed.stdout
+    assert "whole" in listed.stdout
+    shutil.copytree(shapes_dir / "context_shapes", tmp_path / "data" / "mine")
+    (contents,) = (tmp_path / "data" / "mine").glob("*/contents.json")
+    contents.write_text("{")
+    listed = command("list", "data", f"--data_dir={tmp_path / 'data'}")
+    assert listed.returncode == 0, listed.stderr
+    assert "damaged" in listed.stdout
+
+
+@pytest.mark.parametrize("delay", [0.3, 1.0])
+def test_ctrl_c_while_a_verb_is_imported_ends_it_without_a_traceback(tmp_path, delay):
+    started = subprocess.Popen(
+        [sys.executable, "-m", "gcnet_jax", "train"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(delay)
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode in (-signal.SIGINT, 1, 130)  # 1: it was over, nothing being given
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("nowhere", "there is no run nowhere"),
+        ("checkpoints", "holds the checkpoints of a run"),
+        ("checkpoints/30", "is no run; give the run"),
+    ],
+)
+def test_what_is_no_run_is_answered_with_what_to_give(trained, tiny, fails, path, says):
+    if path == "checkpoints":
+        fails("evaluate", *tiny, f"--checkpoint={trained / path}", says=says)
+    else:
+        given = path if path == "nowhere" else trained / path
+        fails("evaluate", *tiny, given, says=says)
+
+
+def test_the_value_of_an_option_is_not_taken_for_the_run(trained, fails):
+    fails("predict", "--output_dir", trained, "photo.jpg", says="--config=NAME or FILE is required")
 
 
 def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, command, tmp_path):

@@ -41,7 +41,7 @@ def predicted(images, trained, tiny, command, tmp_path_factory):
         images[0],
     )
     assert process.returncode == 0, process.stderr
-    assert "200 images segmented" in process.stdout
+    assert "200 image(s) segmented" in process.stdout
     return output
 
 
@@ -171,7 +171,7 @@ def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict
     folder, out = tmp_path / "photos", tmp_path / "out"
     (folder / "more" / "deep").mkdir(parents=True)
     picture = np.random.default_rng(0).integers(0, 255, (8, 16, 3)).astype(np.uint8)
-    for name in ("a.png", "b.JPG", "c.tif", "d.bmp", "e.webp", "more/deep/f.jpeg"):
+    for name in ("a.png", "a.ppm", "b.JPG", "c.tif", "d.bmp", "e.webp", "more/deep/f.jpeg"):
         cv2.imwrite(str(folder / name), picture)
     (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((folder / "a.png").read_bytes())
     (folder / "cut.jpg").write_bytes((folder / "b.JPG").read_bytes()[:300])
@@ -179,17 +179,19 @@ def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict
     (folder / "notes.txt").write_text("")
     finished = predict(f"--output_dir={out}", folder)
     assert finished.returncode == 1
-    assert "6 images segmented" in finished.stdout
+    assert "7 image(s) segmented" in finished.stdout
     assert (
-        "files that are no images (1 .txt) and 1 subfolders, which --recursive" in finished.stdout
+        "files that are no images (1 .txt) and 1 subfolder(s), which --recursive" in finished.stdout
     )
     assert "not segmented: " in finished.stderr
     assert "cut.jpg" in finished.stderr
     assert finished.stderr.splitlines()[-1] == (
-        "error: 1 of 7 images could not be read; they are named above"
+        "error: 1 of 8 images could not be read; they are named above"
     )
     labels = {os.fsencode(path.name) for path in out.glob("*_label.png")}
-    assert labels == {name + b"_label.png" for name in (b"a", b"b", b"c", b"d", b"e", b"caf\xe9")}
+    assert labels == {
+        name + b"_label.png" for name in (b"a.png", b"a.ppm", b"b", b"c", b"d", b"e", b"caf\xe9")
+    }
 
     (folder / "cut.jpg").unlink()
     finished = predict(f"--output_dir={tmp_path / 'mirrored'}", "--recursive", folder)
