@@ -43,14 +43,15 @@ def check_gradients(state, collectives):
     assert set(summarize(collectives)) == {"all-reduce"}
     assert {collective.group for collective in collectives} == {8}
     gradients, statistics = float32_bytes(state.params), float32_bytes(state.statistics)
-    # Mean and variance of each channel forward, and a sum for each of them on the way back.
+    # Mean and variance of each channel forward. The sums on the way back are the gradients' own.
     reduced = summarize(collectives)["all-reduce"]["bytes"]
-    assert reduced == pytest.approx(gradients + 2 * statistics, rel=2e-3)
+    assert reduced == pytest.approx(gradients + statistics, rel=2e-3)
     large = carrying(collectives, 0.9)
     assert len(large) <= 2
-    assert sum(collective.arrays for collective in large) > 20
+    assert sum(collective.arrays for collective in large) > 15
     normalizations = len(jax.tree.leaves(state.statistics)) // 2
-    assert len(collectives) <= 5 * normalizations + 10
+    # Both statistics travel together, and so do both sums on the way back.
+    assert len(collectives) <= 2 * normalizations + 5
 
 
 def test_over_data_gradients_leave_in_two_all_reduces_and_nothing_else_but_statistics(root):
@@ -81,7 +82,7 @@ def test_fsdp_gathers_parameters_for_each_pass_and_reduces_gradients_as_before(r
         summary[kind]["bytes"] for kind in ("all-reduce", "reduce-scatter") if kind in summary
     )
     assert reduced == pytest.approx(
-        float32_bytes(state.params) + 2 * float32_bytes(state.statistics), rel=0.01
+        float32_bytes(state.params) + float32_bytes(state.statistics), rel=0.01
     )
 
 
