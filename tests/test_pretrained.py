@@ -307,7 +307,7 @@ def test_a_misspelt_published_name_is_answered_with_those_there_are(config, name
 def test_a_misspelt_published_run_of_a_config_is_answered_likewise(config):
     config = config.copy_and_resolve_references()
     config.published_run = "gcnet_r50-d8_4xb2-40k_cityscape-512x1024"
-    meant = r"did you mean 'gcnet_r50-d8_4xb2-40k_cityscapes-512x1024'\?\); there are: .*resnet50_v1c"
+    meant = r"did you mean 'gcnet_r50-d8_4xb2-40k_cityscapes-512x1024'\?\); there are: "
     with pytest.raises(InputError, match=meant):
         load_pretrained(config, "published")
 
