@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -28,6 +29,8 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_compiled_programs()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 sys.path.insert(0, str(ROOT))  # for the configs
+# Shells start what runs in the background to ignore Ctrl-C, and so would every process from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

@@ -45,12 +45,16 @@ def run_verb(verb: str) -> None:
     Args:
         verb: name of a module of this package.
     """
-    # JAX takes seconds to import. Ctrl-C meanwhile just ends the process.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # JAX takes seconds to import. Ctrl-C meanwhile just ends the process, unless it was started to
+    # ignore that.
+    listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    if listens:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = importlib.import_module(f"gcnet_jax.cli.{verb}")
     from gcnet_jax.cli.process import run_alone
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if listens:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run_alone(command.main)
 
 

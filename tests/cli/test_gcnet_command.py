@@ -106,7 +106,6 @@ def test_ctrl_c_while_a_verb_is_imported_ends_it_without_a_traceback(tmp_path, d
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(delay)
     started.send_signal(signal.SIGINT)

@@ -11,6 +11,14 @@ import pytest
 from gcnet_jax.training import PreemptionNotice
 
 
+@pytest.fixture(autouse=True)
+def _with_a_terminal():
+    """As if the tests were not started by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_is_noticed_and_does_not_end_the_process(number, capfd):
     before = signal.getsignal(number)
