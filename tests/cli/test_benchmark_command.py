@@ -142,7 +142,7 @@ def test_networks_that_do_not_agree_are_not_compared():
             "'loop' or 'memory' or 'scaling' or 'startup' or 'train'",
         ),
         (["input", "output"], "input output given; expected 'evaluation' or 'growth' or"),
-        (["input"], "--config=FILE is required"),
+        (["input"], "--config=NAME or FILE is required"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(fails, arguments, says):
