@@ -236,7 +236,7 @@ def test_the_choices_of_stages_are_none_the_first_all_and_the_configs():
     assert remat_choices(config) == [(), (0, 1), (2, 3), (0, 1, 2, 3)]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_growth_benchmark_changes_one_quantity_at_a_time(root, command, tmp_path):
     output = tmp_path / "growth.json"
     arguments = (f"--config={root / CONFIG}", *ARGUMENTS, "--rounds=2", f"--output={output}")

@@ -78,7 +78,9 @@ def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_o
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits another process, as only Linux can")
-@pytest.mark.parametrize("without_room", [0, 1])
+@pytest.mark.parametrize(
+    "without_room", [0, pytest.param(1, marks=pytest.mark.campaign)]
+)  # the second until the first is missed after 100 s
 def test_a_process_without_room_for_its_part_of_a_checkpoint_ends_the_job_soon(
     arguments, tmp_path, without_room
 ):
@@ -119,7 +121,7 @@ def test_two_processes_count_every_pixel_once(root, tiny, trained, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--config.parallel.spatial=2",),
+        pytest.param(("--config.parallel.spatial=2",), marks=pytest.mark.campaign),
         ("--config.parallel.spatial=8",),
         ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
     ],

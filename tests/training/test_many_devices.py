@@ -112,7 +112,14 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("depth", "devices", "spatial"), [(18, 8, 1), (50, 8, 2), (18, 8, 8)])
+@pytest.mark.parametrize(
+    ("depth", "devices", "spatial"),
+    [
+        (18, 8, 1),
+        pytest.param(50, 8, 2, marks=pytest.mark.campaign),
+        (18, 8, 8),
+    ],
+)
 def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
     make_setup, make_batch, monkeypatch, depth, devices, spatial
 ):
