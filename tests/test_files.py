@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import fsspec
@@ -158,3 +159,18 @@ def test_json_that_is_none_is_always_the_same_kind_of_error(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError):
         files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files, as Unix can")
+def test_a_folder_without_room_for_a_picture_is_named_before_the_work(tmp_path):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=f"no files can be written in {tmp_path}"):
+            files.check_writable(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+    files.check_writable(tmp_path)

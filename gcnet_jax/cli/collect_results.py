@@ -40,7 +40,7 @@ _DATASETS = {
     "ADE20K": ("ade20k", 2000),
     "Pascal VOC 2012 + Aug": ("voc12aug", 1449),
 }
-"""By the published name: ours, and the number of images to evaluate on."""
+"""Our name of a data set by the published one, and the number of images to evaluate on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -198,3 +198,8 @@ def test_a_folder_configs_of_a_users_own_is_not_that_of_the_library(tmp_path):
         assert config_from_argument(str(folder / "run.py")).seed == 5
         assert config_from_argument("fcn").seed == 0
     assert sys.modules.get("configs") is before
+
+
+def test_a_file_that_ends_the_process_is_named_and_ends_nothing(tmp_path):
+    with pytest.raises(InputError, match=r"run\.py: SystemExit"):
+        read_config(write(tmp_path, "raise SystemExit(0)"))

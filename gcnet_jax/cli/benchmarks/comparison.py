@@ -94,7 +94,7 @@ class _MatrixProduct:
         self.flops = 2 * edge**3 * self._times
 
     def seconds(self) -> float:
-        """As `Timed`."""
+        """Returns the seconds of one round, see `Timed`."""
         start = time.perf_counter()
         product = None
         for _ in range(self._times):

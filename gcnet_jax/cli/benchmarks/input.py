@@ -109,7 +109,7 @@ class _ProcessorTime:
         pipeline.make(0, seed=0)  # whatever happens the first time only
 
     def seconds(self) -> float:
-        """As `Timed`."""
+        """Returns the seconds of one round, see `Timed`."""
         seed, start = next(self._rounds), time.process_time()
         for index in range(self._images):
             self._pipeline.make(index, seed=seed)

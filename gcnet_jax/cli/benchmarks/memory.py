@@ -113,7 +113,7 @@ def crop_at(number: int, crop: Crop, step: int = CROP_STEP) -> Crop:
 
 
 def crop_number(crop: Crop, step: int = CROP_STEP) -> int:
-    """Which of the crops in its proportions a crop is."""
+    """Returns the position of a crop among those in its proportions."""
     return max(min(crop) // step, 1)
 
 

@@ -26,9 +26,9 @@ from gcnet_jax.models import build_model, merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
 
 _LARGEST_DEVIATION = 1e-3
-"""Of logits, relative to the largest: what rounding can explain in a hundred layers."""
+"""Deviation of logits, relative to the largest: what rounding can explain in a hundred layers."""
 _LARGEST_LOSS_DEVIATION = 0.05
-"""Of the first step's loss, relative: dropout falls differently."""
+"""Relative deviation of the first step's loss: dropout falls differently."""
 
 Images = UInt8[np.ndarray, "b h w 3"]
 
