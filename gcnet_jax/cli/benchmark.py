@@ -65,7 +65,7 @@ from absl import flags
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import command, options, process
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.benchmarks.evaluation import MODES, measure_evaluation
 from gcnet_jax.cli.benchmarks.growth import measure_growth
 from gcnet_jax.cli.benchmarks.inference import measure_inference
@@ -81,6 +81,7 @@ from gcnet_jax.cli.figures import save_efficiency, save_growth
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.parallel import keep_freed_memory
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -275,7 +276,7 @@ def _benchmark(arguments: list[str]) -> None:
     if _PEER.value is not None:
         _make_room_for_peer()
     if name in _RUN_NETWORKS:
-        process.keep_freed_memory()
+        keep_freed_memory()
     measured = _BENCHMARKS[name](config)
     result = {"benchmark": name, "machine": _machine(), **measured}
     write_whole(output, json.dumps(result, indent=2) + "\n")

@@ -17,11 +17,11 @@ from absl import flags
 from etils import epath
 
 from gcnet_jax.cli import command, options
-from gcnet_jax.cli.inference import inference_settings
 from gcnet_jax.config import differences, load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.interop import PublishedResult, published_results
+from gcnet_jax.tasks.segmentation.trained_model import inference_settings
 
 _OPTIONS = flags.FlagValues()
 _RUNS = flags.DEFINE_string(

@@ -21,14 +21,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import command, options, process
-from gcnet_jax.cli.figures import Picture, save_examples
-from gcnet_jax.cli.inference import (
-    TrainedModel,
-    inference_settings,
-    lack_of_memory_named,
-    load_trained_model,
-)
+from gcnet_jax.cli import command, options
 from gcnet_jax.cli.runs import refuse_positional
 from gcnet_jax.data import (
     EvaluationBatch,
@@ -47,7 +40,20 @@ from gcnet_jax.evaluation import (
     metrics_from_confusion,
 )
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.parallel import check_batch_size, create_mesh, input_shard, is_first_process
+from gcnet_jax.parallel import (
+    check_batch_size,
+    create_mesh,
+    input_shard,
+    is_first_process,
+    keep_freed_memory,
+)
+from gcnet_jax.tasks.segmentation.pictures import Picture, save_examples
+from gcnet_jax.tasks.segmentation.trained_model import (
+    TrainedModel,
+    inference_settings,
+    lack_of_memory_named,
+    load_trained_model,
+)
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -84,7 +90,7 @@ def _evaluate(arguments: list[str]) -> None:
     name = f"evaluation_{split}_tta.json" if _TTA.value else f"evaluation_{split}.json"
     output = as_path(_OUTPUT.value or as_path(_MODEL.workdir.value or ".") / name)
     mesh = create_mesh(spatial=config.parallel.spatial)
-    process.keep_freed_memory()
+    keep_freed_memory()
     check_batch_size(batch_size, mesh, key="evaluation.batch_size")
     images = split_size(config.data.name, config.data.data_dir, split)
     check_labels(config.data.name, config.data.data_dir, split)

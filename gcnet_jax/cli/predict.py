@@ -23,13 +23,13 @@ from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.image_sources import check_targets, find_images
-from gcnet_jax.cli.inference import load_trained_model
 from gcnet_jax.data import read_rgb
 from gcnet_jax.data.records import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import label_overlay
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)

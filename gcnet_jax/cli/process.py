@@ -1,6 +1,5 @@
 """What a process does that runs one command: caches, memory, what it leaves unsaid, how it ends."""
 
-import ctypes
 import gc
 import io
 import logging as python_logging
@@ -22,7 +21,6 @@ from gcnet_jax.errors import printable
 
 _IMPORTED = time.monotonic()
 _alone = False  # whether a command is all that this process does
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def run_alone(main: Callable[[], int]) -> None:
@@ -76,23 +74,6 @@ def started() -> float:
     ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # since the machine was started
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - age
-
-
-def keep_freed_memory() -> None:
-    """Where JAX computes on CPUs, has glibc keep what is freed, unless the user told it otherwise.
-
-    XLA frees the temporaries of a program and asks for them again in the next step, large blocks
-    that glibc by itself would give back to the system, to get them anew page by page: a tenth of a
-    training step.
-    """
-    if jax.default_backend() != "cpu":
-        return
-    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _enable_compilation_cache() -> None:

@@ -8,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli.timing import measure_in_turn, steps_in_a_row
-from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
+from gcnet_jax.tasks.segmentation.training_program import CompiledStep, TrainingProgram
 
 
 def step_seconds(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from gcnet_jax.cli import command, options, process
-from gcnet_jax.cli.training_run import train_from_config
+from gcnet_jax.tasks.segmentation.training_run import train_from_config
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)

@@ -1,5 +1,6 @@
 """Devices and hosts: the mesh, how arrays lie on it, programs for it, processes that share it."""
 
+from gcnet_jax.parallel.host_memory import keep_freed_memory
 from gcnet_jax.parallel.mesh import (
     DATA_AXIS,
     SPATIAL_AXIS,
@@ -31,6 +32,7 @@ __all__ = [
     "is_first_process",
     "is_loss_of_partner",
     "join_processes",
+    "keep_freed_memory",
     "meet",
     "on_each_device",
     "over_all_devices",

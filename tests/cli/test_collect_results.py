@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gcnet_jax.cli.inference import inference_settings
 from gcnet_jax.config import load_config
+from gcnet_jax.tasks.segmentation.trained_model import inference_settings
 
 RUN = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 CONFIG = load_config(Path(__file__).parents[2] / "configs" / "gcnet" / f"{RUN}.py")

@@ -158,7 +158,7 @@ def page_faults_of_allocations(**environment):
     """Of four blocks of 64 MiB, each freed before the next, after a first one."""
     program = """
 import resource
-from gcnet_jax.cli.process import keep_freed_memory
+from gcnet_jax.parallel import keep_freed_memory
 keep_freed_memory()
 def faults():
     b"x" * (64 << 20)

@@ -12,7 +12,7 @@ from gcnet_jax.cli.benchmarks.comparison import print_tables, with_spread
 from gcnet_jax.cli.benchmarks.memory import CROP_STEP, GIB, device_name
 from gcnet_jax.cli.step_time import TimedStep
 from gcnet_jax.cli.timing import CONSOLE, measure_in_turn, median_and_spread
-from gcnet_jax.cli.training_program import TrainingProgram
+from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 
 CROP_AREA, BATCH, DEPTH, CLASSES = "crop area, pixels", "batch", "depth", "classes"
 _EDGE_FACTORS, _BATCH_FACTORS = (0.5, 0.75, 1.5, 2), (2, 3, 4)

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli.benchmarks.comparison import print_tables, table, times_as_fast, with_spread
 from gcnet_jax.cli.benchmarks.memory import device_name
 from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
-from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.training_program import CompiledStep, TrainingProgram
 from gcnet_jax.training import Checkpoints, RunLog, TrainState, train
 
 _LOOP, _BARE = "the loop", "bare steps"

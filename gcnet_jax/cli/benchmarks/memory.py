@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli.benchmarks.fitting import LargestFit
 from gcnet_jax.cli.timing import CONSOLE
-from gcnet_jax.cli.training_program import TrainingProgram
+from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 
 GIB = 2**30
 CROP_STEP = 32

@@ -21,9 +21,9 @@ from gcnet_jax.analysis import (
     step_time,
 )
 from gcnet_jax.cli.timing import CONSOLE
-from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 
 NUMBERS_OF_CHIPS = (8, 64, 512)
 _SIMULATED = 8

@@ -20,8 +20,8 @@ from gcnet_jax.cli.benchmarks.memory import GIB, device_name
 from gcnet_jax.cli.benchmarks.peer_steps import PeerTraining
 from gcnet_jax.cli.step_time import TimedStep
 from gcnet_jax.cli.timing import CONSOLE
-from gcnet_jax.cli.training_program import ProgramMemory, TrainingProgram
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.training_program import ProgramMemory, TrainingProgram
 
 
 def measure_training(

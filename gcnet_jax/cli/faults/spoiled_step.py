@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gcnet_jax.cli import process, train, training_run
-from gcnet_jax.cli.training_program import CompiledStep, TrainingProgram
+from gcnet_jax.cli import process, train
+from gcnet_jax.tasks.segmentation import training_run
+from gcnet_jax.tasks.segmentation.training_program import CompiledStep, TrainingProgram
 from gcnet_jax.training import TrainState
 
 PARTS = ("params", "statistics", "optimizer")

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from gcnet_jax.cli.figures import Curve, save_curves, save_examples
 from gcnet_jax.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.pictures import Curve, save_curves, save_examples
 
 ROWS = [
     {"step": 1, "split": "train", "loss": 2.0},

@@ -12,8 +12,6 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.cli import process
-from gcnet_jax.cli.training_program import TrainingProgram
 from gcnet_jax.config import check_config, to_plain, versions
 from gcnet_jax.data import (
     EvaluationBatch,
@@ -32,10 +30,12 @@ from gcnet_jax.parallel import (
     create_mesh,
     input_shard,
     is_first_process,
+    keep_freed_memory,
     meet,
     replicated,
 )
 from gcnet_jax.pretrained import initialize
+from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 from gcnet_jax.training import (
     Checkpoints,
     PreemptionNotice,
@@ -77,7 +77,7 @@ def _train(
     workdir = storage_path(workdir)
     training, evaluation = config.training, config.evaluation
     mesh = create_mesh(spatial=config.parallel.spatial)
-    process.keep_freed_memory()
+    keep_freed_memory()
 
     # Fail now, not in an hour.
     split_size(config.data.name, config.data.data_dir, evaluation.split)
@@ -182,7 +182,7 @@ def _bytes(arrays: PyTree) -> int:
 
 def _save_curves(workdir: epath.Path) -> None:
     # matplotlib takes half a second to import, and the first step need not wait for it.
-    from gcnet_jax.cli.figures import Curve, save_curves
+    from gcnet_jax.tasks.segmentation.pictures import Curve, save_curves
 
     save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
 

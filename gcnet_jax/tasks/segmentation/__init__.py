@@ -1,0 +1,1 @@
+"""Semantic segmentation: trained models, whole runs, and their pictures."""
