@@ -96,3 +96,18 @@ def test_public_names_are_documented(name):
 
     assert name in gcnet_jax.__all__
     assert (getattr(gcnet_jax, name).__doc__ or "").strip()
+
+
+def test_the_api_page_is_made_from_todays_docstrings(root):
+    script = root / "scripts" / "api_page.py"
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import runpy; print(runpy.run_path({str(script)!r})['page'](), end='')",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == (root / "docs" / "api.md").read_text(), "run scripts/api_page.py"
