@@ -7,16 +7,24 @@ if TYPE_CHECKING:
     from gcnet_jax.errors import InputError
     from gcnet_jax.models import Segmentor, build_model, create_model, functional
     from gcnet_jax.ops import normalize_images
+    from gcnet_jax.parallel import enable_compilation_cache
     from gcnet_jax.pretrained import load_model
+    from gcnet_jax.tasks.segmentation.evaluation_run import evaluate
+    from gcnet_jax.tasks.segmentation.load import load
+    from gcnet_jax.tasks.segmentation.training_run import train
 
 __all__ = [
     "InputError",
     "Segmentor",
     "build_model",
     "create_model",
+    "enable_compilation_cache",
+    "evaluate",
     "functional",
+    "load",
     "load_model",
     "normalize_images",
+    "train",
 ]
 
 # JAX takes seconds to import, and a command that shows its help needs none of it.
@@ -25,9 +33,13 @@ _MODULES = {
     "Segmentor": "gcnet_jax.models",
     "build_model": "gcnet_jax.models",
     "create_model": "gcnet_jax.models",
+    "enable_compilation_cache": "gcnet_jax.parallel",
+    "evaluate": "gcnet_jax.tasks.segmentation.evaluation_run",
     "functional": "gcnet_jax.models",
+    "load": "gcnet_jax.tasks.segmentation.load",
     "load_model": "gcnet_jax.pretrained",
     "normalize_images": "gcnet_jax.ops",
+    "train": "gcnet_jax.tasks.segmentation.training_run",
 }
 
 

@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.config import (
     architecture,
+    as_config,
     check_config,
+    default_config,
     differences,
     from_plain,
-    load_config,
     to_plain,
     versions,
 )
@@ -60,7 +61,7 @@ def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.Path
     """A segmentor with the weights of a checkpoint, in evaluation mode.
 
     Args:
-        config: a config, or the path of its file.
+        config: a config, the name of one of the library's, or the path of its file.
         checkpoint: a folder `<workdir>/checkpoints/<step>`; a `.pth` file of OpenMMLab; or
             `"published"`: the published weights of the config's `published_run`, which are fetched
             on first use.
@@ -69,9 +70,7 @@ def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.Path
         InputError: the checkpoint is not there, not whole, not this config's model, or has weights
             that are not finite.
     """
-    if not isinstance(config, ConfigDict):
-        config = load_config(os.fspath(config))
-    return load_pretrained(config, checkpoint).model
+    return load_pretrained(as_config(config), checkpoint).model
 
 
 def load_pretrained(
@@ -156,6 +155,30 @@ def save_model(
         "versions": versions(),
     }
     save_variables(folder, _variables(model), metadata)
+
+
+def saved_config(checkpoint: str | os.PathLike) -> ConfigDict:
+    """The config that a checkpoint was written with, from its metadata.
+
+    Args:
+        checkpoint: a folder `<workdir>/checkpoints/<step>`.
+
+    Raises:
+        InputError: it is no whole checkpoint, its config is not one of this version, or has a
+            context block by its module: a checkpoint must not choose code to run.
+    """
+    folder = as_path(checkpoint)
+    saved, _ = _metadata(folder)
+    try:
+        config = from_plain(saved["config"])
+        check_config(config)
+    except InputError as error:
+        raise InputError(
+            f"{folder} has a config that is none of this version of the library: {error}; name a "
+            "config that fits"
+        ) from error
+    _check_blocks(folder, config, default_config())
+    return config
 
 
 def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:

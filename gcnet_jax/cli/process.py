@@ -12,12 +12,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 from absl import flags, logging
 
 from gcnet_jax.cli.command import PREEMPTED
-from gcnet_jax.config import cache_folder
 from gcnet_jax.errors import printable
+from gcnet_jax.parallel import enable_compilation_cache
 
 _IMPORTED = time.monotonic()
 _alone = False  # whether a command is all that this process does
@@ -31,7 +30,7 @@ def run_alone(main: Callable[[], int]) -> None:
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().setFormatter(PrintableLines("%(levelname)s: %(message)s"))
-    _enable_compilation_cache()
+    enable_compilation_cache()
     _silence_resource_tracker()
     sys.unraisablehook = _report_unraisable
     threading.excepthook = _report_thread
@@ -74,17 +73,6 @@ def started() -> float:
     ticks = int(stat.read_text().rpartition(")")[2].split()[19])  # since the machine was started
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - age
-
-
-def _enable_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless the user has chosen where and which already.
-
-    All of them: to build a network takes hundreds of small ones, which JAX would not keep.
-    """
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _silence_resource_tracker() -> None:

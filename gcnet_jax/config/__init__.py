@@ -4,6 +4,7 @@ from gcnet_jax.config.cache import cache_folder
 from gcnet_jax.config.checking import check_config, check_model_config
 from gcnet_jax.config.library import find_config, library_configs, library_folder
 from gcnet_jax.config.loading import (
+    as_config,
     brief_reason,
     config_from_argument,
     load_config,
@@ -16,6 +17,7 @@ from gcnet_jax.config.schema import CONTEXT_BLOCKS, default_config, describe_def
 __all__ = [
     "CONTEXT_BLOCKS",
     "architecture",
+    "as_config",
     "brief_reason",
     "cache_folder",
     "check_config",

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -36,6 +37,23 @@ def load_config(file: str | Path, *arguments: str) -> ConfigDict:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     return config
+
+
+def as_config(named: ConfigDict | str | os.PathLike) -> ConfigDict:
+    """A config by whatever stands for it in a call, checked.
+
+    Args:
+        named: the config itself; the name of one of the library's; or the path of a file, see
+            `read_config`. Behind a name or a path may stand `:argument`.
+
+    Raises:
+        InputError: as `read_config` and `check_config`.
+    """
+    if isinstance(named, ConfigDict):
+        check_config(named)
+        return named
+    file, arguments = split_argument(os.fspath(named))
+    return load_config(file, *arguments)
 
 
 def read_config(file: str | Path, *arguments: str) -> ConfigDict:

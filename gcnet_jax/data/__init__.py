@@ -20,9 +20,14 @@ from gcnet_jax.data.evaluation_batches import (
     resize_image,
     scaled_sizes,
 )
-from gcnet_jax.data.image_files import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS, read_rgb
+from gcnet_jax.data.image_files import (
+    MAX_IMAGE_PIXELS,
+    MOST_IMAGE_PIXELS,
+    displayed_pixels,
+    read_rgb,
+)
 from gcnet_jax.data.label_counts import LabelCounts
-from gcnet_jax.data.pictures import colorize, label_overlay
+from gcnet_jax.data.pictures import colorize, encode_indexed, label_overlay
 from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
 from gcnet_jax.data.prepare_sets import prepare, prepare_folder
 from gcnet_jax.data.records import PIXELS, Pixels, Record, Sample, decode
@@ -50,6 +55,8 @@ __all__ = [
     "colorize",
     "dataset_classes",
     "decode",
+    "displayed_pixels",
+    "encode_indexed",
     "evaluation_batches",
     "generic_palette",
     "is_prepared",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gcnet_jax.data.records import FORMATS, decode_rgb, one_of_the_formats
 from gcnet_jax.errors import InputError
@@ -127,6 +127,26 @@ def read_rgb(
           format that is read; the message names the file.
     """
     return read_displayed(epath.Path(path), max_pixels=max_pixels).pixels
+
+
+def displayed_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of a Pillow image as RGB, turned as it is displayed.
+
+    Of 16 bits the upper eight count, and transparency does not, as when a file is read.
+
+    Raises:
+        InputError: its pixels are of 32 bits, of which nobody can tell what is white.
+    """
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=-1)
+        if upright.mode not in ("I", "F"):
+            return np.asarray(upright.convert("RGB"))
+    except Exception as error:  # Pillow decodes only now, and its decoders raise whatever they like
+        raise InputError(f"the image cannot be decoded ({error})") from error
+    raise InputError(f"the image has the mode {upright.mode}; expected 8 or 16 bits a channel")
 
 
 @contextlib.contextmanager

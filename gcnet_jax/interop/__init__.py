@@ -9,7 +9,13 @@ from gcnet_jax.interop.openmmlab import (
     export_state_dict,
     import_state_dict,
 )
-from gcnet_jax.interop.published import PublishedFile, fetch_published, is_fetched, published_files
+from gcnet_jax.interop.published import (
+    PublishedFile,
+    fetch_published,
+    is_fetched,
+    published_files,
+    published_name,
+)
 from gcnet_jax.interop.published_results import PublishedResult, published_results
 from gcnet_jax.interop.torch_files import (
     TorchCheckpoint,
@@ -31,6 +37,7 @@ __all__ = [
     "import_state_dict",
     "is_fetched",
     "published_files",
+    "published_name",
     "published_results",
     "read_torch_checkpoint",
     "write_torch_checkpoint",

@@ -22,8 +22,10 @@ from absl import logging
 
 from gcnet_jax.config import cache_folder
 from gcnet_jax.errors import InputError, did_you_mean
-from gcnet_jax.files import read_regular, write_whole
+from gcnet_jax.files import open_regular, read_regular, write_whole
 from gcnet_jax.interop.download import DownloadError, download
+
+_CHUNK = 1 << 20  # bytes read at a time
 
 
 class PublishedFile(NamedTuple):
@@ -42,6 +44,40 @@ def published_files() -> dict[str, PublishedFile]:
 def is_fetched(name: str) -> bool:
     """Whether the published file of that name is in the cache, whole or damaged."""
     return (cache_folder("weights") / published_files()[name].address.rpartition("/")[2]).is_file()
+
+
+def published_name(
+    path: os.PathLike,
+    *,
+    cache_dir: os.PathLike | None = None,
+    files: Mapping[str, PublishedFile] | None = None,
+) -> str | None:
+    """The name of the published file that another file has the content of, whatever it is called.
+
+    Args:
+        path: of the other file.
+        cache_dir: as for `fetch_published`; the full hash of what was fetched first counts too.
+        files: those that are published, by name; default `published_files()`.
+
+    Returns:
+        The name; None if the file has the hash of none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    files = published_files() if files is None else files
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder("weights")
+    try:
+        digest = hashlib.sha256()
+        with open_regular(path) as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    for name, published in files.items():
+        if not _fault(digest.hexdigest(), folder / published.address.rpartition("/")[2], published):
+            return name
+    return None
 
 
 def fetch_published(

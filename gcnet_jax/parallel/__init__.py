@@ -17,7 +17,11 @@ from gcnet_jax.parallel.mesh import (
     split_largest_axis,
 )
 from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes, meet
-from gcnet_jax.parallel.programs import compile_for, on_each_device
+from gcnet_jax.parallel.programs import (
+    compile_for,
+    enable_compilation_cache,
+    on_each_device,
+)
 
 __all__ = [
     "DATA_AXIS",
@@ -28,6 +32,7 @@ __all__ = [
     "check_height",
     "compile_for",
     "create_mesh",
+    "enable_compilation_cache",
     "input_shard",
     "is_first_process",
     "is_loss_of_partner",

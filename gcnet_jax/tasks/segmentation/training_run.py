@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import check_config, to_plain, versions
+from gcnet_jax.config import as_config, check_config, to_plain, versions
 from gcnet_jax.data import (
     EvaluationBatch,
     check_labels,
@@ -44,9 +45,9 @@ from gcnet_jax.training import (
     only_training,
     read_rows,
     storage_path,
-    train,
     try_out,
 )
+from gcnet_jax.training import train as take_steps
 
 
 def train_from_config(
@@ -68,6 +69,20 @@ def train_from_config(
     # From here to the end: a second signal while the processes clean up is no failure either.
     with PreemptionNotice() as preemption:
         _train(config, workdir, preemption, time.monotonic() if started is None else started)
+
+
+def train(config: ConfigDict | str | os.PathLike, workdir: str | os.PathLike) -> None:
+    """Trains a network, or goes on from the newest checkpoint in the workdir.
+
+    Args:
+        config: a config, the name of one of the library's, or the path of its file.
+        workdir: folder of the run, made if it is not there; `gcnet_jax.load` takes it afterwards.
+
+    Raises:
+        InputError: see `train_from_config`.
+        Preempted: SIGTERM came, and what was done is saved.
+    """
+    train_from_config(as_config(config), workdir)
 
 
 def _train(
@@ -139,7 +154,7 @@ def _train(
                 to_do = int(state.step) < training.total_steps
                 step = program.compile().run if to_do else program.step
                 meet("all processes have compiled the step")
-                train(
+                take_steps(
                     state,
                     step,
                     batches,

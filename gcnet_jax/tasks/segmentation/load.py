@@ -1,0 +1,165 @@
+"""A trained network by whatever names it, ready to take images."""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import cast, overload
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcnet_jax.config import as_config, find_config, library_configs, load_config
+from gcnet_jax.data import DatasetClasses
+from gcnet_jax.errors import InputError, did_you_mean
+from gcnet_jax.files import as_path
+from gcnet_jax.interop import published_files, published_name
+from gcnet_jax.models import Segmentor, split_for_evaluation
+from gcnet_jax.pretrained import PretrainedModel, load_pretrained, saved_config
+from gcnet_jax.tasks.segmentation.predictor import ImageInput, Predictor
+from gcnet_jax.tasks.segmentation.result import SegmentationResult
+from gcnet_jax.training import find_checkpoint
+
+
+class TrainedSegmentor:
+    """A network with its weights: called with an image, it returns what it sees there.
+
+    Args:
+        pretrained: the model with the weights of a checkpoint.
+        config: of the run.
+
+    Attributes:
+        model: the network, an `nnx.Module` in evaluation mode, as it was loaded.
+        config: of the run: its base scale and its mode of evaluation say how images go through.
+        classes: names and colours of what the network tells apart, by index.
+        source: the file or folder that the weights are from.
+    """
+
+    model: Segmentor
+    config: ConfigDict
+    classes: DatasetClasses
+    source: epath.Path
+
+    def __init__(self, pretrained: PretrainedModel, config: ConfigDict):
+        self.model = pretrained.model
+        self.config = config
+        self.classes = pretrained.classes
+        self.source = pretrained.source
+
+    @overload
+    def __call__(
+        self, images: list[ImageInput] | tuple[ImageInput, ...]
+    ) -> list[SegmentationResult]: ...
+    @overload
+    def __call__(self, images: ImageInput) -> SegmentationResult: ...
+    def __call__(
+        self, images: ImageInput | Sequence[ImageInput]
+    ) -> SegmentationResult | list[SegmentationResult]:
+        """Segments an image, or a list of images in batches.
+
+        Args:
+            images: the path of an image file, a Pillow image, or an RGB array of 8 bits `(height,
+                width, 3)`; or a list of such. They may have any sizes.
+
+        Returns:
+            The result; for a list a list of results in its order.
+
+        Raises:
+            InputError: one of them is no image, or cannot be read.
+        """
+        if isinstance(images, list | tuple):
+            return list(self._predictor.segment(images))
+        return next(self._predictor.segment([cast(ImageInput, images)]))
+
+    @functools.cached_property
+    def _predictor(self) -> Predictor:
+        graphdef, variables = split_for_evaluation(self.model)
+        return Predictor(graphdef, variables, self.classes, self.config)
+
+    def __repr__(self) -> str:
+        return f"TrainedSegmentor({str(self.source)!r}, {self.classes.num_classes} classes)"
+
+
+def load(
+    source: str | os.PathLike, *, config: ConfigDict | str | os.PathLike | None = None
+) -> TrainedSegmentor:
+    """Loads a trained network.
+
+    Args:
+        source: the name of a published run, whose weights are fetched on first use; the folder of a
+            run, of which the best checkpoint is taken; the folder of one checkpoint; or a `.pth`
+            file of OpenMMLab.
+        config: a config, the name of one, or the path of its file. By default a run's and a
+            checkpoint's own. A `.pth` file does not say which network its arrays are of: it needs
+            one, unless its content is a published file's.
+
+    Returns:
+        The network, to be called with images.
+
+    Raises:
+        InputError: there is nothing of that name, it is not whole, it is not the config's network,
+            or it needs a config.
+    """
+    name = os.fspath(source)
+    checkpoint, own = _locate(name, needs_config=config is None)
+    used = as_config(config) if config is not None else own
+    assert used is not None
+    return TrainedSegmentor(load_pretrained(used, checkpoint), used)
+
+
+def _locate(name: str, *, needs_config: bool) -> tuple[str, ConfigDict | None]:
+    """What `load_pretrained` takes for a source, and the source's own config where it is needed."""
+    if name in published_files():  # a folder of that name would be given as ./NAME
+        return name, _config_of_published(name) if needs_config else None
+    path = as_path(name)
+    if not path.exists():
+        return _locate_config(name, path)
+    if path.is_dir():
+        folder = _checkpoint_folder(path)
+        return os.fspath(folder), saved_config(folder) if needs_config else None
+    return os.fspath(path), _config_of_file(path) if needs_config else None
+
+
+def _locate_config(name: str, path: epath.Path) -> tuple[str, ConfigDict]:
+    """The published weights of a config of this library."""
+    configs = library_configs()
+    known = {short for full in configs for short in (full, full.rpartition("/")[2])}
+    if name not in known:
+        raise InputError(
+            f"there is no file or folder {path}, and no published run or config of that name"
+            f"{did_you_mean(name, [*published_files(), *known])}"
+        )
+    config = load_config(find_config(name))
+    if not config.published_run:
+        raise InputError(
+            f"the config {name} has no published weights; train it, with gcnet_jax.train({name!r}, "
+            "WORKDIR), and load the workdir"
+        )
+    return config.published_run, config
+
+
+def _config_of_published(name: str) -> ConfigDict:
+    if name not in {full.rpartition("/")[2] for full in library_configs()}:
+        raise InputError(
+            f"the published weights {name} are of a backbone alone, which segments nothing; "
+            "training.init_from takes them"
+        )
+    return load_config(find_config(name))
+
+
+def _checkpoint_folder(path: epath.Path) -> epath.Path:
+    if path.name == "checkpoints":
+        raise InputError(
+            f"{path} holds the checkpoints of a run; give one of its folders, or {path.parent} for "
+            "the best of them"
+        )
+    return find_checkpoint(path) if (path / "checkpoints").is_dir() else path
+
+
+def _config_of_file(path: epath.Path) -> ConfigDict:
+    name = published_name(path)
+    if name is None:
+        raise InputError(
+            f"{path} does not say which network it is of; name its config: "
+            f"gcnet_jax.load({os.fspath(path)!r}, config=NAME)"
+        )
+    return _config_of_published(name)

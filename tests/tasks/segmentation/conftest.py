@@ -1,0 +1,62 @@
+"""A narrow network with its weights in every kind of place that they are loaded from."""
+
+import numpy as np
+import pytest
+
+from gcnet_jax.config import default_config
+from gcnet_jax.data import dataset_classes
+from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
+from gcnet_jax.models import build_model
+from gcnet_jax.pretrained import save_model
+
+
+@pytest.fixture(scope="session")
+def narrow_config(shapes_dir):
+    """Of context_shapes, two stages of 8 channels, images as they are."""
+    config = default_config()
+    config.data.name, config.data.data_dir = "context_shapes", str(shapes_dir)
+    config.data.base_scale = (128, 64)
+    config.model.backbone.depth, config.model.backbone.base_channels = 18, 8
+    config.model.backbone.num_stages = 2
+    config.model.decode_head.stage, config.model.auxiliary_head.stage = 1, 0
+    config.model.decode_head.channels = config.model.auxiliary_head.channels = 8
+    config.evaluation.batch_size = 40
+    return config
+
+
+@pytest.fixture(scope="session")
+def classes():
+    return dataset_classes("context_shapes")
+
+
+@pytest.fixture(scope="session")
+def narrow_model(narrow_config, classes):
+    return build_model(narrow_config.model, num_classes=classes.num_classes, seed=1)
+
+
+@pytest.fixture(scope="session")
+def workdir(narrow_model, narrow_config, classes, made_once):
+    """A run's folder with one checkpoint."""
+    return made_once(
+        "narrow_run",
+        lambda folder: save_model(
+            folder / "checkpoints" / "3", narrow_model, narrow_config, classes
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def pth(narrow_model, classes, made_once):
+    """The same weights as a `.pth` file."""
+
+    def write(folder):
+        write_torch_checkpoint(folder / "narrow.pth", export_state_dict(narrow_model), classes)
+
+    return made_once("narrow_pth", write) / "narrow.pth"
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """An RGB image of noise in patches, so that classes differ from place to place."""
+    patches = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    return np.ascontiguousarray(patches.repeat(9, 0).repeat(9, 1)[:50, :77])
