@@ -79,7 +79,8 @@ def train(config: ConfigDict | str | os.PathLike, workdir: str | os.PathLike) ->
         workdir: folder of the run, made if it is not there; `gcnet_jax.load` takes it afterwards.
 
     Raises:
-        InputError: see `train_from_config`.
+        InputError: the config, the data or the workdir's checkpoints are not usable together, or
+            training diverges.
         Preempted: SIGTERM came, and what was done is saved.
     """
     train_from_config(as_config(config), workdir)
