@@ -4,10 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gcnet_jax.config import enable_compilation_cache
     from gcnet_jax.errors import InputError
     from gcnet_jax.models import Segmentor, build_model, create_model, functional
     from gcnet_jax.ops import normalize_images
-    from gcnet_jax.parallel import enable_compilation_cache
     from gcnet_jax.pretrained import load_model
     from gcnet_jax.tasks.segmentation.evaluation_run import evaluate
     from gcnet_jax.tasks.segmentation.load import load
@@ -33,7 +33,7 @@ _MODULES = {
     "Segmentor": "gcnet_jax.models",
     "build_model": "gcnet_jax.models",
     "create_model": "gcnet_jax.models",
-    "enable_compilation_cache": "gcnet_jax.parallel",
+    "enable_compilation_cache": "gcnet_jax.config",
     "evaluate": "gcnet_jax.tasks.segmentation.evaluation_run",
     "functional": "gcnet_jax.models",
     "load": "gcnet_jax.tasks.segmentation.load",

@@ -8,36 +8,13 @@ receives `ablation.json`, the table as `ablation.md`, a picture `ablation.png`, 
 themselves. Runs that are done are not repeated; one that was interrupted goes on where it was.
 """
 
-import dataclasses
-import functools
-import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import jax
-import numpy as np
-import rich.console
-import rich.table
-import rich.text
 from absl import flags
-from etils import epath
-from flax import nnx
-from ml_collections import ConfigDict
 
-from gcnet_jax.analysis import VARIANTS, image_cost, parameter_count, select_variant
 from gcnet_jax.cli import command, options
-from gcnet_jax.cli.figures import save_scores
-from gcnet_jax.cli.step_time import step_seconds
-from gcnet_jax.cli.timing import MedianAndSpread, median_and_spread
-from gcnet_jax.config import differences, to_plain
-from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
-from gcnet_jax.files import write_whole
-from gcnet_jax.models import build_model
-from gcnet_jax.parallel import create_mesh
-from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
-from gcnet_jax.tasks.segmentation.training_run import train_from_config
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -46,8 +23,8 @@ _OUTPUT_DIR = flags.DEFINE_string(
 )
 _VARIANTS = flags.DEFINE_list(
     "variants",
-    list(VARIANTS),
-    "which of those in gcnet_jax/analysis/variants.py",
+    None,
+    "some of them, such as none,gc,nl (default: all in gcnet_jax/analysis/variants.py)",
     flag_values=_OPTIONS,
 )
 _SEEDS = flags.DEFINE_integer(
@@ -63,52 +40,6 @@ _TIMING_STEPS = flags.DEFINE_integer(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What was measured of one variant.
-
-    Attributes:
-        name: of the variant.
-        miou: on held-out images, 0 to 1, one a seed.
-        parameters: of the network.
-        multiply_adds: for one image of the crop's size.
-        step_seconds: time of a training step, median and half the distance of the quartiles.
-    """
-
-    name: str
-    miou: tuple[float, ...]
-    parameters: int
-    multiply_adds: int
-    step_seconds: MedianAndSpread
-
-    def cells(self, first: "Row") -> list[str]:
-        """The row of the table, with the ratio of its step time to the first row's."""
-        milliseconds, spread = 1000 * self.step_seconds.median, 1000 * self.step_seconds.spread
-        scores = 100 * np.array(self.miou)
-        deviation = f" ± {scores.std(ddof=1):.1f}" if len(scores) > 1 else ""
-        return [
-            self.name,
-            f"{scores.mean():.1f}{deviation}",
-            f"{self.parameters / 1e6:.4f}",
-            f"{self.multiply_adds / 1e9:.4f}",
-            f"{self.step_seconds.median / first.step_seconds.median:.2f}",
-            f"{milliseconds:.1f} ± {spread:.1f}",
-            " ".join(f"{score:.1f}" for score in scores),
-        ]
-
-
-_HEADINGS = (
-    "variant",
-    "mIoU",
-    "params (M)",
-    "MAdds (G)",
-    "step (ratio)",
-    "step (ms)",
-    "mIoU by seed",
-)
-_ON_SCREEN = 5  # of these; the file has all
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
     return command.run(_ablate, __name__, _OPTIONS, arguments)
@@ -117,165 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ablate(arguments: list[str]) -> None:
     options.refuse(arguments)
     config = options.checked_config(_CONFIG)
-    options.required(_OUTPUT_DIR.value, "--output_dir")
-    if not _VARIANTS.value:
+    output_dir = options.required(_OUTPUT_DIR.value, "--output_dir")
+    if _VARIANTS.value == []:
         raise InputError("--variants names none; see --help")
-    configs = _distinct({name: _variant(config, name) for name in _VARIANTS.value})
-    num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
-    split_size(config.data.name, config.data.data_dir, _SPLIT.value)  # fail now, not in an hour
-    output_dir = options.output_folder(_OUTPUT_DIR.value, "--output_dir")
-    runs = {
-        (name, seed): _Run(config, seed, output_dir / "runs" / f"{name}_{seed}")
-        for seed in range(_SEEDS.value)
-        for name, config in configs.items()
-    }
-    for run in runs.values():
-        run.check_config()
-    _check_table(output_dir / "ablation.json", configs)
-    costs = _costs(configs, num_classes)
-    configs = {name: configs[name] for name in costs}
-    runs = {(name, seed): run for (name, seed), run in runs.items() if name in costs}
-
-    print("timing training steps, all variants in turn", flush=True)
-    seconds = step_seconds(configs, num_classes=num_classes, rounds=_TIMING_STEPS.value)
-
-    scores: dict[str, list[float]] = {name: [] for name in configs}
-    for done, ((name, seed), run) in enumerate(runs.items()):
-        print(f"\nrun {done + 1} of {len(runs)}: {name}, seed {seed}", flush=True)
-        scores[name].append(run.score())
-
-    rows = [
-        Row(name, tuple(scores[name]), *costs[name], median_and_spread(seconds[name]))
-        for name in configs
-    ]
-    _write(rows, config, output_dir)
-
-
-def _distinct(configs: dict[str, ConfigDict]) -> dict[str, ConfigDict]:
-    """The configs without those whose network an earlier one has."""
-    distinct: dict[str, ConfigDict] = {}
-    for name, config in configs.items():
-        same = [n for n, other in distinct.items() if other.model.eq_as_configdict(config.model)]
-        if same:
-            print(f"{name} is left out: it is {same[0]} with this config")
-        else:
-            distinct[name] = config
-    return distinct
-
-
-def _variant(config: ConfigDict, name: str) -> ConfigDict:
-    return select_variant(config.copy_and_resolve_references(), name)
-
-
-def _costs(configs: Mapping[str, ConfigDict], num_classes: int) -> dict[str, tuple[int, int]]:
-    """Parameters, and multiply-adds of one image, of each variant that the network can have.
-
-    Raises:
-        InputError: it can have none.
-    """
-    costs, reasons = {}, []
-    for name, config in configs.items():
-        build = functools.partial(build_model, config.model, num_classes=num_classes)
-        try:
-            model = nnx.eval_shape(build)
-        except InputError as error:  # a place or a ratio that this network has not
-            reasons.append(f"{name} is left out: {error}")
-        else:
-            costs[name] = (parameter_count(model), image_cost(model, config.data.crop_size))
-    if not costs:
-        raise InputError(f"this network can have none of the variants: {'; '.join(reasons)}")
-    for reason in reasons:
-        print(reason)
-    return costs
-
-
-class _Run:
-    """The training of one variant from one seed, and its score."""
-
-    def __init__(self, config: ConfigDict, seed: int, workdir: epath.Path):
-        self._config = config.copy_and_resolve_references()
-        self._config.seed = seed
-        self._workdir = workdir
-
-    def check_config(self) -> None:
-        """Raises InputError if the workdir is of another config, wherever its data are."""
-        file = self._workdir / "config.json"
-        if not file.exists():
-            return
-        theirs, ours = json.loads(file.read_text())["config"], to_plain(self._config)
-        for plain in (theirs, ours):
-            del plain["data"]["data_dir"], plain["data"]["num_workers"]
-        if found := differences(theirs, ours):
-            raise InputError(
-                f"{file} is of another config ({'; '.join(found)}); choose another --output_dir"
-            )
-
-    def score(self) -> float:
-        """Trains, unless that has been done, and returns the mIoU on the split to compare on."""
-        file = self._workdir / f"{_SPLIT.value}.json"
-        if file.exists():
-            miou = json.loads(file.read_text())["mIoU"]
-            print(f"done before: mIoU {100 * miou:.1f}")
-            return miou
-        config = self._config
-        train_from_config(config, self._workdir)
-        mesh = create_mesh()
-        trained = load_trained_model(config, mesh, workdir=str(self._workdir))
-        evaluate = create_evaluator(
-            trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
-        )
-        batches = evaluation_batches(config, _SPLIT.value)
-        miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
-        write_whole(file, json.dumps({"mIoU": miou}) + "\n")
-        return miou
-
-
-def _check_table(file: epath.Path, names: Collection[str]) -> None:
-    """Raises InputError if the table that would be replaced has more rows."""
-    if not file.exists():
-        return
-    rows = [row["name"] for row in json.loads(file.read_text())["rows"]]
-    if lost := [name for name in rows if name not in names]:
-        raise InputError(
-            f"{file} has the rows {', '.join(lost)} as well, which would be lost: name them too in "
-            "--variants, or choose another --output_dir"
-        )
-
-
-def _write(rows: Sequence[Row], config: ConfigDict, output_dir: epath.Path) -> None:
-    table = rich.table.Table(
-        title=rich.text.Text(f"{config.data.name} {_SPLIT.value}, seeds: {_SEEDS.value}")
+    with importing():
+        from gcnet_jax.analysis import VARIANTS
+        from gcnet_jax.cli.ablation_study import study_variants
+    study_variants(
+        config,
+        list(VARIANTS) if _VARIANTS.value is None else _VARIANTS.value,
+        output_dir,
+        seeds=_SEEDS.value,
+        split=_SPLIT.value,
+        timing_steps=_TIMING_STEPS.value,
     )
-    for position, heading in enumerate(_HEADINGS[:_ON_SCREEN]):
-        table.add_column(
-            heading, justify="left" if position == 0 else "right", no_wrap=not position
-        )
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- |" + " ---: |" * (len(_HEADINGS) - 1)]
-    for row in rows:
-        cells = row.cells(rows[0])
-        table.add_row(*cells[:_ON_SCREEN])
-        lines.append("| " + " | ".join(cells) + " |")
-    rich.console.Console().print(table)
-
-    result: Mapping[str, Any] = {
-        "dataset": config.data.name,
-        "split": _SPLIT.value,
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "jax": jax.__version__,
-        "seeds": list(range(_SEEDS.value)),
-        "config": to_plain(config),
-        "rows": [
-            dataclasses.asdict(row)
-            | {
-                "miou_mean": float(np.mean(row.miou)),
-                "miou_std": float(np.std(row.miou, ddof=1)) if len(row.miou) > 1 else None,
-                "step_seconds": row.step_seconds._asdict(),
-            }
-            for row in rows
-        ],
-    }
-    write_whole(output_dir / "ablation.json", json.dumps(result, indent=2) + "\n")
-    write_whole(output_dir / "ablation.md", "\n".join(lines) + "\n")
-    picture = output_dir / "ablation.png"
-    save_scores(picture, {row.name: [100 * score for score in row.miou] for row in rows})
-    print(f"written to {output_dir / 'ablation.json'}, ablation.md and {picture}")

@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from gcnet_jax.cli import command, options
-from gcnet_jax.cli.attention_study import parse_point, study_attention
-from gcnet_jax.cli.cost_tables import paper_costs, parse_size, variant_costs
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 
@@ -91,6 +90,8 @@ def _attention() -> None:
     config = options.checked_config(_CONFIG)
     if _POSITIONS.value == 1:
         raise InputError("--positions is 1; expected 0 for all, or 2 or more: pairs are compared")
+    with importing():
+        from gcnet_jax.cli.attention_study import parse_point, study_attention
     study_attention(
         config,
         _MODEL.values(),
@@ -104,6 +105,8 @@ def _attention() -> None:
 
 
 def _cost() -> None:
+    with importing():
+        from gcnet_jax.cli.cost_tables import paper_costs, parse_size, variant_costs
     size = parse_size(_SIZE.value) if _SIZE.value is not None else None
     folder = None
     if _OUTPUT_DIR.value is not None:

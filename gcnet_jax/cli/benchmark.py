@@ -66,22 +66,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command, options
-from gcnet_jax.cli.benchmarks.evaluation import MODES, measure_evaluation
-from gcnet_jax.cli.benchmarks.growth import measure_growth
-from gcnet_jax.cli.benchmarks.inference import measure_inference
-from gcnet_jax.cli.benchmarks.input import measure_input
-from gcnet_jax.cli.benchmarks.loop import measure_loop
-from gcnet_jax.cli.benchmarks.memory import find_largest
-from gcnet_jax.cli.benchmarks.peer import peer_is_installed
-from gcnet_jax.cli.benchmarks.scaling import compute_scaling
-from gcnet_jax.cli.benchmarks.startup import config_arguments, measure_startup
-from gcnet_jax.cli.benchmarks.training import measure_training
-from gcnet_jax.cli.cost_tables import parse_size
-from gcnet_jax.cli.figures import save_efficiency, save_growth
-from gcnet_jax.data import dataset_classes
+from gcnet_jax.cli.benchmarks.modes import MODES
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.parallel import keep_freed_memory
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -147,6 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _input(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.input import measure_input
+    from gcnet_jax.cli.cost_tables import parse_size
+
     return measure_input(
         config.data,
         size=parse_size(_SIZE.value),
@@ -157,6 +148,9 @@ def _input(config: ConfigDict) -> dict[str, Any]:
 
 
 def _inference(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.inference import measure_inference
+    from gcnet_jax.cli.cost_tables import parse_size
+
     return measure_inference(
         config,
         num_classes=_num_classes(config),
@@ -168,6 +162,9 @@ def _inference(config: ConfigDict) -> dict[str, Any]:
 
 
 def _evaluation(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.evaluation import measure_evaluation
+    from gcnet_jax.cli.cost_tables import parse_size
+
     return measure_evaluation(
         config,
         num_classes=_num_classes(config),
@@ -181,23 +178,31 @@ def _evaluation(config: ConfigDict) -> dict[str, Any]:
 
 
 def _train(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.training import measure_training
+
     return measure_training(
         config, num_classes=_num_classes(config), rounds=_ROUNDS.value, peer=_PEER.value is not None
     )
 
 
 def _loop(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.loop import measure_loop
+
     return measure_loop(
         config, num_classes=_num_classes(config), steps=_STEPS.value, rounds=_ROUNDS.value
     )
 
 
 def _startup(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.startup import config_arguments, measure_startup
+
     del config  # that of the command that is started
     return measure_startup(config_arguments(_OPTIONS), rounds=_ROUNDS.value)
 
 
 def _memory(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.memory import find_largest
+
     budgets = _parse_budgets(_BUDGET.value)
     return find_largest(config, num_classes=_num_classes(config), budgets_gib=budgets)
 
@@ -215,10 +220,16 @@ def _parse_budgets(texts: Sequence[str]) -> list[float]:
 
 
 def _num_classes(config: ConfigDict) -> int:
+    from gcnet_jax.data import dataset_classes
+
     return dataset_classes(config.data.name, config.data.data_dir).num_classes
 
 
 def _scaling(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.scaling import compute_scaling
+    from gcnet_jax.cli.cost_tables import parse_size
+    from gcnet_jax.cli.figures import save_efficiency
+
     result = compute_scaling(
         config,
         num_classes=_num_classes(config),
@@ -233,6 +244,9 @@ def _scaling(config: ConfigDict) -> dict[str, Any]:
 
 
 def _growth(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.growth import measure_growth
+    from gcnet_jax.cli.figures import save_growth
+
     result = measure_growth(config, num_classes=_num_classes(config), rounds=_ROUNDS.value)
     picture = _output("growth").with_suffix(".png")
     save_growth(picture, result["rows"])
@@ -276,6 +290,8 @@ def _benchmark(arguments: list[str]) -> None:
     if _PEER.value is not None:
         _make_room_for_peer()
     if name in _RUN_NETWORKS:
+        with importing():
+            from gcnet_jax.parallel import keep_freed_memory
         keep_freed_memory()
     measured = _BENCHMARKS[name](config)
     result = {"benchmark": name, "machine": _machine(), **measured}
@@ -285,6 +301,8 @@ def _benchmark(arguments: list[str]) -> None:
 
 def _make_room_for_peer() -> None:
     """To be called before JAX looks for devices."""
+    from gcnet_jax.cli.benchmarks.peer import peer_is_installed
+
     if not peer_is_installed():
         raise InputError("--peer=openmmlab: mmsegmentation is not installed; pip install '.[peer]'")
     # JAX would take three quarters of a GPU's memory for itself: at once, or little by little while

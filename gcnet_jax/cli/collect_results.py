@@ -11,17 +11,19 @@ evaluate.py leaves there. Runs that are not there, or not evaluated, stay empty.
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from etils import epath
 
 from gcnet_jax.cli import command, options
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.config import differences, load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.interop import PublishedResult, published_results
-from gcnet_jax.tasks.segmentation.trained_model import inference_settings
+
+if TYPE_CHECKING:
+    from gcnet_jax.interop import PublishedResult
 
 _OPTIONS = flags.FlagValues()
 _RUNS = flags.DEFINE_string(
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _collect(arguments: list[str]) -> None:
+    with importing():
+        from gcnet_jax.interop import published_results
     options.refuse(arguments)
     runs, page = as_path(_RUNS.value), as_path(_PAGE.value)
     if not runs.is_dir():
@@ -74,13 +78,15 @@ def _collect(arguments: list[str]) -> None:
     print(f"{found} of {2 * len(ours)} figures found below {runs}; written to {page}")
 
 
-def _miou(folder: epath.Path, result: PublishedResult, *, multi_scale: bool) -> float | None:
+def _miou(folder: epath.Path, result: "PublishedResult", *, multi_scale: bool) -> float | None:
     """In percent, if the run was evaluated that way.
 
     Raises:
         InputError: there is an evaluation, but it is damaged, of another split than this run's
             validation split, or with other settings.
     """
+    from gcnet_jax.tasks.segmentation.trained_model import inference_settings
+
     file = folder / ("evaluation_val_tta.json" if multi_scale else "evaluation_val.json")
     if not file.exists():
         return None
@@ -106,7 +112,7 @@ def _miou(folder: epath.Path, result: PublishedResult, *, multi_scale: bool) -> 
     return miou
 
 
-def _table(results: Sequence[PublishedResult], ours: Sequence[Sequence[float | None]]) -> str:
+def _table(results: "Sequence[PublishedResult]", ours: Sequence[Sequence[float | None]]) -> str:
     rows = [
         "| run | published mIoU | ours | published, 6 scales + flips | ours |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -1,4 +1,9 @@
-"""Runs a command: parses its command line, does its work, and makes a status of what happened."""
+"""Runs a command: parses its command line, does its work, and makes a status of what happened.
+
+JAX and what is built on it take seconds to import. So that `--help` and a wrong command line are
+answered at once, the module of a command imports what it works with inside its work function, and
+at its top only what its options need; so do the modules here that all commands share.
+"""
 
 import collections
 import contextlib
@@ -10,13 +15,11 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import jax
 from absl import flags
 
 from gcnet_jax.cli.runs import with_config_of_run
-from gcnet_jax.config import brief_reason, describe_defaults
+from gcnet_jax.config import brief_reason, leaves
 from gcnet_jax.errors import InputError, Preempted, did_you_mean, printable
-from gcnet_jax.parallel import is_loss_of_partner
 
 PREEMPTED = 75
 """Exit status after a stop that a later start goes on from (`EX_TEMPFAIL` of sysexits.h)."""
@@ -31,7 +34,7 @@ def run(
     """Parses a command line and does the command's work with what is left of it.
 
     What the user can put right ends in one line on stderr. `--help` shows the module's docstring
-    and its options.
+    and its options, `--help_config` the keys of a config.
 
     Args:
         work: called with the positional arguments.
@@ -48,6 +51,9 @@ def run(
     if {"--help", "-h", "-help"} & set(arguments):
         print(_help(module, options))
         return 0
+    if "config" in options and "--help_config" in arguments:
+        print(_help_config())
+        return 0
     arguments = _config_first(_last_overrides(with_config_of_run(options, arguments)))
     with _command_line([sys.argv[0], *arguments]) as argv:
         try:
@@ -58,7 +64,7 @@ def run(
         try:
             return _status(work, positional)
         except Exception:
-            if not jax.distributed.is_initialized():
+            if not _is_one_of_several():
                 raise
             traceback.print_exc()
             return 1
@@ -90,12 +96,7 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         _say(printable(f"error: {where}{error.strerror}"))
         return 1
     except (AssertionError, RuntimeError) as error:
-        reason = _missing_platform(error)
-        if isinstance(error, jax.errors.JaxRuntimeError) and is_loss_of_partner(error):
-            reason = (
-                "the other processes of the job have ended or cannot be reached "
-                f"({brief_reason(error)[:200]}); start all of them again to go on"
-            )
+        reason = _missing_platform(error) or _lost_partner(error)
         if not reason:
             raise
         _say(f"error: {reason}")
@@ -124,6 +125,26 @@ def _missing_platform(error: BaseException) -> str | None:
     )
 
 
+def _lost_partner(error: BaseException) -> str | None:
+    """Says that another process of the job is gone, if that is what went wrong."""
+    import jax
+
+    from gcnet_jax.parallel import is_loss_of_partner
+
+    if not (isinstance(error, jax.errors.JaxRuntimeError) and is_loss_of_partner(error)):
+        return None
+    return (
+        "the other processes of the job have ended or cannot be reached "
+        f"({brief_reason(error)[:200]}); start all of them again to go on"
+    )
+
+
+def _is_one_of_several() -> bool:
+    import jax
+
+    return jax.distributed.is_initialized()
+
+
 def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
     _forget(options)
     options.set_gnu_getopt(True)  # options may follow positional arguments
@@ -146,7 +167,7 @@ def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
 
 def _check_keys(argv: list[str]) -> None:
     """Raises InputError if an override names a key that no config has."""
-    keys = [line.partition(" ")[0] for line in describe_defaults()]
+    keys = [key for key, _ in leaves()]
     for argument in argv[1:]:
         option = argument.partition("=")[0]
         match = re.fullmatch(r"--?(?:no)?config\.(.*)", option)
@@ -204,9 +225,12 @@ def _help(module: str, options: flags.FlagValues) -> str:
         )
         lines.append(f"  --{name}: {options[name].help}{default}")
     if "config" in options:
-        lines += [
-            "",
-            "Keys of a config, with their defaults (gcnet_jax/config/schema.py says more):",
-        ]
-        lines += [f"  --config.{line}" for line in describe_defaults()]
+        lines.append("  --help_config: shows the keys of a config with their defaults, and ends")
+    return "\n".join(lines)
+
+
+def _help_config() -> str:
+    lines = ["Keys of a config, with their defaults; --config.KEY=VALUE changes one.", ""]
+    for key, leaf in leaves():
+        lines += [f"  {key} = {leaf.default!r}", f"      {leaf.about} ({leaf.range})"]
     return "\n".join(lines)

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from absl import flags
 
 from gcnet_jax.cli import command, options
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
-from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
-from gcnet_jax.pretrained import load_pretrained, save_model
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -44,6 +43,9 @@ def _convert(arguments: list[str]) -> None:
     output = as_path(options.required(_OUTPUT.value, "--output"))
     if output.exists():
         raise InputError(f"--output: {output} is there already; give a new name")
+    with importing():
+        from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
+        from gcnet_jax.pretrained import load_pretrained, save_model
     pretrained = load_pretrained(config, source, allow_partial=_ALLOW_PARTIAL.value)
     if pretrained.left:
         print(f"left as initialised or not taken: {pretrained.left}")

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from absl import flags
 
 from gcnet_jax.cli import command, options
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import refuse_positional
+from gcnet_jax.files import as_path, write_whole
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -45,15 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: list[str]) -> None:
-    import rich.console
-
-    from gcnet_jax.files import as_path, write_whole
-    from gcnet_jax.parallel import is_first_process
-    from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
-    from gcnet_jax.tasks.segmentation.pictures import save_examples
-
     refuse_positional(_OPTIONS, arguments)
     config = options.checked_config(_CONFIG)
+    with importing():
+        import rich.console
+
+        from gcnet_jax.parallel import is_first_process
+        from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
+        from gcnet_jax.tasks.segmentation.pictures import save_examples
     _PROCESSES.join()
     run = EvaluationRun(config, split=_SPLIT.value, multi_scale=_TTA.value, **_MODEL.values())
     name = f"evaluation_{run.split}_tta.json" if _TTA.value else f"evaluation_{run.split}.json"

@@ -1,11 +1,11 @@
 """The installed command `gcnet`, with a verb for each thing that it does."""
 
 import importlib
-import signal
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import did_you_mean
 
 VERBS: Mapping[str, str] = MappingProxyType(
@@ -45,16 +45,9 @@ def run_verb(verb: str) -> None:
     Args:
         verb: name of a module of this package.
     """
-    # JAX takes seconds to import. Ctrl-C meanwhile just ends the process, unless it was started to
-    # ignore that.
-    listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-    if listens:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    command = importlib.import_module(f"gcnet_jax.cli.{verb}")
-    from gcnet_jax.cli.process import run_alone
-
-    if listens:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with importing():
+        command = importlib.import_module(f"gcnet_jax.cli.{verb}")
+        from gcnet_jax.cli.process import run_alone
     run_alone(command.main)
 
 

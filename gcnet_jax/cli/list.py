@@ -11,19 +11,14 @@ Published figures are mIoU in percent, at one scale and at six with mirror image
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-import rich.console
-import rich.table
-import rich.text
 from absl import flags
 
 from gcnet_jax.cli import command
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import CONFIG, is_run
 from gcnet_jax.config import library_configs, load_config
-from gcnet_jax.data import OFFICIAL_SETS, is_prepared, split_names, split_size
 from gcnet_jax.errors import InputError, printable
 from gcnet_jax.files import as_path, read_json
-from gcnet_jax.interop import is_fetched, published_files, published_results
-from gcnet_jax.training import finished_steps, read_rows
 
 _OPTIONS = flags.FlagValues()
 _DATA_DIR = flags.DEFINE_string(
@@ -45,6 +40,9 @@ def _list(arguments: list[str]) -> None:
 
 
 def _configs() -> None:
+    with importing():
+        from gcnet_jax.data import is_prepared
+        from gcnet_jax.interop import published_results
     published = {result.run: result for result in published_results()}
     rows = []
     for name, file in library_configs().items():
@@ -56,6 +54,8 @@ def _configs() -> None:
 
 
 def _data() -> None:
+    with importing():
+        from gcnet_jax.data import OFFICIAL_SETS, is_prepared, split_names, split_size
     folder = as_path(_DATA_DIR.value)
     own = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     rows = []
@@ -72,11 +72,15 @@ def _data() -> None:
 
 
 def _weights() -> None:
+    with importing():
+        from gcnet_jax.interop import is_fetched, published_files
     rows = ((name, _yes(is_fetched(name))) for name in published_files())
     _show(("published weights", "fetched"), rows)
 
 
 def _runs() -> None:
+    with importing():
+        from gcnet_jax.training import finished_steps, read_rows
     folder = as_path(_RUNS.value)
     if not folder.is_dir():
         raise InputError(f"--runs: there is no folder {folder}")
@@ -106,6 +110,10 @@ def _yes(is_there: bool) -> str:
 
 
 def _show(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    import rich.console
+    import rich.table
+    import rich.text
+
     table = rich.table.Table(box=None, pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(heading, overflow="fold", no_wrap=number == 0)

@@ -14,7 +14,6 @@ from ml_collections import ConfigDict, config_flags
 from gcnet_jax.config import check_config, config_from_argument
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, check_writable
-from gcnet_jax.parallel import join_processes
 
 
 class _ConfigParser(flags.ArgumentParser):
@@ -94,7 +93,9 @@ class ProcessFlags(NamedTuple):
     process_id: flags.FlagHolder
 
     def join(self, *, listens: bool = False) -> None:
-        """Joins the other processes, see `join_processes`."""
+        """Joins the other processes, see `gcnet_jax.parallel.join_processes`."""
+        from gcnet_jax.parallel import join_processes
+
         given = {name: flag.value for name, flag in self._asdict().items()}
         join_processes(**given, listens=listens)
 

@@ -12,24 +12,20 @@ exit status is 1.
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import jax
-import numpy as np
-import rich.console
-import rich.progress
 from absl import flags
 from etils import epath
-from jaxtyping import Float, UInt8
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.image_sources import check_targets, find_images
-from gcnet_jax.data import read_rgb
-from gcnet_jax.data.records import encode_png
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import label_overlay
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.parallel import create_mesh
-from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float, UInt8
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -70,6 +66,16 @@ def _predict(arguments: list[str]) -> None:
         recursive=_RECURSIVE.value,
         overwrite=_OVERWRITE.value,
     )
+    with importing():
+        import jax
+        import numpy as np
+        import rich.console
+        import rich.progress
+
+        from gcnet_jax.data import read_rgb
+        from gcnet_jax.evaluation import label_overlay
+        from gcnet_jax.parallel import create_mesh
+        from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
     mesh = create_mesh(jax.local_devices()[:1])
     trained = load_trained_model(config, mesh, **_MODEL.values())
 
@@ -103,9 +109,13 @@ def _predict(arguments: list[str]) -> None:
 
 def _write(
     path: epath.Path,
-    array: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w c"],
+    array: "UInt8[np.ndarray, 'h w'] | UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray, 'h w c']",
 ) -> None:
     """Writes a PNG or an `.npy` file."""
+    import numpy as np
+
+    from gcnet_jax.data.records import encode_png
+
     if path.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, array)

@@ -19,25 +19,11 @@ goes on where it ended; a data set that is already prepared is left as it is.
 from collections.abc import Sequence
 from typing import Any
 
-import rich.console
 from absl import flags
 
 from gcnet_jax.cli import command, options
-from gcnet_jax.data import (
-    MAX_IMAGE_PIXELS,
-    MOST_IMAGE_PIXELS,
-    OFFICIAL_SETS,
-    ORIENTATIONS,
-    PIXELS,
-    dataset_classes,
-    prepare,
-    prepare_folder,
-    split_label_counts,
-    split_names,
-    split_size,
-)
-from gcnet_jax.data.label_counts import counts_table
-from gcnet_jax.data.preparation import SAMPLES
+from gcnet_jax.cli.importing import importing
+from gcnet_jax.config import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS, ORIENTATIONS, PIXELS
 from gcnet_jax.errors import InputError
 
 _OPTIONS = flags.FlagValues()
@@ -119,6 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(arguments: list[str]) -> None:
+    with importing():
+        from gcnet_jax.data import (
+            OFFICIAL_SETS,
+            prepare,
+            prepare_folder,
+            split_names,
+            split_size,
+        )
+        from gcnet_jax.data.preparation import SAMPLES
     if len(arguments) != 1:
         raise InputError(
             f"give the name of one data set: {', '.join(OFFICIAL_SETS)}, or {_OWN}; see --help"
@@ -158,6 +153,11 @@ def _prepare(arguments: list[str]) -> None:
 
 
 def _show_labels(name: str) -> None:
+    import rich.console
+
+    from gcnet_jax.data import dataset_classes, split_label_counts, split_names
+    from gcnet_jax.data.label_counts import counts_table
+
     splits = split_names(name, _DATA_DIR.value)
     counts = {split: split_label_counts(name, _DATA_DIR.value, split) for split in splits}
     counted = {split: of_split for split, of_split in counts.items() if of_split is not None}

@@ -15,8 +15,8 @@ from pathlib import Path
 from absl import flags, logging
 
 from gcnet_jax.cli.command import PREEMPTED
+from gcnet_jax.config import enable_compilation_cache
 from gcnet_jax.errors import printable
-from gcnet_jax.parallel import enable_compilation_cache
 
 _IMPORTED = time.monotonic()
 _alone = False  # whether a command is all that this process does

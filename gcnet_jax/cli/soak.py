@@ -20,18 +20,17 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from gcnet_jax.cli import command, options
-from gcnet_jax.cli.faults.injection import small_disks_possible
-from gcnet_jax.cli.faults.plan import Series, draw_plan, without
-from gcnet_jax.cli.faults.references import reference_run
-from gcnet_jax.cli.faults.report import summary, write_page
-from gcnet_jax.cli.faults.series import SeriesOnItsWay, Setting
-from gcnet_jax.data import prepare
+from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from gcnet_jax.cli.faults.plan import Series
+    from gcnet_jax.cli.faults.series import Setting
 
 _OPTIONS = flags.FlagValues()
 _OUTPUT = flags.DEFINE_string(
@@ -54,6 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _soak(arguments: list[str]) -> None:
     options.refuse(arguments)
+    with importing():
+        from gcnet_jax.cli.faults.injection import small_disks_possible
+        from gcnet_jax.cli.faults.plan import draw_plan, without
+        from gcnet_jax.cli.faults.references import reference_run
+        from gcnet_jax.cli.faults.report import summary, write_page
+        from gcnet_jax.cli.faults.series import Setting
+        from gcnet_jax.data import prepare
     output = Path(options.output_folder(_OUTPUT.value, "--output")).resolve()
     plan = draw_plan(_SEED.value, _FAULTS.value)
     if not small_disks_possible(output / "disk"):
@@ -91,7 +97,9 @@ def _soak(arguments: list[str]) -> None:
         )
 
 
-def _one_series(series: Series, setting: Setting, log: "Log") -> None:
+def _one_series(series: "Series", setting: "Setting", log: "Log") -> None:
+    from gcnet_jax.cli.faults.series import SeriesOnItsWay
+
     SeriesOnItsWay(series, setting, log.write).run()
 
 

@@ -9,22 +9,30 @@ the command line:
 
     --config.training.batch_size=16 --config.optimizer.learning_rate=0.02
 
+--help_config shows them all; --print_config prints the config that would be run, in the form that
+--config reads.
+
 On several hosts the command is started once on each (docs/scaling.md). SIGTERM or Ctrl-C end it
 with exit status 75 once everything is saved; a second Ctrl-C ends it at once.
 """
 
+import json
 from collections.abc import Sequence
 
 from absl import flags
 
 from gcnet_jax.cli import command, options, process
-from gcnet_jax.tasks.segmentation.training_run import train_from_config
+from gcnet_jax.cli.importing import importing
+from gcnet_jax.config import to_plain
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
 _PROCESSES = options.define_process_flags(_OPTIONS)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder of the run; created if missing", flag_values=_OPTIONS
+)
+_PRINT_CONFIG = flags.DEFINE_bool(
+    "print_config", False, "print the config as JSON and end", flag_values=_OPTIONS
 )
 
 
@@ -36,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(arguments: list[str]) -> None:
     options.refuse(arguments)
     config = options.checked_config(_CONFIG)
+    if _PRINT_CONFIG.value:
+        print(json.dumps({"config": to_plain(config)}, indent=2))
+        return
     workdir = options.run_folder(_WORKDIR.value)
+    with importing():
+        from gcnet_jax.tasks.segmentation.training_run import train_from_config
     _PROCESSES.join(listens=True)
     train_from_config(config, workdir, started=process.started())

@@ -1,7 +1,15 @@
 """What a config holds, what it may hold, and configs from files and as plain JSON."""
 
-from gcnet_jax.config.cache import cache_folder
+from gcnet_jax.config.cache import cache_folder, enable_compilation_cache
 from gcnet_jax.config.checking import check_config, check_model_config
+from gcnet_jax.config.image_files import (
+    MAX_IMAGE_PIXELS,
+    MOST_IMAGE_PIXELS,
+    ORIENTATIONS,
+    PIXELS,
+    Orientation,
+    Pixels,
+)
 from gcnet_jax.config.library import find_config, library_configs, library_folder
 from gcnet_jax.config.loading import (
     as_config,
@@ -12,10 +20,16 @@ from gcnet_jax.config.loading import (
     split_argument,
 )
 from gcnet_jax.config.plain import architecture, differences, from_plain, to_plain, versions
-from gcnet_jax.config.schema import CONTEXT_BLOCKS, default_config, describe_defaults
+from gcnet_jax.config.schema import CONTEXT_BLOCKS, default_config, leaves
 
 __all__ = [
     "CONTEXT_BLOCKS",
+    "MAX_IMAGE_PIXELS",
+    "MOST_IMAGE_PIXELS",
+    "ORIENTATIONS",
+    "PIXELS",
+    "Orientation",
+    "Pixels",
     "architecture",
     "as_config",
     "brief_reason",
@@ -24,10 +38,11 @@ __all__ = [
     "check_model_config",
     "config_from_argument",
     "default_config",
-    "describe_defaults",
     "differences",
+    "enable_compilation_cache",
     "find_config",
     "from_plain",
+    "leaves",
     "library_configs",
     "library_folder",
     "load_config",

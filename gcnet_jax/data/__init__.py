@@ -20,32 +20,20 @@ from gcnet_jax.data.evaluation_batches import (
     resize_image,
     scaled_sizes,
 )
-from gcnet_jax.data.image_files import (
-    MAX_IMAGE_PIXELS,
-    MOST_IMAGE_PIXELS,
-    displayed_pixels,
-    read_rgb,
-)
+from gcnet_jax.data.image_files import displayed_pixels, read_rgb
 from gcnet_jax.data.label_counts import LabelCounts
 from gcnet_jax.data.pictures import colorize, encode_indexed, label_overlay
 from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
 from gcnet_jax.data.prepare_sets import prepare, prepare_folder
-from gcnet_jax.data.records import PIXELS, Pixels, Record, Sample, decode
-from gcnet_jax.data.sources.orientation import ORIENTATIONS, Orientation
+from gcnet_jax.data.records import Record, Sample, decode
 
 __all__ = [
     "IGNORE_LABEL",
-    "MAX_IMAGE_PIXELS",
-    "MOST_IMAGE_PIXELS",
     "OFFICIAL_SETS",
-    "ORIENTATIONS",
-    "PIXELS",
     "Batch",
     "DatasetClasses",
     "EvaluationBatch",
     "LabelCounts",
-    "Orientation",
-    "Pixels",
     "Record",
     "Sample",
     "ScaledImages",

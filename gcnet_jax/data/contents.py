@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from gcnet_jax.config import MOST_IMAGE_PIXELS, PIXELS, Pixels
 from gcnet_jax.data.catalog import DatasetClasses
-from gcnet_jax.data.image_files import MOST_IMAGE_PIXELS
 from gcnet_jax.data.label_counts import LabelCounts
-from gcnet_jax.data.records import PIXELS, Pixels
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, as_utf8, read_json, write_whole
 

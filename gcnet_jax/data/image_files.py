@@ -15,15 +15,11 @@ from etils import epath
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from gcnet_jax.config import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS
 from gcnet_jax.data.records import FORMATS, decode_rgb, one_of_the_formats
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import read_regular
 
-MAX_IMAGE_PIXELS = 1 << 28
-"""Most pixels of an image unless told otherwise: 0.8 GB decoded, more than cameras take."""
-
-MOST_IMAGE_PIXELS = 1 << 30
-"""More cannot be decoded."""
 _LONGEST_EDGE = 1_000_000  # of what libpng decodes
 
 _ORIENTATION = 0x0112  # the tag of EXIF

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from etils import epath
 
+from gcnet_jax.config import MAX_IMAGE_PIXELS, Orientation, Pixels
 from gcnet_jax.data.catalog import CATALOG, DatasetClasses, read_class_table
 from gcnet_jax.data.contents import Contents, final_folder
 from gcnet_jax.data.datasets import OFFICIAL_SETS, how_to_prepare, is_whole, prepare_again
-from gcnet_jax.data.image_files import MAX_IMAGE_PIXELS
 from gcnet_jax.data.label_counts import Remedies
 from gcnet_jax.data.preparation import fingerprints, write_dataset
-from gcnet_jax.data.records import Pixels
 from gcnet_jax.data.sources import archives, folder
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.file_pairs import with_settings
-from gcnet_jax.data.sources.orientation import Orientation
 from gcnet_jax.errors import InputError, did_you_mean, printable
 from gcnet_jax.files import local
 

@@ -15,18 +15,15 @@ import re
 import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, TypedDict, cast, get_args
+from typing import TypedDict, cast
 
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int32, UInt8
 
+from gcnet_jax.config import Pixels
 from gcnet_jax.errors import InputError
-
-Pixels = Literal["as_found", "uncompressed"]
-"""How images and labels are stored."""
-PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 
 FEATURES = tfds.features.FeaturesDict(
     {

@@ -19,7 +19,6 @@ from gcnet_jax.parallel.mesh import (
 from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes, meet
 from gcnet_jax.parallel.programs import (
     compile_for,
-    enable_compilation_cache,
     on_each_device,
 )
 
@@ -32,7 +31,6 @@ __all__ = [
     "check_height",
     "compile_for",
     "create_mesh",
-    "enable_compilation_cache",
     "input_shard",
     "is_first_process",
     "is_loss_of_partner",

@@ -1,14 +1,12 @@
 """How functions of arrays on a mesh become programs."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
-from gcnet_jax.config import cache_folder
 from gcnet_jax.parallel.mesh import DATA_AXIS
 
 
@@ -63,17 +61,3 @@ def on_each_device(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., An
         return on_own(variables, *batch)
 
     return run
-
-
-def enable_compilation_cache() -> None:
-    """Keeps compiled programs on disk between processes, as the commands do.
-
-    They lie in the user's cache folder, unless `JAX_COMPILATION_CACHE_DIR` or JAX's own settings
-    say where. All of them are kept: to build a network takes many small ones, which JAX would not
-    keep.
-    """
-    chosen = "JAX_COMPILATION_CACHE_DIR" in os.environ  # "" for none
-    if not chosen and jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

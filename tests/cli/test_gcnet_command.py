@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.cli.gcnet import VERBS
+from gcnet_jax.config import find_config, leaves, load_config, to_plain
 
 
 def gcnet(*arguments, folder):
@@ -27,20 +28,62 @@ def gcnet(*arguments, folder):
     )
 
 
-def test_its_help_names_every_verb_and_imports_no_jax(tmp_path):
-    program = """
-import sys
-from gcnet_jax.cli.gcnet import main
-sys.argv = ["gcnet", "--help"]
-try:
-    main()
-finally:
-    print([name for name in ("jax", "flax", "tensorflow_datasets") if name in sys.modules])
+SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
+
+# Of the command line alone, without the work that follows.
+ANSWERED_AT_ONCE = [
+    ["--help"],
+    *([verb, "--help"] for verb in VERBS),
+    *([verb, "--help"] for verb in ("benchmark", "collect_results", "soak")),
+    ["train", "--help_config"],
+    ["train", "--config=context_shapes/gcnet", "--print_config"],
+    ["train", "--config=no_such_config"],
+    ["train", "--no_such_option"],
+    ["evaluate", "--config=context_shapes/gcnet", "--config.seed=-1"],
+]
+
+
+def test_help_and_wrong_command_lines_import_nothing_slow(tmp_path):
+    program = f"""
+import importlib, sys
+from gcnet_jax.cli import gcnet
+slow, found = {SLOW_TO_IMPORT}, {{}}
+for arguments in {ANSWERED_AT_ONCE}:
+    if arguments == ["--help"]:
+        print(gcnet._help())
+    else:
+        importlib.import_module("gcnet_jax.cli." + arguments[0]).main(arguments[1:])
+    print("imported by", *arguments, [name for name in slow if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
+    lines = [line for line in done.stdout.splitlines() if line.startswith("imported by")]
+    assert len(lines) == len(ANSWERED_AT_ONCE)
+    assert [line for line in lines if not line.endswith("[]")] == []
     assert all(f"  {verb}" in done.stdout for verb in VERBS)
+
+
+def test_every_key_of_a_config_is_described_by_help_config(command):
+    done = command("train", "--help_config")
+    assert done.returncode == 0, done.stderr
+    for key, leaf in leaves():
+        assert f"  {key} = {leaf.default!r}\n      {leaf.about} (" in done.stdout
+        assert leaf.about
+    assert "data.crop_size" not in command("train", "--help").stdout
+
+
+def test_the_config_that_is_printed_is_that_of_the_run_and_can_be_read_again(command, tmp_path):
+    chosen = ("--config=context_shapes/gcnet", "--config.data.crop_size=(32,48)")
+    done = command("train", *chosen, "--print_config")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "printed.json"
+    file.write_text(done.stdout)
+    expected = load_config(find_config("context_shapes/gcnet"))
+    expected.data.crop_size = (32, 48)
+    assert to_plain(load_config(file)) == to_plain(expected)
+    assert command("train", f"--config={file}", "--print_config").stdout == done.stdout
 
 
 def test_a_verb_that_there_is_not_is_answered_with_what_was_meant(tmp_path):
@@ -100,8 +143,9 @@ def test_damaged_runs_and_data_sets_hide_no_others(trained, shapes_dir, command,
 
 @pytest.mark.parametrize("delay", [0.3, 1.0])
 def test_ctrl_c_while_a_verb_is_imported_ends_it_without_a_traceback(tmp_path, delay):
+    arguments = ("train", "--config=context_shapes/gcnet", "--workdir=run")
     started = subprocess.Popen(
-        [sys.executable, "-m", "gcnet_jax", "train"],
+        [sys.executable, "-m", "gcnet_jax", *arguments],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -110,7 +154,7 @@ def test_ctrl_c_while_a_verb_is_imported_ends_it_without_a_traceback(tmp_path, d
     time.sleep(delay)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=60)
-    assert started.returncode in (-signal.SIGINT, 1, 130)  # 1: it was over, nothing being given
+    assert started.returncode in (-signal.SIGINT, 1, 130)  # 1: it was over, with no data set
     assert "Traceback" not in errors
 
 

@@ -8,8 +8,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from gcnet_jax.config import default_config
-from gcnet_jax.data import MAX_IMAGE_PIXELS, prepare_folder, read_rgb, split_size
+from gcnet_jax.data import prepare_folder, read_rgb, split_size
 from gcnet_jax.data.image_files import read_image_file
 from gcnet_jax.errors import InputError
 
@@ -54,10 +53,6 @@ def test_what_cannot_be_decoded_at_all_is_refused_whatever_the_limit(tmp_path, s
     (tmp_path / "x.png").write_bytes(header_of_png(*size))
     with pytest.raises(InputError, match=r"x.png: .* at most 1,073,741,824, and 1,000,000 an edge"):
         read_image_file(epath.Path(tmp_path / "x.png"), max_pixels=10**12)
-
-
-def test_configs_have_the_same_limit():
-    assert default_config().data.max_image_pixels == MAX_IMAGE_PIXELS
 
 
 def test_preparing_keeps_the_limit_for_images_and_masks(tmp_path):

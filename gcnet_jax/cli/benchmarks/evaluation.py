@@ -5,8 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +19,7 @@ from gcnet_jax.cli.benchmarks.comparison import (
     print_tables,
     times_as_fast,
 )
+from gcnet_jax.cli.benchmarks.modes import MODES, Mode
 from gcnet_jax.cli.benchmarks.peer import (
     build_peer_model,
     import_peer,
@@ -53,22 +53,6 @@ _SHORTER = 0.75
 """Height of every second image, so that a batch holds several sizes."""
 
 Confusion = Int[np.ndarray, "classes classes"]
-
-
-class Mode(NamedTuple):
-    """A way to evaluate: what the network sees at once, and whether over scales and mirrored."""
-
-    inference: str
-    multi_scale: bool
-
-
-MODES: Mapping[str, Mode] = MappingProxyType(
-    {
-        "whole": Mode("whole", False),
-        "slide": Mode("slide", False),
-        "scales+flips": Mode("whole", True),
-    }
-)
 
 
 def measure_evaluation(

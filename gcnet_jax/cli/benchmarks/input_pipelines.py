@@ -20,7 +20,8 @@ from gcnet_jax.cli.benchmarks.scenes import (
     prepare_scenes,
     write_scenes,
 )
-from gcnet_jax.data import Pixels, Split, decode, open_split, transforms
+from gcnet_jax.config import Pixels
+from gcnet_jax.data import Split, decode, open_split, transforms
 from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.data.records import decode_rgb, encode_plain
 

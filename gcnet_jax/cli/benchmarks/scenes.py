@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from gcnet_jax.data import IGNORE_LABEL, Pixels, prepare_folder
+from gcnet_jax.config import Pixels
+from gcnet_jax.data import IGNORE_LABEL, prepare_folder
 from gcnet_jax.data.records import encode_png
 
 DATASET, SPLIT = "scenes", "drawn"

@@ -35,7 +35,9 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
     """
     seconds: dict[str, list[float]] = {_FIRST: [], _SECOND: []}
     with tempfile.TemporaryDirectory() as folder, CONSOLE.status("starting train.py"):
-        subprocess.run([sys.executable, "-c", "import gcnet_jax.cli.train"], check=True)
+        subprocess.run(
+            [sys.executable, "-c", "import gcnet_jax.tasks.segmentation.training_run"], check=True
+        )
         for number in range(rounds):
             of_round = Path(folder) / str(number)
             for name, times in seconds.items():

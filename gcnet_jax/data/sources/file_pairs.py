@@ -15,9 +15,10 @@ import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 
-from gcnet_jax.data.image_files import MAX_IMAGE_PIXELS, read_displayed
+from gcnet_jax.config import MAX_IMAGE_PIXELS, Orientation
+from gcnet_jax.data.image_files import read_displayed
 from gcnet_jax.data.sources.examples import Examples, LoadedExample
-from gcnet_jax.data.sources.orientation import Orientation, as_displayed
+from gcnet_jax.data.sources.orientation import as_displayed
 from gcnet_jax.errors import InputError
 
 LabelReader = Callable[[epath.Path, int], UInt8[np.ndarray, "h w"]]

@@ -1,16 +1,11 @@
 """Masks of images that are displayed otherwise than they are stored (EXIF orientation)."""
 
-from typing import Literal, get_args
-
 import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 
+from gcnet_jax.config import Orientation
 from gcnet_jax.errors import InputError
-
-Orientation = Literal["displayed", "stored"]
-"""Whether masks were made on the images as they are displayed or as they are stored."""
-ORIENTATIONS: tuple[Orientation, ...] = get_args(Orientation)
 
 
 def turned(pixels: UInt8[np.ndarray, "h w"], orientation: int) -> UInt8[np.ndarray, "out_h out_w"]:
