@@ -141,6 +141,8 @@ SCHEMA: Section = {
         "log_every": Leaf(50, _COUNT),  # steps
         "evaluate_every": Leaf(4000, _COUNT),  # steps
         "checkpoint_every": Leaf(2000, _COUNT),  # steps
+        # images shown of the first batch and at each evaluation; 0: nothing is drawn till the end
+        "pictures": Leaf(4, Whole(0, 64)),
         "keep_newest": Leaf(2, _COUNT),  # checkpoints, beside the best one
         "init_from": Leaf("", Text()),  # a checkpoint of any kind, or a published one by name
         # what to take of it: the backbone alone or everything
