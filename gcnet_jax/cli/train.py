@@ -2,8 +2,8 @@
 
     gcnet train --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
 
-The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl`, TensorBoard events and, in the
-end, `curves.png`. The same command started again resumes from the newest whole checkpoint and ends
+The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl`, TensorBoard events, `pictures/`
+and `curves.png`. The same command started again resumes from the newest whole checkpoint and ends
 with the same parameters as a run that was never interrupted. Any leaf of the config can be set on
 the command line:
 

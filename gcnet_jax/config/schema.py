@@ -167,6 +167,9 @@ SCHEMA: Section = {
             1, Whole(1, 1 << 20), "the batch is worked through in so many parts"
         ),
         "auxiliary_loss_weight": Leaf(0.4, Number(0, 100), "of the auxiliary head, beside 1"),
+        "pictures": Leaf(
+            4, Whole(0, 64), "images shown of the first batch and at each evaluation; 0: none"
+        ),
         "log_every": Leaf(50, _COUNT, "steps"),
         "evaluate_every": Leaf(4000, _COUNT, "steps"),
         "checkpoint_every": Leaf(2000, _COUNT, "steps"),

@@ -17,6 +17,7 @@ from gcnet_jax.data.evaluation_batches import (
     EvaluationBatch,
     ScaledImages,
     evaluation_batches,
+    images_in_part,
     resize_image,
     scaled_sizes,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "encode_indexed",
     "evaluation_batches",
     "generic_palette",
+    "images_in_part",
     "is_prepared",
     "label_overlay",
     "open_split",

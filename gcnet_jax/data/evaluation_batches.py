@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypedDict
 
 import cv2
@@ -42,11 +42,13 @@ class EvaluationBatch(TypedDict):
           around the label, which lies at the top left.
         label_size: height and width of each label in pixels; (0, 0) for an entry that only fills
           the batch up.
+        index: of each image in its split; -1 for an entry that only fills the batch up.
     """
 
     scaled: list[ScaledImages]
     label: UInt8[np.ndarray, "b h w"]
     label_size: Int32[np.ndarray, "b 2"]
+    index: Int32[np.ndarray, " b"]
 
 
 def scaled_sizes(
@@ -106,12 +108,29 @@ def evaluation_batches(
     local_batch_size = shard_size(config.evaluation.batch_size, shard_count)
     records = open_split(config.data.name, config.data.data_dir, split)
     check_labels(config.data.name, config.data.data_dir, split)
-    image_sizes = split_image_sizes(config.data.name, config.data.data_dir, split)
-    entries = _plan(image_sizes.tolist(), config, multi_scale=multi_scale)
+    entries = _plan(split, config, multi_scale=multi_scale)
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     images = grain.MapDataset.source(entries[shard_index::shard_count]).map(_Load(records))
     images = images.to_iter_dataset(grain.ReadOptions(threads, 2 * threads))
     return iter(images.batch(local_batch_size))
+
+
+def images_in_part(
+    config: ConfigDict, split: str, *, shard_index: int = 0, shard_count: int = 1
+) -> list[int]:
+    """The images of a split that one part of its evaluation batches holds, by their indices.
+
+    Args:
+        config: of the run.
+        split: of its data set.
+        shard_index: which part.
+        shard_count: how many parts there are.
+
+    Raises:
+        InputError: the split cannot be opened.
+    """
+    entries = _plan(split, config, multi_scale=False)[shard_index::shard_count]
+    return sorted(entry.index for entry in entries if entry.index is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +150,9 @@ class _Entry:
     label_bucket: tuple[int, int]
 
 
-def _plan(
-    image_sizes: Sequence[Sequence[int]], config: ConfigDict, *, multi_scale: bool
-) -> list[_Entry]:
-    """The entries of all batches, one batch after the other."""
+def _plan(split: str, config: ConfigDict, *, multi_scale: bool) -> list[_Entry]:
+    """The entries of all batches of a split, one batch after the other."""
+    image_sizes = split_image_sizes(config.data.name, config.data.data_dir, split).tolist()
     sizes = [
         [*scaled_sizes((height, width), config, multi_scale=multi_scale), (height, width)]
         for height, width in image_sizes
@@ -176,4 +194,9 @@ class _Load:
             {"image": image, "size": np.array(size, np.int32)}
             for image, size in zip(images, entry.scaled_sizes, strict=True)
         ]
-        return {"scaled": scaled, "label": label, "label_size": label_size}
+        return {
+            "scaled": scaled,
+            "label": label,
+            "label_size": label_size,
+            "index": np.int32(-1 if entry.index is None else entry.index),
+        }

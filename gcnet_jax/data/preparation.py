@@ -41,6 +41,7 @@ from gcnet_jax.data.records import (
     identity,
     serialize,
 )
+from gcnet_jax.data.sample_picture import save_samples
 from gcnet_jax.data.sources.examples import Example, Examples
 from gcnet_jax.errors import InputError
 
@@ -289,9 +290,6 @@ def _check_labels(
 def _picture_samples(
     folder: epath.Path, planned: dict[str, dict[int, _Shard]], classes: DatasetClasses
 ) -> None:
-    # matplotlib takes half a second to import, and whoever reads data needs none of it.
-    from gcnet_jax.data.sample_picture import save_samples
-
     save_samples(folder / SAMPLES, _samples(planned), classes)
 
 

@@ -1,7 +1,7 @@
 """Inference over a data set, metrics, and pictures."""
 
 from gcnet_jax.data import colorize, label_overlay
-from gcnet_jax.evaluation.evaluator import create_counter, create_evaluator
+from gcnet_jax.evaluation.evaluator import Evaluator, create_counter, create_evaluator, rows_here
 from gcnet_jax.evaluation.inference import Inference, Predictor, create_predictor
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
 from gcnet_jax.evaluation.modes import (
@@ -14,6 +14,7 @@ from gcnet_jax.evaluation.pictures import heat_overlay
 from gcnet_jax.evaluation.views import View, create_view, score_pixels
 
 __all__ = [
+    "Evaluator",
     "Inference",
     "InferenceMode",
     "Predictor",
@@ -30,5 +31,6 @@ __all__ = [
     "inference_mode",
     "label_overlay",
     "metrics_from_confusion",
+    "rows_here",
     "score_pixels",
 ]

@@ -2,27 +2,41 @@
 
 import collections
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Integer, PyTree, UInt32
+from jaxtyping import Array, Int, Integer, PyTree, Shaped, UInt8, UInt32
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import EvaluationBatch
 from gcnet_jax.evaluation.inference import Inference, Logits
 from gcnet_jax.evaluation.views import score_pixels
-from gcnet_jax.parallel import replicated, shard_batch
+from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
 
-Evaluator = Callable[[PyTree, Iterable[EvaluationBatch]], Int[np.ndarray, "classes classes"]]
+Look = Callable[[EvaluationBatch, UInt8[Array, "b h w"]], None]
+"""Takes this process's part of a batch, and the predictions for all of the batch."""
 Counter = Callable[
     [UInt32[Array, "2 classes classes"], PyTree, Logits, EvaluationBatch],
-    UInt32[Array, "2 classes classes"],
+    tuple[UInt32[Array, "2 classes classes"], UInt8[Array, "b h w"]],
 ]
 
 _BATCHES_IN_FLIGHT = 2
+
+
+class Evaluator(Protocol):
+    """A function from the model's variables and batches to the confusion matrix over all of them.
+
+    `look` is called with each batch once its predictions are under way: what it reads of them it
+    waits for. See `rows_here`.
+    """
+
+    def __call__(  # noqa: D102
+        self, variables: PyTree, batches: Iterable[EvaluationBatch], look: Look | None = None
+    ) -> Int[np.ndarray, "classes classes"]: ...
 
 
 def create_evaluator(
@@ -53,7 +67,7 @@ def create_evaluator(
     add_counts = create_counter(inference, num_classes, mesh)
 
     def evaluate(
-        variables: PyTree, batches: Iterable[EvaluationBatch]
+        variables: PyTree, batches: Iterable[EvaluationBatch], look: Look | None = None
     ) -> Int[np.ndarray, "classes classes"]:
         zeros = np.zeros((2, num_classes, num_classes), np.uint32)
         total = jax.device_put(zeros, replicated(mesh))
@@ -61,7 +75,9 @@ def create_evaluator(
         for host_batch in batches:
             batch = shard_batch(host_batch, mesh)
             logits = inference.decode(variables, batch["scaled"])
-            total = add_counts(total, variables, logits, batch)
+            total, predictions = add_counts(total, variables, logits, batch)
+            if look is not None:
+                look(host_batch, predictions)
             in_flight.append(total)
             if len(in_flight) > _BATCHES_IN_FLIGHT:
                 in_flight.popleft().block_until_ready()
@@ -81,7 +97,8 @@ def create_counter(inference: Inference, num_classes: int, mesh: Mesh) -> Counte
 
     Returns:
         A function from the counts so far, the model's variables, a batch's logits and the batch to
-        the counts with those of the batch. Counts have 64 bits, as (low, high) halves.
+        the counts with those of the batch, and the class predicted at each pixel of its labels.
+        Counts have 64 bits, as (low, high) halves. Of each image one device has all predictions.
     """
 
     def add_counts(
@@ -89,14 +106,21 @@ def create_counter(inference: Inference, num_classes: int, mesh: Mesh) -> Counte
         variables: PyTree,
         logits: Logits,
         batch: EvaluationBatch,
-    ) -> UInt32[Array, "2 classes classes"]:
+    ) -> tuple[UInt32[Array, "2 classes classes"], UInt8[Array, "b h w"]]:
         labels = batch["label"]
         size = (labels.shape[1], labels.shape[2])
         views = inference.views(variables, logits, batch["scaled"], batch["label_size"], size)
         predictions = score_pixels(views, lambda scores: jnp.argmax(scores, axis=-1), mesh)
-        return _add(total, confusion_matrix(labels, predictions, num_classes))
+        counts = confusion_matrix(labels, predictions, num_classes)
+        return _add(total, counts), predictions.astype(jnp.uint8)  # labels have no more classes
 
-    return jax.jit(add_counts, out_shardings=replicated(mesh))
+    return jax.jit(add_counts, out_shardings=(replicated(mesh), batch_sharding(mesh)))
+
+
+def rows_here(array: Shaped[Array, "b *rest"]) -> Shaped[np.ndarray, "part *rest"]:
+    """This process's rows of an array whose leading axis is split, in the order of its part."""
+    rows = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(rows[start]) for start in sorted(rows)])
 
 
 def _add(

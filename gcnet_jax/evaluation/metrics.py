@@ -53,6 +53,19 @@ class SegmentationMetrics:
             "mFscore": _mean(self.f_score),
         }
 
+    def note(self) -> str:
+        """Over how many classes the mIoU goes, where some never occur; else nothing."""
+        number, all_classes = _number_in_mean(self.iou), len(self.iou)
+        return f"mIoU over {number} of {all_classes} classes" if number < all_classes else ""
+
+    def iou_by_name(self, names: Sequence[str]) -> dict[str, float]:
+        """IoU of each class that occurs, by its name."""
+        return {
+            name: float(value)
+            for name, value in zip(names, self.iou, strict=True)
+            if not np.isnan(value)
+        }
+
     def to_plain(self, names: Sequence[str]) -> dict:
         """What goes to JSON: the summary, over how many classes, and each; NaN becomes null."""
         classes = {

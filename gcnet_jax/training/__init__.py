@@ -10,12 +10,12 @@ from gcnet_jax.training.checkpoint_files import (
     try_out,
 )
 from gcnet_jax.training.checkpoints import Checkpoints
-from gcnet_jax.training.loop import train
+from gcnet_jax.training.loop import Observer, train
 from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.rows import read_rows
-from gcnet_jax.training.run_log import RunLog
+from gcnet_jax.training.run_log import Evaluation, RunLog
 from gcnet_jax.training.segmentation import head_losses, segmentation_loss
 from gcnet_jax.training.step import (
     TrainState,
@@ -27,6 +27,8 @@ from gcnet_jax.training.step import (
 
 __all__ = [
     "Checkpoints",
+    "Evaluation",
+    "Observer",
     "PreemptionNotice",
     "RunLog",
     "TrainState",

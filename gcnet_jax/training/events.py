@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from gcnet_jax.files import write_whole
 
 
 class Events:
-    """A file of TensorBoard events.
+    """A file of TensorBoard events, which several threads may add to.
 
     Not tensorboardX's `SummaryWriter`: that one writes in a thread, and once the disk or the bucket
     has refused, waits for ever to hand the thread the next event.
@@ -21,13 +22,15 @@ class Events:
 
     def __init__(self, folder: epath.Path, first_step: int):
         from tensorboardX import event_file_writer, record_writer  # here: PyTorch comes along
-        from tensorboardX.proto import event_pb2
-        from tensorboardX.summary import scalar
+        from tensorboardX.proto import event_pb2, summary_pb2
+        from tensorboardX.summary import text
 
         record_writer.register_writer_factory("gs", _BucketFiles())
         self._kinds: Any = event_pb2
-        self._scalar = scalar
+        self._summaries: Any = summary_pb2
+        self._text_summary = text
         self._folder = folder
+        self._lock = threading.Lock()
         with self._named_on_failure():
             event_file_writer.directory_check(os.fspath(folder))
             self._file = event_file_writer.EventsWriter(os.fspath(folder / "events"))
@@ -36,9 +39,28 @@ class Events:
             self._write(first_step + 1, session_log=start)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Takes the values of one step."""
+        """Takes the values of one step, by names of any characters."""
         for name, value in values.items():
-            self._write(step, summary=self._scalar(name, value))
+            self._write_value(step, tag=name, simple_value=value)
+
+    def add_picture(self, step: int, name: str, encoded: bytes, size: tuple[int, int]) -> None:
+        """Takes a picture of one step.
+
+        Args:
+            step: of the run.
+            name: under which TensorBoard shows it, with those of other steps.
+            encoded: the bytes of a PNG or JPEG.
+            size: height and width in pixels.
+        """
+        height, width = size
+        image = self._summaries.Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=encoded
+        )
+        self._write_value(step, tag=name, image=image)
+
+    def add_text(self, step: int, name: str, text: str) -> None:
+        """Takes a text, which TensorBoard shows as Markdown."""
+        self._write(step, summary=self._text_summary(name, text))
 
     def flush(self) -> None:
         """Writes what has been taken."""
@@ -50,6 +72,10 @@ class Events:
         with self._named_on_failure():
             self._file.close()
 
+    def _write_value(self, step: int, **content: Any) -> None:
+        value = self._summaries.Summary.Value(**content)
+        self._write(step, summary=self._summaries.Summary(value=[value]))
+
     def _write(self, step: int, **content: Any) -> None:
         with self._named_on_failure():
             self._file.write_event(self._kinds.Event(wall_time=time.time(), step=step, **content))
@@ -57,7 +83,8 @@ class Events:
     @contextlib.contextmanager
     def _named_on_failure(self) -> Iterator[None]:
         try:
-            yield
+            with self._lock:
+                yield
         except OSError as error:  # which does not say where the disk is full
             raise InputError(f"{self._folder} cannot be written ({error.strerror})") from error
 

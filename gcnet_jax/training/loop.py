@@ -8,7 +8,7 @@ before, and its metrics are read when they are there.
 import collections
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import jax
 from jax.sharding import Mesh
@@ -17,10 +17,10 @@ from jaxtyping import PyTree
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import shard_batch
 from gcnet_jax.training.checkpoints import Checkpoints
-from gcnet_jax.training.run_log import RunLog
+from gcnet_jax.training.run_log import Evaluation, RunLog
 from gcnet_jax.training.step import Metrics, TrainState, TrainStep
 
-Evaluate = Callable[[TrainState], Mapping[str, float] | None]
+Evaluate = Callable[[TrainState], Evaluation | None]
 
 # Steps that may be under way at once. Enough to hide the host's work; more would only hold more
 # batches in device memory and report trouble later.
@@ -28,6 +28,22 @@ _STEPS_IN_FLIGHT = 4
 
 # The loss and the gradient are of the state before the step, the norm of the state after it.
 _MUST_BE_FINITE = ("loss", "gradient_norm", "state_norm")
+
+
+class Observer(Protocol):
+    """What looks at a run, such as to draw it, and changes nothing of it.
+
+    It is called between steps, when all that was done is logged and its saving under way, and must
+    not raise: a run does not end for want of a picture.
+    """
+
+    def first_batch(self, batch: PyTree) -> None:
+        """Sees this process's part of the batch of step 1, after that step."""
+        ...
+
+    def evaluated(self, step: int) -> None:
+        """Is told of an evaluation after `step` steps."""
+        ...
 
 
 def train(
@@ -44,6 +60,7 @@ def train(
     checkpoint_every: int,
     preempted: Callable[[], bool],
     log: RunLog,
+    observer: Observer | None = None,
 ) -> TrainState:
     """Trains from `state.step` to `total_steps`.
 
@@ -53,14 +70,15 @@ def train(
         batches: this process's part of each batch, from an iterator that can be checkpointed.
         mesh: the devices.
         total_steps: steps of the whole run.
-        evaluate: takes a state to metrics, among them the one that decides which state is best; or
-            to None, if it was given up because the machine is about to be taken away.
+        evaluate: takes a state to what it is worth; or to None, if it was given up because the
+            machine is about to be taken away.
         evaluate_every: steps between evaluations; one more follows the last step.
         evaluation_split: name of the split that `evaluate` looks at, for the log.
         checkpoints: where to save.
         checkpoint_every: steps between checkpoints; evaluated states are saved in any case.
         preempted: whether the machine is about to be taken away; asked after each step.
         log: where metrics go.
+        observer: what looks on, if anything.
 
     Returns:
         The state after the last step, saved.
@@ -85,23 +103,27 @@ def train(
         if evaluation is None:
             return None
         log.evaluation(step, evaluation_split, evaluation)
-        return dict(evaluation)
+        return dict(evaluation.metrics)
 
     def evaluate_and_save(state: TrainState, step: int, *, evaluates: bool) -> bool:
         """Returns whether an evaluation was given up."""
         read_metrics(keep=0)  # so that no state is saved that a bad step has spoilt
         with log.paused():
-            evaluation = logged_evaluation(state, step) if evaluates else None
-            checkpoints.save(state, batches, step=step, metrics=evaluation, unlogged=log.unlogged())
-        return evaluates and evaluation is None
+            metrics = logged_evaluation(state, step) if evaluates else None
+            checkpoints.save(state, batches, step=step, metrics=metrics, unlogged=log.unlogged())
+            if observer is not None and metrics is not None:
+                observer.evaluated(step)
+        return evaluates and metrics is None
 
     def evaluate_restored(state: TrainState, step: int) -> None:
         """The state is saved already, and stays so whatever happens now."""
         with log.paused():
-            evaluation = logged_evaluation(state, step)
-            if evaluation is None:
+            metrics = logged_evaluation(state, step)
+            if metrics is None:
                 stop(step)
-            checkpoints.add_metrics(step, evaluation)
+            checkpoints.add_metrics(step, metrics)
+            if observer is not None:
+                observer.evaluated(step)
 
     def is_evaluated(step: int) -> bool:
         return step == total_steps or step % evaluate_every == 0
@@ -123,11 +145,15 @@ def train(
     if owes_evaluation:
         evaluate_restored(state, first_step)
     for step in range(first_step + 1, total_steps + 1):
-        batch = shard_batch(next(batches), mesh)
-        state, metrics = train_step(state, batch)
+        batch = next(batches)
+        state, metrics = train_step(state, shard_batch(batch, mesh))
         in_flight.append((step, metrics))
         # The log says when the first step was done.
         read_metrics(keep=0 if step == first_step + 1 else _STEPS_IN_FLIGHT)
+        if observer is not None and step == 1:
+            with log.paused():
+                observer.first_batch(batch)
+        del batch  # the host has no memory to spare for more of them
 
         stops = preempted()
         if stops or is_evaluated(step) or step % checkpoint_every == 0:

@@ -1,6 +1,7 @@
 """What a run tells while it runs: a progress bar, TensorBoard events, and a file of metrics."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import time
@@ -22,6 +23,21 @@ from gcnet_jax.training.rows import read_lines, rows_file
 # With rows of 200 bytes, 160k steps logged every 50 are 640 KB in the end.
 _SECONDS_BETWEEN_WRITES = 10.0
 _SHARE_OF_WRITING = 0.05  # of the time, however long a write takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation has found.
+
+    Attributes:
+        metrics: of the whole set, by name; one of them decides which checkpoint is the best.
+        parts: what they are made of, such as `IoU/sky`; logged beside them, but not shown.
+        note: shown behind the metrics, such as that they leave something out.
+    """
+
+    metrics: Mapping[str, float]
+    parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    note: str = ""
 
 
 class RunLog:
@@ -162,16 +178,38 @@ class RunLog:
         yield
         self._pauses += time.monotonic() - start
 
-    def evaluation(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
-        """Logs the metrics of an evaluation after `step` steps."""
+    def evaluation(self, step: int, split: str, evaluation: Evaluation) -> None:
+        """Logs what an evaluation after `step` steps has found."""
         if not self._writes:
             return
-        if json.dumps({"step": step, "split": split, **metrics}) not in self._lines:
-            # Else a start that was killed just then has logged it.
-            self._write(step, split, metrics)
+        line = _line(step, split, {**evaluation.metrics, **evaluation.parts})
+        if line not in self._lines:  # else a start that was killed just then has logged it
+            self._lines.append(line)
+            values = {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
+            # In a group of their own, for there may be hundreds.
+            values |= {f"{split}_{name}": value for name, value in evaluation.parts.items()}
+            self._events.add(step, values)
         self.flush()
-        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.message(f"step {step}  {split}  {values}")
+        shown = [f"{name} {value:.4f}" for name, value in evaluation.metrics.items()]
+        shown += [f"({evaluation.note})"] if evaluation.note else []
+        self.message("  ".join([f"step {step}", split, *shown]))
+
+    def picture(self, step: int, name: str, encoded: bytes, size: tuple[int, int]) -> None:
+        """Shows a picture in TensorBoard.
+
+        Args:
+            step: of the run.
+            name: under which it stands beside those of other steps.
+            encoded: the bytes of a PNG or JPEG.
+            size: height and width in pixels.
+        """
+        if self._writes:
+            self._events.add_picture(step, name, encoded, size)
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Shows a text in TensorBoard, which takes it for Markdown."""
+        if self._writes:
+            self._events.add_text(step, name, text)
 
     def message(self, text: str) -> None:
         """Shows a line above the progress bar."""
@@ -183,7 +221,7 @@ class RunLog:
         if not self._writes:
             return
         self._events.add(step, {f"{split}/{name}": value for name, value in row.items()})
-        self._lines.append(json.dumps({"step": step, "split": split, **row}))
+        self._lines.append(_line(step, split, row))
         if time.monotonic() >= self._next_write:
             self.flush()
 
@@ -201,6 +239,10 @@ class RunLog:
         end = time.monotonic()
         pause = max(_SECONDS_BETWEEN_WRITES, (end - start) / _SHARE_OF_WRITING)
         self._next_write = end + pause
+
+
+def _line(step: int, split: str, row: Mapping[str, float]) -> str:
+    return json.dumps({"step": step, "split": split, **row})
 
 
 def _duration(seconds: float) -> str:

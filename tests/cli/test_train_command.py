@@ -115,6 +115,20 @@ def test_a_run_says_what_it_does_and_leaves_its_config(trained):
     evaluated = [row for row in read_rows(trained) if row["split"] == "val"]
     assert [row["step"] for row in evaluated] == [15, 30]
     assert 0 < evaluated[-1]["mIoU"] < 1
+    by_class = [value for name, value in evaluated[-1].items() if name.startswith("IoU/")]
+    assert np.mean(by_class) == pytest.approx(evaluated[-1]["mIoU"])
+    drawn = sorted(path.name for path in (trained / "pictures").iterdir())
+    assert drawn == ["first_batch.png", "step_000015.png", "step_000030.png"]
+
+
+def test_drawing_changes_nothing_of_a_run(trained, tiny, command, tmp_path):
+    process = command("train", *tiny, "--config.training.pictures=0", f"--workdir={tmp_path}")
+    assert process.returncode == 0, process.stderr
+    assert not (tmp_path / "pictures").exists()
+    expected, actual = final_arrays(trained), final_arrays(tmp_path)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
+    assert comparable(read_rows(tmp_path)) == comparable(read_rows(trained))
 
 
 @pytest.mark.slow

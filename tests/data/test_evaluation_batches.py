@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import default_config
-from gcnet_jax.data import decode, evaluation_batches, open_split, scaled_sizes
+from gcnet_jax.data import (
+    decode,
+    evaluation_batches,
+    images_in_part,
+    open_split,
+    scaled_sizes,
+)
 from gcnet_jax.errors import InputError
 from tests import plain
 
@@ -19,7 +25,9 @@ def config(data_dir, batch_size=2, base_scale=(20, 12), **evaluation):
 
 def indices(batch):
     """Which images these are, by the class in their labels; -1 for entries that fill up."""
-    return np.where(batch["label_size"][:, 0] > 0, batch["label"][:, 0, 0].astype(int), -1).tolist()
+    found = np.where(batch["label_size"][:, 0] > 0, batch["label"][:, 0, 0].astype(int), -1)
+    assert found.tolist() == batch["index"].tolist()
+    return found.tolist()
 
 
 def test_images_of_one_size_share_batches_in_their_order(camvid_dir):
@@ -85,6 +93,9 @@ def test_processes_share_each_batch_in_equal_shapes(camvid_dir, batch_size, max_
             (batch_size // 2, *whole["label"].shape[1:])
         }
         assert sorted(indices(parts[0]) + indices(parts[1])) == sorted(indices(whole))
+    for index, part in enumerate((first, second)):
+        held = sorted(i for batch in part for i in indices(batch) if i >= 0)
+        assert images_in_part(run, "test", shard_index=index, shard_count=2) == held
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused_at_once(camvid_dir):

@@ -10,7 +10,9 @@ from gcnet_jax.evaluation import (
     create_evaluator,
     evaluator,
     metrics_from_confusion,
+    rows_here,
 )
+from gcnet_jax.evaluation.evaluator import confusion_matrix
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, replicated, shard_batch
@@ -91,15 +93,24 @@ def test_devices_share_batches_of_several_sizes_without_changing_a_count(
     sizes = [(32, 40), (17, 31), (24, 9), (0, 0)]
     config = default_config().evaluation
     config.mode, config.window, config.window_stride = mode, (16, 16), (9, 9)
-    counts = []
+    counts, predicted = [], []
+
+    def look(batch, predictions):
+        predicted.append(rows_here(predictions))
+
     for mesh in (
         create_mesh(jax.devices()[:1]),
         create_mesh(jax.devices()[:devices], spatial=spatial),
     ):
         evaluate = create_evaluator(graphdef, 7, config, mesh, mirrored_too=mirrored_too)
-        counts.append(evaluate(variables, [batch_of(sizes, (32, 40))] * 2))
+        counts.append(evaluate(variables, [batch_of(sizes, (32, 40))] * 2, look))
     assert counts[0].sum() == 2 * sum(height * width for height, width in sizes)
     assert np.abs(counts[0] - counts[1]).sum() <= 4
+    # And what is predicted comes out for those who look.
+    labels = batch_of(sizes, (32, 40))["label"]
+    for counted, seen in zip(counts, (predicted[:2], predicted[2:]), strict=True):
+        expected = sum(confusion_matrix(labels, predictions, 7) for predictions in seen)
+        np.testing.assert_array_equal(counted, expected)
 
 
 @pytest.mark.parametrize("mode", ["whole", "slide"])

@@ -55,6 +55,9 @@ def test_a_class_that_never_occurs_is_left_out_of_the_mean_and_null_in_json():
     confusion = np.array([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
     metrics = metrics_from_confusion(confusion)
     assert np.isnan(metrics.iou[2])
+    assert metrics.note() == "mIoU over 2 of 3 classes"
+    assert metrics.iou_by_name("abc") == {"a": 8 / 10, "b": 10 / 12}
+    assert metrics_from_confusion(confusion[:2, :2]).note() == ""
     assert metrics.summary()["mIoU"] == pytest.approx((8 / 10 + 10 / 12) / 2)
     plain = metrics.to_plain(["a", "b", "c"])
     assert plain["classes"]["c"]["IoU"] is None

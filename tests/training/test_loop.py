@@ -14,7 +14,14 @@ from flax import nnx
 
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import create_mesh
-from gcnet_jax.training import Checkpoints, RunLog, create_state, create_train_step, train
+from gcnet_jax.training import (
+    Checkpoints,
+    Evaluation,
+    RunLog,
+    create_state,
+    create_train_step,
+    train,
+)
 from gcnet_jax.training import loop as loop_module
 from gcnet_jax.training.checkpoint_files import read_metrics
 
@@ -52,6 +59,7 @@ def run(
     checkpoint_every=10,
     rate=0.01,
     preempted=None,
+    observer=None,
 ):
     mesh = create_mesh(jax.devices()[:2])
     optimizer = optax.sgd(rate)
@@ -75,13 +83,15 @@ def run(
                 batches,
                 mesh=mesh,
                 total_steps=total_steps,
-                evaluate=evaluate or (lambda state: {"mIoU": float(state.params["slope"])}),
+                evaluate=evaluate
+                or (lambda state: Evaluation({"mIoU": float(state.params["slope"])})),
                 evaluate_every=20,
                 evaluation_split="val",
                 checkpoints=checkpoints,
                 checkpoint_every=checkpoint_every,
                 preempted=preempted or (lambda: False),
                 log=log,
+                observer=observer,
             )
     finally:
         checkpoints.close()
@@ -107,6 +117,24 @@ def test_it_learns_logs_evaluates_and_saves(tmp_path, capsys):
     assert "step 5/40  loss" in printed
     assert "images/s" in printed
     assert "left" in printed
+
+
+def test_who_looks_on_sees_the_first_batch_and_is_told_of_what_is_already_saved(tmp_path):
+    seen = []
+
+    class Observer:
+        def first_batch(self, batch):
+            seen.append(batch["x"].tolist())
+
+        def evaluated(self, step):
+            seen.append((step, [row["step"] for row in rows(tmp_path, "val")]))
+
+    alone = run(tmp_path / "alone", points())
+    run(tmp_path, points(), total_steps=20, observer=Observer())
+    assert seen == [[1 + i % 5 for i in range(8)], (20, [20])]
+    observed = run(tmp_path, points(), observer=Observer())
+    assert seen[2:] == [(40, [20, 40])]  # a resumed run has no first batch
+    assert float(observed.params["slope"]) == float(alone.params["slope"])
 
 
 def test_a_row_is_the_mean_over_its_steps(tmp_path):
@@ -193,7 +221,7 @@ def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monke
             points(),
             mesh=mesh,
             total_steps=20,
-            evaluate=lambda state: {"mIoU": 0.0},
+            evaluate=lambda state: Evaluation({"mIoU": 0.0}),
             evaluate_every=100,
             evaluation_split="val",
             checkpoints=checkpoints,

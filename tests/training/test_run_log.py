@@ -6,16 +6,20 @@ import json
 import logging
 import os
 import pty
+import struct
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboardX.proto import event_pb2
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.training import RunLog, read_rows
+from gcnet_jax.training import Evaluation, RunLog, read_rows
 
 METRICS = {"loss": 2.0, "learning_rate": 0.1}
 
@@ -41,12 +45,51 @@ def test_rows_and_events_are_there_when_the_run_ends(workdir):
     with log_of(workdir) as log:
         for step in range(1, 7):
             log.step(step, METRICS)
-        log.evaluation(6, "val", {"mIoU": 0.5})
+        log.evaluation(6, "val", Evaluation({"mIoU": 0.5}))
     assert steps(workdir) == [(2, "train"), (4, "train"), (6, "train"), (6, "val")]
     assert events(workdir) > 7 * 30  # bytes; three values a row, one of the evaluation
     content = next((workdir / "tensorboard").iterdir()).read_bytes()
     for tag in (b"train/loss", b"train/images_per_second", b"val/mIoU"):
         assert tag in content
+
+
+def values_of_events(workdir):
+    """What TensorBoard is told, by tag; a record has 12 bytes before its content and 4 behind."""
+    content, values = next((workdir / "tensorboard").iterdir()).read_bytes(), {}
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        event = event_pb2.Event.FromString(content[12 : 12 + length])
+        values |= {value.tag: (event.step, value) for value in event.summary.value}
+        content = content[16 + length :]
+    return values
+
+
+def test_parts_of_a_metric_are_logged_whatever_their_names_and_not_shown(workdir, capsys):
+    parts = {"IoU/sky": 0.25, "IoU/山": 0.5, "IoU/川": 0.75, "IoU/a b": 1.0, "IoU/a_b": 0.0}
+    with log_of(workdir) as log:
+        log.evaluation(6, "val", Evaluation({"mIoU": 0.5}, parts, "over 5 of 7 classes"))
+    assert read_rows(workdir) == [{"step": 6, "split": "val", "mIoU": 0.5, **parts}]
+    values = values_of_events(workdir)
+    assert values.keys() == {"val/mIoU", *(f"val_{name}" for name in parts)}
+    assert values["val_IoU/川"][1].simple_value == 0.75
+    printed = capsys.readouterr().out
+    assert "mIoU 0.5000  (over 5 of 7 classes)" in printed
+    assert "sky" not in printed
+
+
+def test_pictures_and_texts_are_shown_in_tensorboard(workdir):
+    png = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
+    with log_of(workdir) as log:
+        log.text(0, "config", "    seed = 0")
+        log.picture(6, "val/examples", png, (4, 6))
+    values = values_of_events(workdir)
+    step, value = values["val/examples"]
+    assert step == 6
+    assert value.image.encoded_image_string == png
+    assert (value.image.height, value.image.width, value.image.colorspace) == (4, 6, 3)
+    text = values["config/text_summary"][1]
+    assert text.metadata.plugin_data.plugin_name == "text"
+    assert text.tensor.string_val == [b"    seed = 0"]
 
 
 def test_a_checkpoint_never_knows_of_rows_that_a_kill_would_lose(workdir):
@@ -57,7 +100,7 @@ def test_a_checkpoint_never_knows_of_rows_that_a_kill_would_lose(workdir):
     with log.paused():
         assert steps(workdir) == [(2, "train"), (4, "train")]
         assert events(workdir) > before
-        log.evaluation(4, "val", {"mIoU": 0.5})
+        log.evaluation(4, "val", Evaluation({"mIoU": 0.5}))
         assert steps(workdir)[-1] == (4, "val")
 
 
@@ -249,5 +292,7 @@ def test_a_process_that_does_not_write_leaves_nothing(workdir):
     with RunLog(workdir, **options, writes=False) as log, contextlib.suppress(StopIteration):
         log.step(1, METRICS)
         log.step(2, METRICS)
-        log.evaluation(2, "val", {"mIoU": 0.5})
+        log.evaluation(2, "val", Evaluation({"mIoU": 0.5}))
+        log.picture(2, "examples", b"", (1, 1))
+        log.text(2, "config", "")
     assert not list(workdir.iterdir())

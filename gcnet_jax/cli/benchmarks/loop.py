@@ -5,9 +5,8 @@ import io
 import itertools
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -158,5 +157,5 @@ class _AllStepsDoneError(Exception):
         self.when = time.perf_counter()
 
 
-def _end(_: TrainState) -> Mapping[str, float]:
+def _end(_: TrainState) -> NoReturn:
     raise _AllStepsDoneError

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.figure
 import matplotlib.patches
+import matplotlib.ticker
 import numpy as np
 from etils import epath
 from jaxtyping import UInt8
@@ -176,9 +177,15 @@ def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
         score_axis.plot(
             [r["step"] for r in held_out], [100 * r["mIoU"] for r in held_out], "o-", **style
         )
-    loss_axis.set(title="training loss", xlabel="step", yscale="log")
-    score_axis.set(title="mIoU on held-out images, percent", xlabel="step", ylim=(0, 100))
-    for axis in (loss_axis, score_axis):
+    loss_axis.set(xlabel="step", yscale="log")
+    # As plain numbers: most of the time would go into setting powers of ten as formulas.
+    loss_axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    loss_axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    loss_axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    score_axis.set(xlabel="step", ylim=(0, 100))
+    titles = ("training loss", "mIoU on held-out images, percent")
+    for axis, title in zip((loss_axis, score_axis), titles, strict=True):
+        axis.set_title(title, y=1)  # a given height, so that none is looked for
         axis.legend()
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from gcnet_jax.data import (
     split_size,
     train_iterator,
 )
-from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
+from gcnet_jax.evaluation import SegmentationMetrics, create_evaluator, metrics_from_confusion
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import (
@@ -36,14 +36,15 @@ from gcnet_jax.parallel import (
     replicated,
 )
 from gcnet_jax.pretrained import initialize
+from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 from gcnet_jax.training import (
     Checkpoints,
+    Evaluation,
     PreemptionNotice,
     RunLog,
     TrainState,
     only_training,
-    read_rows,
     storage_path,
     try_out,
 )
@@ -108,17 +109,7 @@ def _train(
         config.data, batch_size=training.batch_size, seed=config.seed, **of_batches
     )
     evaluation_graphdef, _ = split_for_evaluation(program.model)
-    confusion = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
-
-    def evaluate(state: TrainState) -> Mapping[str, float] | None:
-        variables = {"params": state.params, "statistics": state.statistics}
-        variables = jax.device_put(variables, replicated(mesh))
-        held_out = evaluation_batches(config, evaluation.split, **of_batches)
-        try:
-            counts = confusion(variables, _until_preempted(held_out, preemption))
-        except _GivenUp:
-            return None
-        return metrics_from_confusion(counts).summary()
+    evaluator = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
 
     metadata = {
         "config": to_plain(config),
@@ -150,8 +141,24 @@ def _train(
                 unread=preemption.request,
                 writes=is_first_process(),
             )
-            with log:
+            pictures = None
+            if is_first_process():
+                pictures = TrainingPictures(config, classes, workdir, shard, log)
+
+            def evaluate(state: TrainState) -> Evaluation | None:
+                variables = {"params": state.params, "statistics": state.statistics}
+                variables = jax.device_put(variables, replicated(mesh))
+                held_out = evaluation_batches(config, evaluation.split, **of_batches)
+                held_out = _until_preempted(held_out, preemption)
+                try:
+                    counts = evaluator(variables, held_out, pictures and pictures.look)
+                except _GivenUp:
+                    return None
+                return _evaluation(metrics_from_confusion(counts), classes.names)
+
+            with log, pictures or contextlib.nullcontext():
                 log.message(_summary(config, workdir, state, initialization, mesh))
+                log.text(int(state.step), "config", _as_markdown(metadata["config"]))
                 to_do = int(state.step) < training.total_steps
                 step = program.compile().run if to_do else program.step
                 meet("all processes have compiled the step")
@@ -168,9 +175,10 @@ def _train(
                     checkpoint_every=training.checkpoint_every,
                     preempted=preemption.reached,
                     log=log,
+                    observer=pictures,
                 )
-                if is_first_process():
-                    _save_curves(workdir)
+                if pictures is not None:
+                    pictures.finish()
                 took = time.monotonic() - started
                 log.message(f"done in {took:.0f} s; checkpoints are in {workdir}")
             checkpoints.close()
@@ -196,11 +204,9 @@ def _bytes(arrays: PyTree) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arrays))
 
 
-def _save_curves(workdir: epath.Path) -> None:
-    # matplotlib takes half a second to import, and the first step need not wait for it.
-    from gcnet_jax.tasks.segmentation.pictures import Curve, save_curves
-
-    save_curves(workdir / "curves.png", [Curve(workdir.name, read_rows(workdir))])
+def _evaluation(metrics: SegmentationMetrics, names: Sequence[str]) -> Evaluation:
+    by_class = {f"IoU/{name}": value for name, value in metrics.iou_by_name(names).items()}
+    return Evaluation(metrics.summary(), by_class, metrics.note())
 
 
 class _GivenUp(Exception):
@@ -236,3 +242,8 @@ def _summary(
             f"devices   {mesh.size} x {jax.devices()[0].device_kind}, {how}",
         ]
     )
+
+
+def _as_markdown(plain: dict[str, Any]) -> str:
+    """A config as TensorBoard shows it: indented, Markdown leaves it as it is."""
+    return "\n".join(f"    {line}" for line in json.dumps(plain, indent=2).splitlines())
