@@ -5,8 +5,9 @@
 
 measures, for each context block of a trained network, how much its input, its attention map and its
 output differ between query positions (averages over all pairs of positions and over images), and
-draws the attention maps of some queries, each scaled to its own maximum: one of a single colour has
-the same weight everywhere. The output folder receives `attention.json` and one PNG a block.
+draws the attention maps of some queries, each from its own lowest weight to its own highest, which
+the bar below it says in multiples of the mean. The output folder receives `attention.json` and one
+PNG a block.
 
     gcnet analyze_context cost --config=configs/ablation/context_shapes.py
 

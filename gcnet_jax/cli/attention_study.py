@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.analysis import Distances, block_inputs, context_blocks, query_distances
 from gcnet_jax.data import decode, open_split, resize_image, scaled_sizes
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import heat_overlay
+from gcnet_jax.evaluation import heat_bar, heat_overlay
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
@@ -221,25 +221,25 @@ def _example(
     *,
     query_independent: bool,
 ) -> dict[str, Picture]:
-    """The image with its query points, and each map over it, by title.
-
-    Weights below zero, which the dot product may have, are drawn as zero.
-    """
+    """The image with its query points, and each map over it above its colour bar, by title."""
     height = round(image.shape[0] * _PICTURE_WIDTH / image.shape[1])
     image = cv2.resize(image, (_PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
-    overlays = [
-        heat_overlay(image, cv2.resize(np.maximum(weights, 0), (_PICTURE_WIDTH, height)))
-        for weights in maps.astype(np.float32)
-    ]
+    weights = [cv2.resize(x, (_PICTURE_WIDTH, height)) for x in maps.astype(np.float32)]
+    overlays = [heat_overlay(image, x) for x in weights]
+    bars = [heat_bar(x, _PICTURE_WIDTH) for x in weights]
+    no_bar = np.full_like(bars[0], 255)
     if query_independent:
-        return {"image": image, "the map of every query": overlays[0]}
-    pictures = {"queries": image.copy()}
-    for number, (point, overlay) in enumerate(zip(points, overlays, strict=True)):
+        return {
+            "image": np.vstack([image, no_bar]),
+            "the map of every query": np.vstack([overlays[0], bars[0]]),
+        }
+    pictures = {}
+    for number, (point, overlay, bar) in enumerate(zip(points, overlays, bars, strict=True)):
         color = _COLORS[number % len(_COLORS)]
-        _mark(pictures["queries"], point, color)
+        _mark(image, point, color)
         _mark(overlay, point, color)
-        pictures[f"map of query {number + 1}"] = overlay
-    return pictures
+        pictures[f"map of query {number + 1}"] = np.vstack([overlay, bar])
+    return {"queries": np.vstack([image, no_bar]), **pictures}
 
 
 def _mark(picture: Picture, point: Point, color: tuple[int, int, int]) -> None:

@@ -10,7 +10,7 @@ from gcnet_jax.evaluation.modes import (
     WholeImages,
     inference_mode,
 )
-from gcnet_jax.evaluation.pictures import heat_overlay
+from gcnet_jax.evaluation.pictures import heat_bar, heat_overlay
 from gcnet_jax.evaluation.views import View, create_view, score_pixels
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "create_evaluator",
     "create_predictor",
     "create_view",
+    "heat_bar",
     "heat_overlay",
     "inference_mode",
     "label_overlay",
