@@ -15,7 +15,7 @@ from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.rows import read_rows
-from gcnet_jax.training.run_log import Evaluation, RunLog
+from gcnet_jax.training.run_log import RunLog, Scores
 from gcnet_jax.training.segmentation import head_losses, segmentation_loss
 from gcnet_jax.training.step import (
     TrainState,
@@ -27,10 +27,10 @@ from gcnet_jax.training.step import (
 
 __all__ = [
     "Checkpoints",
-    "Evaluation",
     "Observer",
     "PreemptionNotice",
     "RunLog",
+    "Scores",
     "TrainState",
     "create_optimizer",
     "create_state",

@@ -17,10 +17,10 @@ from jaxtyping import PyTree
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import shard_batch
 from gcnet_jax.training.checkpoints import Checkpoints
-from gcnet_jax.training.run_log import Evaluation, RunLog
+from gcnet_jax.training.run_log import RunLog, Scores
 from gcnet_jax.training.step import Metrics, TrainState, TrainStep
 
-Evaluate = Callable[[TrainState], Evaluation | None]
+Evaluate = Callable[[TrainState], Scores | None]
 
 # Steps that may be under way at once. Enough to hide the host's work; more would only hold more
 # batches in device memory and report trouble later.
@@ -99,11 +99,11 @@ def train(
             log.step(step, values)
 
     def logged_evaluation(state: TrainState, step: int) -> dict[str, float] | None:
-        evaluation = evaluate(state)
-        if evaluation is None:
+        scores = evaluate(state)
+        if scores is None:
             return None
-        log.evaluation(step, evaluation_split, evaluation)
-        return dict(evaluation.metrics)
+        log.evaluation(step, evaluation_split, scores)
+        return dict(scores.metrics)
 
     def evaluate_and_save(state: TrainState, step: int, *, evaluates: bool) -> bool:
         """Returns whether an evaluation was given up."""

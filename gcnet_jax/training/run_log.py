@@ -26,8 +26,8 @@ _SHARE_OF_WRITING = 0.05  # of the time, however long a write takes
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation has found.
+class Scores:
+    """What an evaluation during training has found.
 
     Attributes:
         metrics: of the whole set, by name; one of them decides which checkpoint is the best.
@@ -178,20 +178,20 @@ class RunLog:
         yield
         self._pauses += time.monotonic() - start
 
-    def evaluation(self, step: int, split: str, evaluation: Evaluation) -> None:
+    def evaluation(self, step: int, split: str, scores: Scores) -> None:
         """Logs what an evaluation after `step` steps has found."""
         if not self._writes:
             return
-        line = _line(step, split, {**evaluation.metrics, **evaluation.parts})
+        line = _line(step, split, {**scores.metrics, **scores.parts})
         if line not in self._lines:  # else a start that was killed just then has logged it
             self._lines.append(line)
-            values = {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
+            values = {f"{split}/{name}": value for name, value in scores.metrics.items()}
             # In a group of their own, for there may be hundreds.
-            values |= {f"{split}_{name}": value for name, value in evaluation.parts.items()}
+            values |= {f"{split}_{name}": value for name, value in scores.parts.items()}
             self._events.add(step, values)
         self.flush()
-        shown = [f"{name} {value:.4f}" for name, value in evaluation.metrics.items()]
-        shown += [f"({evaluation.note})"] if evaluation.note else []
+        shown = [f"{name} {value:.4f}" for name, value in scores.metrics.items()]
+        shown += [f"({scores.note})"] if scores.note else []
         self.message("  ".join([f"step {step}", split, *shown]))
 
     def picture(self, step: int, name: str, encoded: bytes, size: tuple[int, int]) -> None:

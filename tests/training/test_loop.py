@@ -16,8 +16,8 @@ from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.training import (
     Checkpoints,
-    Evaluation,
     RunLog,
+    Scores,
     create_state,
     create_train_step,
     train,
@@ -83,8 +83,7 @@ def run(
                 batches,
                 mesh=mesh,
                 total_steps=total_steps,
-                evaluate=evaluate
-                or (lambda state: Evaluation({"mIoU": float(state.params["slope"])})),
+                evaluate=evaluate or (lambda state: Scores({"mIoU": float(state.params["slope"])})),
                 evaluate_every=20,
                 evaluation_split="val",
                 checkpoints=checkpoints,
@@ -221,7 +220,7 @@ def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monke
             points(),
             mesh=mesh,
             total_steps=20,
-            evaluate=lambda state: Evaluation({"mIoU": 0.0}),
+            evaluate=lambda state: Scores({"mIoU": 0.0}),
             evaluate_every=100,
             evaluation_split="val",
             checkpoints=checkpoints,

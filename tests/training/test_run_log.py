@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tensorboardX.proto import event_pb2
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.training import Evaluation, RunLog, read_rows
+from gcnet_jax.training import RunLog, Scores, read_rows
 
 METRICS = {"loss": 2.0, "learning_rate": 0.1}
 
@@ -45,7 +45,7 @@ def test_rows_and_events_are_there_when_the_run_ends(workdir):
     with log_of(workdir) as log:
         for step in range(1, 7):
             log.step(step, METRICS)
-        log.evaluation(6, "val", Evaluation({"mIoU": 0.5}))
+        log.evaluation(6, "val", Scores({"mIoU": 0.5}))
     assert steps(workdir) == [(2, "train"), (4, "train"), (6, "train"), (6, "val")]
     assert events(workdir) > 7 * 30  # bytes; three values a row, one of the evaluation
     content = next((workdir / "tensorboard").iterdir()).read_bytes()
@@ -67,7 +67,7 @@ def values_of_events(workdir):
 def test_parts_of_a_metric_are_logged_whatever_their_names_and_not_shown(workdir, capsys):
     parts = {"IoU/sky": 0.25, "IoU/山": 0.5, "IoU/川": 0.75, "IoU/a b": 1.0, "IoU/a_b": 0.0}
     with log_of(workdir) as log:
-        log.evaluation(6, "val", Evaluation({"mIoU": 0.5}, parts, "over 5 of 7 classes"))
+        log.evaluation(6, "val", Scores({"mIoU": 0.5}, parts, "over 5 of 7 classes"))
     assert read_rows(workdir) == [{"step": 6, "split": "val", "mIoU": 0.5, **parts}]
     values = values_of_events(workdir)
     assert values.keys() == {"val/mIoU", *(f"val_{name}" for name in parts)}
@@ -100,7 +100,7 @@ def test_a_checkpoint_never_knows_of_rows_that_a_kill_would_lose(workdir):
     with log.paused():
         assert steps(workdir) == [(2, "train"), (4, "train")]
         assert events(workdir) > before
-        log.evaluation(4, "val", Evaluation({"mIoU": 0.5}))
+        log.evaluation(4, "val", Scores({"mIoU": 0.5}))
         assert steps(workdir)[-1] == (4, "val")
 
 
@@ -292,7 +292,7 @@ def test_a_process_that_does_not_write_leaves_nothing(workdir):
     with RunLog(workdir, **options, writes=False) as log, contextlib.suppress(StopIteration):
         log.step(1, METRICS)
         log.step(2, METRICS)
-        log.evaluation(2, "val", Evaluation({"mIoU": 0.5}))
+        log.evaluation(2, "val", Scores({"mIoU": 0.5}))
         log.picture(2, "examples", b"", (1, 1))
         log.text(2, "config", "")
     assert not list(workdir.iterdir())

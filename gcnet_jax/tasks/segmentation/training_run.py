@@ -40,9 +40,9 @@ from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 from gcnet_jax.training import (
     Checkpoints,
-    Evaluation,
     PreemptionNotice,
     RunLog,
+    Scores,
     TrainState,
     only_training,
     storage_path,
@@ -145,7 +145,7 @@ def _train(
             if is_first_process():
                 pictures = TrainingPictures(config, classes, workdir, shard, log)
 
-            def evaluate(state: TrainState) -> Evaluation | None:
+            def evaluate(state: TrainState) -> Scores | None:
                 variables = {"params": state.params, "statistics": state.statistics}
                 variables = jax.device_put(variables, replicated(mesh))
                 held_out = evaluation_batches(config, evaluation.split, **of_batches)
@@ -154,7 +154,7 @@ def _train(
                     counts = evaluator(variables, held_out, pictures and pictures.look)
                 except _GivenUp:
                     return None
-                return _evaluation(metrics_from_confusion(counts), classes.names)
+                return _scores(metrics_from_confusion(counts), classes.names)
 
             with log, pictures or contextlib.nullcontext():
                 log.message(_summary(config, workdir, state, initialization, mesh))
@@ -204,9 +204,9 @@ def _bytes(arrays: PyTree) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arrays))
 
 
-def _evaluation(metrics: SegmentationMetrics, names: Sequence[str]) -> Evaluation:
+def _scores(metrics: SegmentationMetrics, names: Sequence[str]) -> Scores:
     by_class = {f"IoU/{name}": value for name, value in metrics.iou_by_name(names).items()}
-    return Evaluation(metrics.summary(), by_class, metrics.note())
+    return Scores(metrics.summary(), by_class, metrics.note())
 
 
 class _GivenUp(Exception):
