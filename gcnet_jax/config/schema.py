@@ -173,9 +173,6 @@ SCHEMA: Section = {
         "log_every": Leaf(50, _COUNT, "steps"),
         "evaluate_every": Leaf(4000, _COUNT, "steps"),
         "checkpoint_every": Leaf(2000, _COUNT, "steps"),
-        "pictures": Leaf(
-            4, Whole(0, 64), "images shown of the first batch and at each evaluation; 0: none"
-        ),
         "keep_newest": Leaf(2, _COUNT, "checkpoints, beside the best one"),
         "init_from": Leaf("", Text(), "a checkpoint of any kind, or a published one by name"),
         "init_part": Leaf(
