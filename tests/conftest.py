@@ -1,5 +1,6 @@
 """Set before JAX starts: eight simulated devices, and compiled programs kept between runs."""
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -119,6 +120,31 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def compilations() -> Callable[[], contextlib.AbstractContextManager[list[str]]]:
+    """Returns what makes contexts with a list that gets the name of each program compiled within.
+
+    Programs that come out of the cache on disk count too, those of this process do not.
+    """
+    import jax
+
+    @contextlib.contextmanager
+    def named() -> Iterator[list[str]]:
+        names: list[str] = []
+
+        def listen(event: str, duration_secs: float, **details) -> None:
+            if event == "/jax/core/compile/backend_compile_duration":
+                names.append(str(details.get("fun_name")))
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            yield names
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+
+    return named
 
 
 @pytest.fixture(scope="session")

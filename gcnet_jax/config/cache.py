@@ -14,8 +14,7 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk between processes, as the commands do.
 
     They lie in the user's cache folder, unless `JAX_COMPILATION_CACHE_DIR` or JAX's own settings
-    say where. All of them are kept: to build a network takes many small ones, which JAX would not
-    keep.
+    say where. All of them are kept: a run takes many small ones, which JAX would not keep.
     """
     folder = str(cache_folder("compiled"))
     if "jax" not in sys.modules:  # it reads these once it is imported

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock, Conv, ConvNormAct
 from gcnet_jax.nn.checks import check_count, check_features, check_fraction
+from gcnet_jax.nn.initialization import Normal
 
 
 class FCNHead(nnx.Module):
@@ -75,7 +76,7 @@ class FCNHead(nnx.Module):
             num_classes,
             1,
             use_bias=True,
-            kernel_init=nnx.initializers.normal(0.01),
+            kernel_init=Normal(0.01),
             dtype=jnp.float32,
             rngs=rngs,
         )

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock, ConvNormAct
 from gcnet_jax.nn.checks import check_choice, check_count, check_mask
+from gcnet_jax.nn.initialization import zeros
 from gcnet_jax.ops import check_normalized, strided, zero_outside
 
 Variant = Literal["v1b", "v1c", "v1d"]
@@ -278,7 +279,7 @@ class BasicBlock(ResidualBlock):
             width,
             3,
             activate=False,
-            norm_scale_init=nnx.initializers.zeros,
+            norm_scale_init=zeros,
             dtype=dtype,
             rngs=rngs,
         )
@@ -320,7 +321,7 @@ class Bottleneck(ResidualBlock):
             width * self.expansion,
             1,
             activate=False,
-            norm_scale_init=nnx.initializers.zeros,
+            norm_scale_init=zeros,
             dtype=dtype,
             rngs=rngs,
         )

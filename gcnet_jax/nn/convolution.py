@@ -8,10 +8,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.nn.checks import check_compute_dtype, check_count, check_features
+from gcnet_jax.nn.initialization import VarianceScaling, ones, zeros
 from gcnet_jax.nn.norm import BatchNorm
 from gcnet_jax.ops import conv_general_dilated, strided, zero_outside
 
-he_normal_fan_out = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+he_normal_fan_out = VarianceScaling(2.0, "fan_out", "normal")
 
 
 class Conv(nnx.Conv):
@@ -57,6 +58,7 @@ class Conv(nnx.Conv):
             kernel_dilation=(dilation, dilation),
             use_bias=use_bias,
             kernel_init=kernel_init,
+            bias_init=zeros,
             dtype=dtype,
             conv_general_dilated=conv_general_dilated,
             rngs=rngs,
@@ -114,7 +116,7 @@ class ConvNormAct(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         activate: bool = True,
-        norm_scale_init: nnx.Initializer = nnx.initializers.ones,
+        norm_scale_init: nnx.Initializer = ones,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):

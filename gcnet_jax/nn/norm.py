@@ -11,6 +11,7 @@ from gcnet_jax.nn.checks import (
     check_features,
     check_fraction,
 )
+from gcnet_jax.nn.initialization import ones, zeros
 
 
 class BatchNorm(nnx.Module):
@@ -34,7 +35,7 @@ class BatchNorm(nnx.Module):
         *,
         momentum: float = 0.1,
         epsilon: float = 1e-5,
-        scale_init: nnx.Initializer = nnx.initializers.ones,
+        scale_init: nnx.Initializer = ones,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -42,10 +43,11 @@ class BatchNorm(nnx.Module):
         check_fraction("momentum", momentum)
         check_fraction("epsilon", epsilon)
         check_compute_dtype(dtype)
-        self.scale = nnx.Param(scale_init(rngs.params(), (num_features,), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((num_features,), jnp.float32))
-        self.mean = nnx.BatchStat(jnp.zeros((num_features,), jnp.float32))
-        self.var = nnx.BatchStat(jnp.ones((num_features,), jnp.float32))
+        key, shape = rngs.params(), (num_features,)
+        self.scale = nnx.Param(scale_init(key, shape, jnp.float32))
+        self.bias = nnx.Param(zeros(key, shape))
+        self.mean = nnx.BatchStat(zeros(key, shape))
+        self.var = nnx.BatchStat(ones(key, shape))
         self.momentum = momentum
         self.epsilon = epsilon
         self.dtype = dtype

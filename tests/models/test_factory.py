@@ -73,6 +73,15 @@ def test_with_and_without_the_block_all_other_weights_start_the_same():
         np.testing.assert_array_equal(with_block[name], leaf, err_msg=name)
 
 
+def test_a_model_is_made_with_few_programs_however_many_shapes_it_has(compilations):
+    config = model_config("gcnet_r18-d8")
+    config.backbone.base_channels = 12  # which no other test has, so that nothing is there yet
+    with compilations() as names:
+        model = build_model(config, num_classes=5)
+    assert len({leaf.shape for leaf in jax.tree.leaves(nnx.state(model))}) > 30
+    assert len(names) <= 12, names
+
+
 def test_the_functional_form_is_pure_and_equals_the_model(model):
     images = jnp.asarray(np.random.default_rng(0).standard_normal((2, 33, 40, 3)), jnp.float32)
     apply, variables = gcnet_jax.functional(model)

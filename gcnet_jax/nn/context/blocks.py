@@ -12,7 +12,6 @@ Source: Cao et al. (2019), figures 3 and 4; see each block.
 
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import DTypeLike
@@ -28,13 +27,13 @@ from gcnet_jax.nn.context.modelling import (
 )
 from gcnet_jax.nn.context.transform import Activation, BottleneckTransform, bottleneck_width
 from gcnet_jax.nn.convolution import he_normal_fan_out
+from gcnet_jax.nn.initialization import Uniform, VarianceScaling, zeros
 
 Pooling = Literal["attention", "average"]
 Fusion = Literal["add", "multiply", "both"]
 Gate = Literal["sigmoid", "hard_sigmoid"]
 
 _GATES = {"sigmoid": sigmoid, "hard_sigmoid": hard_sigmoid}
-_ZEROS = nnx.initializers.zeros
 _POOLINGS = {
     "attention": AttentionPooling,
     "average": lambda channels, *, dtype, rngs: AveragePooling(),
@@ -42,7 +41,7 @@ _POOLINGS = {
 _DIVISOR = 8  # the bottleneck of squeeze-excitation is a multiple of it
 
 # PyTorch's default for linear layers and convolutions: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-_torch_default = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+_torch_default = VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
 class GlobalContext(ContextBlock):
@@ -86,8 +85,8 @@ class GlobalContext(ContextBlock):
                 width,
                 activation=activation,
                 reduce_init=_torch_default,
-                reduce_bias_init=_uniform_bias(channels),
-                expand_init=_ZEROS,
+                reduce_bias_init=Uniform(channels**-0.5),
+                expand_init=zeros,
                 dtype=dtype,
                 rngs=rngs,
             )
@@ -145,7 +144,9 @@ class NonLocal(ContextBlock):
             dtype=dtype,
             rngs=rngs,
         )
-        add = nnx.Linear(inner, channels, kernel_init=_ZEROS, dtype=dtype, rngs=rngs)
+        add = nnx.Linear(
+            inner, channels, kernel_init=zeros, bias_init=zeros, dtype=dtype, rngs=rngs
+        )
         super().__init__(channels, pool=pool, add=add)
 
 
@@ -170,7 +171,7 @@ class SimplifiedNonLocal(ContextBlock):
             channels,
             pool=AttentionPooling(channels, dtype=dtype, rngs=rngs),
             add=nnx.Linear(
-                channels, channels, use_bias=False, kernel_init=_ZEROS, dtype=dtype, rngs=rngs
+                channels, channels, use_bias=False, kernel_init=zeros, dtype=dtype, rngs=rngs
             ),
         )
 
@@ -216,15 +217,6 @@ class SqueezeExcite(ContextBlock):
             rngs=rngs,
         )
         super().__init__(channels, pool=AveragePooling(), multiply=transform, gate=_GATES[gate])
-
-
-def _uniform_bias(fan_in: int) -> nnx.Initializer:
-    bound = fan_in**-0.5
-
-    def init(key, shape, dtype=jnp.float32, out_sharding=None):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
 
 
 def _multiple_of_divisor(value: int) -> int:

@@ -17,11 +17,12 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.nn.checks import check_choice, check_compute_dtype, check_count
 from gcnet_jax.nn.context.framework import Mask
 from gcnet_jax.nn.convolution import he_normal_fan_out
+from gcnet_jax.nn.initialization import Normal, VarianceScaling, zeros
 
 Mode = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
 
-_he_fan_in = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
-_normal = nnx.initializers.normal(0.01)
+_he_fan_in = VarianceScaling(2.0, "fan_in", "normal")
+_normal = Normal(0.01)
 
 QUERIES_AT_ONCE = 256
 """Most rows of the matrix of all pairs that exist at one time, for each image."""
@@ -61,7 +62,9 @@ class AttentionPooling(nnx.Module):
     def __init__(self, channels: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
         check_count("channels", channels)
         check_compute_dtype(dtype)
-        self.score = nnx.Linear(channels, 1, kernel_init=_he_fan_in, dtype=dtype, rngs=rngs)
+        self.score = nnx.Linear(
+            channels, 1, kernel_init=_he_fan_in, bias_init=zeros, dtype=dtype, rngs=rngs
+        )
 
     def __call__(
         self, x: Float[Array, "b *spatial c"], mask: Mask = None
@@ -126,7 +129,14 @@ class PairwiseAttention(nnx.Module):
         check_compute_dtype(dtype)
 
         def embedding() -> nnx.Linear:
-            return nnx.Linear(channels, inner_channels, kernel_init=_normal, dtype=dtype, rngs=rngs)
+            return nnx.Linear(
+                channels,
+                inner_channels,
+                kernel_init=_normal,
+                bias_init=zeros,
+                dtype=dtype,
+                rngs=rngs,
+            )
 
         self.theta = self.phi = self.project = nnx.data(None)
         if mode != "gaussian":

@@ -9,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn.checks import check_choice, check_compute_dtype, check_count, check_number
+from gcnet_jax.nn.initialization import ones, zeros
 
 Activation = Literal["layer_norm_relu", "relu", "none"]
 
@@ -37,7 +38,7 @@ class BottleneckTransform(nnx.Module):
         *,
         activation: Activation,
         reduce_init: nnx.Initializer,
-        reduce_bias_init: nnx.Initializer = nnx.initializers.zeros,
+        reduce_bias_init: nnx.Initializer = zeros,
         expand_init: nnx.Initializer,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -57,10 +58,18 @@ class BottleneckTransform(nnx.Module):
         self.norm = nnx.data(None)
         if activation == "layer_norm_relu":
             self.norm = nnx.LayerNorm(
-                width, epsilon=1e-5, use_fast_variance=False, dtype=dtype, rngs=rngs
+                width,
+                epsilon=1e-5,
+                use_fast_variance=False,
+                scale_init=ones,
+                bias_init=zeros,
+                dtype=dtype,
+                rngs=rngs,
             )
         self.activation = activation
-        self.expand = nnx.Linear(width, channels, kernel_init=expand_init, dtype=dtype, rngs=rngs)
+        self.expand = nnx.Linear(
+            width, channels, kernel_init=expand_init, bias_init=zeros, dtype=dtype, rngs=rngs
+        )
 
     def __call__(self, context: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
         """Transforms each context vector."""

@@ -1,0 +1,56 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from gcnet_jax.nn.initialization import Filled, Normal, Uniform, VarianceScaling
+
+FLAX = nnx.initializers
+SHAPE = (3, 3, 10, 24)
+PAIRS = [
+    (Filled(0.5), FLAX.constant(0.5)),
+    (Normal(0.01), FLAX.normal(0.01)),
+    (VarianceScaling(2.0, "fan_in", "normal"), FLAX.variance_scaling(2.0, "fan_in", "normal")),
+    (VarianceScaling(2.0, "fan_out", "normal"), FLAX.variance_scaling(2.0, "fan_out", "normal")),
+    (
+        VarianceScaling(1 / 3, "fan_in", "uniform"),
+        FLAX.variance_scaling(1 / 3, "fan_in", "uniform"),
+    ),
+    (
+        Uniform(0.3),
+        lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, minval=-0.3, maxval=0.3),
+    ),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=[repr(ours) for ours, _ in PAIRS])
+@pytest.mark.parametrize("implementation", ["threefry2x32", "rbg"])
+def test_each_gives_the_values_of_its_namesake_bit_for_bit(ours, theirs, implementation):
+    key = jax.random.key(7, impl=implementation)
+    expected = np.asarray(theirs(key, SHAPE, jnp.float32))
+    np.testing.assert_array_equal(ours(key, SHAPE, jnp.float32), expected)
+
+
+def test_what_draws_other_values_by_other_counts_is_drawn_as_it_is():
+    with jax.threefry_partitionable(False):
+        key = jax.random.key(7)
+        expected = np.asarray(FLAX.normal(0.01)(key, SHAPE, jnp.float32))
+        np.testing.assert_array_equal(Normal(0.01)(key, SHAPE, jnp.float32), expected)
+
+
+@pytest.mark.parametrize("ours", [ours for ours, _ in PAIRS], ids=repr)
+def test_within_programs_they_give_the_same_but_for_rounding(ours):
+    key = jax.random.key(7)
+    traced = jax.jit(lambda key: ours(key, SHAPE, jnp.float32))(key)
+    np.testing.assert_allclose(traced, ours(key, SHAPE, jnp.float32), rtol=1e-6)
+
+
+def test_one_program_draws_arrays_of_many_shapes(compilations):
+    key = jax.random.key(7)
+    VarianceScaling(2.0, "fan_in", "normal")(key, (3, 3, 10, 24), jnp.float32)
+    with compilations() as names:
+        for width in range(1, 9):
+            VarianceScaling(2.0, "fan_out", "normal")(key, (3, 3, 11, width), jnp.float32)
+            Filled(0.0)(key, (width, 17), jnp.float32)
+    assert names == []
