@@ -54,10 +54,12 @@ def as_path(path: epath.PathLike) -> epath.Path:
         path: local, or `gs://BUCKET/...`.
 
     Raises:
-        InputError: it is of another kind of storage, its bucket is not there or may not be seen, or
-            what reads buckets is not installed.
+        InputError: it is empty or of another kind of storage, its bucket is not there or may not be
+            seen, or what reads buckets is not installed.
     """
     text = os.fspath(path)
+    if not text:
+        raise InputError("a path is empty; expected a file or a folder, or . for the current one")
     if not in_bucket(path):
         # As a local path it would be a folder called "gs:" or "s3:".
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):

@@ -4,18 +4,23 @@
     gcnet prepare_dataset camvid --source=/path/to/camvid
     gcnet prepare_dataset cityscapes --source=/path/to/archives --pixels=uncompressed
     gcnet prepare_dataset folder --name=plants --source=/path/to/plants
+        --images='images/*' --masks='masks/*' --classes=classes.csv
+    gcnet prepare_dataset folder --name=plants --source=/path/to/plants
         --images='train=images/train/*.jpg' --images='val=images/val/*.jpg'
         --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' --classes=classes.csv
 
 The official sets are ade20k, camvid, cityscapes, context_shapes and voc12aug; `folder` makes a
 data set of your own images and masks. An image belongs to the mask for which the stars of its
-pattern match the same text. Masks hold the classes' indices, and 255 where ignored; values that
-stand for another class are mapped, as --map=255=1 does for masks of 0 and 255. Every image and
+pattern match the same text. Without splits every fifth image is kept for evaluation. Masks hold the
+classes' indices, and 255 where ignored; values that stand for another class are mapped, as
+--map=255=1 does for masks of 0 and 255. Every image and
 label is checked while it is written, and their classes are counted: one that occurs in no training
 mask is refused. A picture of samples is left with the data. After an interruption the same command
 goes on where it ended; a data set that is already prepared is left as it is.
 """
 
+import os
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,13 +73,13 @@ _NAME = flags.DEFINE_string("name", None, "folder: what to call the data set", f
 _IMAGES = flags.DEFINE_multi_string(
     "images",
     [],
-    "folder: SPLIT=PATTERN of a split's images, such as 'train=images/train/*.jpg'",
+    "folder: PATTERN of the images, such as 'images/*', or SPLIT=PATTERN of those of a split",
     flag_values=_OPTIONS,
 )
 _MASKS = flags.DEFINE_multi_string(
     "masks",
     [],
-    "folder: SPLIT=PATTERN of a split's masks: class indices, 255 where ignored",
+    "folder: PATTERN or SPLIT=PATTERN of their masks: class indices, 255 where ignored",
     flag_values=_OPTIONS,
 )
 _CLASSES = flags.DEFINE_string(
@@ -150,6 +155,16 @@ def _prepare(arguments: list[str]) -> None:
     print(f"{name} is prepared in {folder}")
     if (folder / SAMPLES).exists():  # earlier versions made none
         print(f"look at some images with their masks: {folder / SAMPLES}")
+    if arguments == [_OWN]:
+        print(f"train on it with: {_training_command(name)}")
+
+
+def _training_command(name: str) -> str:
+    workdir = shlex.quote(os.path.join("runs", name))  # noqa: PTH118
+    line = f"gcnet train --config=small:{name} --workdir={workdir}"
+    if _DATA_DIR.value != _DATA_DIR.default:
+        line += f" --config.data.data_dir={shlex.quote(_DATA_DIR.value)}"
+    return line
 
 
 def _show_labels(name: str) -> None:
@@ -179,7 +194,9 @@ def _label_map() -> dict[int, int]:
     return label_map
 
 
-def _patterns(flag: flags.FlagHolder) -> dict[str, list[str]]:
+def _patterns(flag: flags.FlagHolder) -> dict[str, list[str]] | list[str]:
+    if not any("=" in value for value in flag.value):
+        return flag.value
     patterns: dict[str, list[str]] = {}
     for value in flag.value:
         split, separator, pattern = value.partition("=")

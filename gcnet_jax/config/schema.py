@@ -23,6 +23,7 @@ _PIXELS = Whole(1, 1 << 16)
 _SHARE = Number(0, 1)
 _DROPOUT = Number(0, 1, excluded=(1,))
 _RATIO = Number(0, 1, excluded=(0,))
+_FOLDER = Text(r"[\s\S]+", "a folder, as text without control characters; . is the current one")
 
 
 class Leaf(NamedTuple):
@@ -136,7 +137,7 @@ SCHEMA: Section = {
     },
     "data": {
         "name": Leaf("", Text(), "of the data set, as given to `gcnet prepare_dataset`"),
-        "data_dir": Leaf("data", Text(), "where `gcnet prepare_dataset` has put it"),
+        "data_dir": Leaf("data", _FOLDER, "where `gcnet prepare_dataset` has put it"),
         "train_split": Leaf("train", Text(), "split to train on"),
         "base_scale": Leaf((2048, 1024), pair(_PIXELS), "(long edge, short edge) at ratio 1"),
         "scale_range": Leaf(

@@ -207,8 +207,8 @@ def dataset_classes(name: str, data_dir: epath.PathLike | None = None) -> Datase
 def _prepared_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     if not name:
         raise InputError(
-            "no data set is named (data.name is empty); expected one that is prepared, or one of "
-            f"{', '.join(OFFICIAL_SETS)}"
+            "no data set is named (data.name is empty); expected --config.data.name=NAME, of one "
+            f"that is prepared, or one of {', '.join(OFFICIAL_SETS)}"
         )
     target = final_folder(data_dir, name)
     if is_whole(target):

@@ -104,10 +104,12 @@ class Remedies(NamedTuple):
     Attributes:
         unlabelled: where no pixel that is trained on belongs to a class.
         absent: where a class occurs in no training mask; None where that is allowed.
+        ignored: where pixels are ignored beside that; `{index}` stands for the first absent class.
     """
 
     unlabelled: str
     absent: str | None
+    ignored: str = ""
 
 
 def check_learnable(
@@ -142,9 +144,15 @@ def check_learnable(
         named += f" and {len(absent) - _MOST_NAMED} more" if len(absent) > _MOST_NAMED else ""
         occur = f"class {named} occurs" if len(absent) == 1 else f"classes {named} occur"
         ignored = _percent(total.ignored, total.all_pixels)
+        advice = [remedies.absent]
+        if total.ignored and remedies.ignored:
+            advice.insert(0, remedies.ignored.format(index=absent[0]))
+        elsewhere = [split for split, of in counts.items() if any(of.pixels[i] for i in absent)]
+        if elsewhere:
+            advice.insert(0, f"masks of split '{elsewhere[0]}' have it: give {where} some of those")
         raise InputError(
             f"{occur} in no mask of split {where}, where {ignored} % of the pixels are ignored; "
-            f"{remedies.absent}"
+            f"{'; '.join(advice)}"
         )
 
 

@@ -16,7 +16,7 @@ from gcnet_jax.data.sources.file_pairs import with_settings
 from gcnet_jax.errors import InputError, did_you_mean, printable
 from gcnet_jax.files import local
 
-_MAP = "if another value of the masks stands for a class, map it: --map=255=1 makes 255 class 1"
+_MAP = "if 255 stands for a class, map it: --map=255={index} makes 255 class {index}"
 _ALLOW_ABSENT = "if that is as it should be, pass --allow_absent"
 
 
@@ -97,8 +97,8 @@ def prepare_folder(
     data_dir: epath.PathLike,
     source: epath.PathLike,
     *,
-    images: Mapping[str, Sequence[str]],
-    masks: Mapping[str, Sequence[str]],
+    images: Mapping[str, Sequence[str]] | Sequence[str],
+    masks: Mapping[str, Sequence[str]] | Sequence[str],
     classes: epath.PathLike,
     label_map: Mapping[int, int] | None = None,
     allow_absent: bool = False,
@@ -112,12 +112,13 @@ def prepare_folder(
         name: what to call the data set.
         data_dir: folder for all prepared data sets; not in a bucket.
         source: the folder that the patterns start from.
-        images: patterns of each split's images, such as ``{"train": ["train/*_rgb.jpg"]}``.
+        images: patterns of each split's images, such as ``{"train": ["train/*_rgb.jpg"]}``; or
+          patterns alone, of which every fifth image becomes the split "val", the others "train".
         masks: patterns of each split's masks, such as ``{"train": ["train/*_label.png"]}``. A mask
           belongs to the image for which the stars match the same text. It holds class indices, or
           255 where ignored.
         classes: CSV table with the columns name and, unless the colours do not matter, red, green
-          and blue; two rows at least.
+          and blue; two rows at least, no two of one colour.
         label_map: the class index, or 255 for ignored, of values of the masks that stand for
           another class than their own number says, such as ``{255: 1}``.
         allow_absent: whether classes may occur in no training mask. Training splits are those whose
@@ -146,6 +147,7 @@ def prepare_folder(
     if not class_table.exists():
         raise InputError(f"there is no file {class_table}; expected a table of the classes")
     table = read_class_table(class_table)
+    folder.check_colors(class_table, table)
     examples = with_settings(
         folder.find_examples(source, images, masks, table, label_map or {}),
         made_on=orientation,
@@ -157,7 +159,7 @@ def prepare_folder(
         _check_pixels(target, contents, pixels)
         _check_unchanged(target, contents, table, examples)
         return target
-    remedies = Remedies(_MAP, None if allow_absent else f"{_MAP}; {_ALLOW_ABSENT}")
+    remedies = Remedies(_MAP.format(index=1), None if allow_absent else _ALLOW_ABSENT, _MAP)
     description = printable(f"Images and masks from {source}.")
     write_dataset(data_dir, name, description, table, examples, pixels, remedies)
     return target

@@ -71,14 +71,16 @@ def process(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
 
 @pytest.fixture(scope="session")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    """`command(script, *arguments, devices=1)`: runs its `main` in this process, to its end."""
+    """`command(script, *arguments)`: runs its `main` in this process, in a folder, to its end."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
-    def run(script: str, *arguments: object, devices: int = 1) -> Finished:
+    def run(
+        script: str, *arguments: object, devices: int = 1, folder: Path = elsewhere
+    ) -> Finished:
         main = importlib.import_module(f"gcnet_jax.cli.{script}").main
         out, err = io.StringIO(), io.StringIO()
         with (
-            contextlib.chdir(elsewhere),
+            contextlib.chdir(folder),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             _alone_on(devices),

@@ -21,7 +21,8 @@ CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "com
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_has_all_keys_and_describes_a_model(path):
     config = load_config(path)
-    dataset_classes(config.data.name)
+    if path.parent.name != "folder":  # whose data set is the user's
+        dataset_classes(config.data.name)
     if not config.published_run:  # the others are built where their parameters are counted
         model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
         assert model.decode_head is not None

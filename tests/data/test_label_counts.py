@@ -140,6 +140,29 @@ def test_masks_of_0_and_255_are_refused_with_the_counts_and_the_remedy(source, p
     assert_nothing_looks_whole(source / "data")
 
 
+def test_a_map_is_advised_only_where_something_is_ignored_and_for_the_absent_class(
+    prepared, source
+):
+    (source / "classes.csv").write_text("name\nrest\nobject\nthird\n")
+    draw_masks(source, "train", MASK // 255)
+    with pytest.raises(InputError, match=r"class 'third' \(2\) occurs in no mask") as refusal:
+        prepared()
+    assert "--map" not in str(refusal.value)
+    assert "--allow_absent" in str(refusal.value)
+    with pytest.raises(InputError, match=r"'object'.*--map=255=1 makes 255 class 1; .*--allow_abs"):
+        prepared(label_map={1: 255})
+
+
+def test_a_class_of_another_split_alone_is_said_to_be_there(prepared, source):
+    draw_masks(source, "train", np.zeros(SIZE, np.uint8))
+    draw_masks(source, "val", MASK // 255)
+    expected = (
+        r"'object' .* no mask of split 'train', .*; masks of split 'val' have it: give 'train'"
+    )
+    with pytest.raises(InputError, match=expected):
+        prepared()
+
+
 def test_the_remedy_works_on_what_the_refusal_has_left(source, prepared):
     with pytest.raises(InputError, match="occurs in no mask"):
         prepared()

@@ -2,7 +2,9 @@
 
 A pattern is a path with ``*`` for any part of a file or folder name, such as ``scans/*/*_rgb.jpg``.
 An image belongs to the label for which the stars matched the same text: ``scans/a/7_rgb.jpg``
-meets ``masks/a/7_label.png`` by ``masks/*/*_label.png``.
+meets ``masks/a/7_label.png`` by ``masks/*/*_label.png``. A star at the end matches the suffix too,
+which is then no part of that text: by ``scans/*`` and ``masks/*`` ``scans/7.jpg`` meets
+``masks/7.png``.
 """
 
 import dataclasses
@@ -10,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from etils import epath
@@ -117,9 +120,8 @@ class Patterns:
     def example(self, texts: tuple[str, ...]) -> str:
         """The path that the first pattern has for these texts."""
         remaining = iter(texts)
-        return f"{self.root}/" + re.sub(
-            r"\*", lambda _: next(remaining), self.patterns[0], count=len(texts)
-        )
+        path = re.sub(r"\*", lambda _: next(remaining), self.patterns[0], count=len(texts))
+        return f"{self.root}/{path}" + (".*" if self.patterns[0].endswith("*") else "")
 
 
 def find_pairs(
@@ -179,7 +181,8 @@ def _match(folder: epath.Path, pattern: str) -> Iterator[tuple[tuple[str, ...], 
         if matched is None or path.name.startswith("."):
             continue
         if not rest:
-            yield matched.groups(), path
+            *texts, last = matched.groups()
+            yield (*texts, Path(last).stem if first.endswith("*") else last), path
         elif path.is_dir():
             for texts, file in _match(path, rest):
                 yield matched.groups() + texts, file

@@ -43,6 +43,17 @@ def test_everything_but_the_star_stands_for_itself(tmp_path):
     ]
 
 
+def test_a_star_at_the_end_stands_for_a_name_without_its_suffix(tmp_path):
+    root = tree(tmp_path, "i/1.jpg", "i/v2.b.PNG", "m/1.png", "m/v2.b.png", "j/1.jpg", "j/1.jpeg")
+    expected = [("1", "i/1.jpg", "m/1.png"), ("v2.b", "i/v2.b.PNG", "m/v2.b.png")]
+    assert pairs(root, "i/*", "m/*") == pairs(root, "i/*", "m/*.png") == expected
+    with pytest.raises(InputError, match=r"j/1.jpeg and 1.jpg share a name"):
+        pairs(root, "j/*", "m/*")
+    (root / "m" / "v2.b.png").unlink()
+    with pytest.raises(InputError, match=r"i/v2.b.PNG has no label; expected .*/m/v2.b.\*"):
+        pairs(root, "i/*", "m/*")
+
+
 def test_hidden_files_are_left_out(tmp_path):
     # macOS leaves "._1.jpg" beside "1.jpg" on disks of other systems, and archives hold it.
     root = tree(tmp_path, "i/1.jpg", "i/._1.jpg", "i/.jpg", "m/1.png", "m/._1.png")

@@ -160,6 +160,29 @@ def test_a_table_that_is_none_is_named(source, prepared, table, message):
         prepared()
 
 
+def test_two_classes_of_one_colour_are_refused(source, prepared):
+    (source / "classes.csv").write_text("name,r,g,b\nsoil,1,2,3\nleaf,4,5,6\npot,1,2,3\n")
+    with pytest.raises(
+        InputError, match=r"classes.csv: 'soil' and 'pot' have the same colour, 1, 2,"
+    ):
+        prepared()
+
+
+def test_without_splits_every_fifth_image_is_held_out(tmp_path, source, prepared):
+    patterns = {"images": ["train/*/*_rgb.jpg"], "masks": ["train/*/*_label.png"]}
+    prepared(**patterns)
+    names = {
+        split: [record["name"] for record in open_split("plants", tmp_path / "data", split)]
+        for split in split_names("plants", tmp_path / "data")
+    }
+    held_out = [b"field_2"]
+    assert names == {"train": [b"field_0", b"field_1", b"house_0", b"house_1"], "val": held_out}
+    with pytest.raises(InputError, match="for images or masks alone; expected for both or neither"):
+        prepared(masks=patterns["masks"])
+    with pytest.raises(InputError, match=r"2 images, too few to divide .*; expected 3 at least"):
+        prepared("few", images=["val/*/*_rgb.jpg"], masks=["val/*/*_label.png"])
+
+
 def test_what_is_missing_is_named(tmp_path, source, prepared):
     with pytest.raises(InputError, match=r"there is no file .*colours.csv"):
         prepared(classes=source / "colours.csv")
