@@ -3,6 +3,8 @@ import re
 import subprocess
 import sys
 
+import nbclient
+import nbformat
 import pytest
 from flax import nnx
 
@@ -39,7 +41,9 @@ def test_every_kind_of_fault_names_tests_that_are_there(root):
 
 
 def python_of(page):
-    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
+    """The examples of a page that need no trained run; tests/cli/test_own_photos.py has those."""
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+    return "\n".join(example for example in examples if '"runs/' not in example)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/context_blocks.md", "docs/evaluation.md"])
@@ -111,3 +115,15 @@ def test_the_api_page_is_made_from_todays_docstrings(root):
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout == (root / "docs" / "api.md").read_text(), "run scripts/api_page.py"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(root, tmp_path):
+    notebook = nbformat.read(root / "docs" / "quickstart.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # they would age
+    (parameters,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
+    tiny = f"\nTOTAL_STEPS = 2\nFOLDER = {str(tmp_path)!r}"
+    parameters.source += tiny
+    client = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(root)}})
+    client.execute()
+    assert any("image/png" in output.get("data", ()) for output in notebook.cells[-1].outputs)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 
 import cv2
@@ -44,10 +45,14 @@ def plants(tmp_path):
     return tmp_path
 
 
-def test_the_lines_of_the_config_lead_from_photos_to_predictions(command, plants):
+def test_the_lines_of_the_readme_lead_from_photos_to_predictions(
+    command, plants, root, monkeypatch
+):
+    readme = (root / "README.md").read_text()
     page = find_config("small").read_text().split('"""')[1]
     lines = re.findall(r"^    (\S.*(?:\n {8}.*)*)", page.replace("\\\\", "\\"), re.M)
     assert len(lines) == 5
+    assert "".join(f"{line}\n" for line in lines).replace(" " * 8, " " * 4) in readme
     table, *lines = (line.replace("\\\n", " ") for line in lines)
     subprocess.run(table, shell=True, cwd=plants, check=True)
     printed = []
@@ -67,6 +72,12 @@ def test_the_lines_of_the_config_lead_from_photos_to_predictions(command, plants
         label = cv2.imread(str(plants / "predictions" / f"{number}_label.png"), -1)
         mask = cv2.imread(str(plants / "plants" / "masks" / f"{number}.png"), -1)
         assert label.shape[:2] == mask.shape
+
+    (example,) = re.findall(r'```python\n([^`]*load\("runs/plants"\).*?)```', readme, re.S)
+    shutil.copy(plants / "plants" / "images" / "1.jpg", plants / "photo.jpg")
+    monkeypatch.chdir(plants)
+    exec(example, {})
+    assert cv2.imread("out.png") is not None
 
 
 def test_the_data_set_is_named_behind_the_config_or_by_its_key(fails, tmp_path):
