@@ -286,7 +286,9 @@ def _benchmark(arguments: list[str]) -> None:
         raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
     config = options.checked_config(_CONFIG)
-    output = options.output_file(_output(name), key="benchmark")  # fail now, not after the work
+    output = _output(name)
+    # Fail now, not after the work.
+    output = options.output_file(output, key="benchmark", beside=[f"{output.stem}.png"])
     if _PEER.value is not None:
         _make_room_for_peer()
     if name in _RUN_NETWORKS:

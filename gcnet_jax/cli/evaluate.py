@@ -3,17 +3,22 @@
     gcnet evaluate --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
 
 Prints IoU, accuracy, precision, Dice and F-score by class and on average, and writes the same as
-JSON, with a picture of some images, their labels and predictions beside it. With --workdir the best
-checkpoint of the run is taken, with --checkpoint the given one, which may be a .pth file of
-OpenMMLab or the published weights of the run:
+JSON. Beside it lie a picture of some images, their labels and predictions, and report_SPLIT.html:
+all of it to look at, with the confusion matrix and the worst images, in one file for any browser.
+With --workdir the best checkpoint of the
+run is taken, with --checkpoint the given one, which may be a .pth file of OpenMMLab or the
+published weights of the run:
 
     gcnet evaluate --config=configs/gcnet/RUN.py --checkpoint=published
 """
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epath
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
@@ -34,7 +39,7 @@ _OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "JSON file (default: evaluation_SPLIT.json in the workdir, or else right here; with --tta "
-    "evaluation_SPLIT_tta.json)",
+    "evaluation_SPLIT_tta.json); the report has its name, with .html",
     flag_values=_OPTIONS,
 )
 
@@ -55,12 +60,12 @@ def _evaluate(arguments: list[str]) -> None:
         from gcnet_jax.parallel import is_first_process
         from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
         from gcnet_jax.tasks.segmentation.pictures import save_examples
+        from gcnet_jax.tasks.segmentation.report import report_page
     _PROCESSES.join()
     run = EvaluationRun(config, split=_SPLIT.value, multi_scale=_TTA.value, **_MODEL.values())
-    name = f"evaluation_{run.split}_tta.json" if _TTA.value else f"evaluation_{run.split}.json"
-    output = as_path(_OUTPUT.value or as_path(_MODEL.workdir.value or ".") / name)
-    output = options.output_file(output, key="confusion")  # fail before the work, not after it
-    evaluation = run.evaluate()
+    output, report = _outputs(run.split)
+    shown = run.shown_images(_PICTURES)
+    evaluation = run.evaluate(shown.look)
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
     try:
@@ -68,5 +73,22 @@ def _evaluate(arguments: list[str]) -> None:
     finally:  # where nothing can be written, the figures are not lost
         rich.console.Console().print(evaluation.table())
     picture = output.with_suffix(".png")
-    save_examples(picture, run.examples(_PICTURES), evaluation.classes)
-    print(f"checkpoint {evaluation.checkpoint}\nwritten to {output} and {picture}")
+    examples = [image.pictures(evaluation.classes.palette) for image in shown.spread()]
+    save_examples(picture, examples, evaluation.classes)
+    again = f"gcnet evaluate {shlex.join(sys.argv[1:])}"
+    write_whole(report, report_page(evaluation, shown, config, command=again))
+    print(f"checkpoint {evaluation.checkpoint}\nwritten to {output}, {picture} and {report}")
+
+
+def _outputs(split: str) -> tuple[epath.Path, epath.Path]:
+    """The JSON file and the report, once it is clear that they can be written."""
+    name = f"{split}_tta" if _TTA.value else split
+    if _OUTPUT.value is None:
+        folder = as_path(_MODEL.workdir.value or ".")
+        output, report = folder / f"evaluation_{name}.json", f"report_{name}.html"
+    else:
+        output = as_path(_OUTPUT.value)
+        report = f"{output.stem}.html"
+    # Fail before the work, not after it.
+    output = options.output_file(output, key="confusion", beside=[f"{output.stem}.png", report])
+    return output, output.parent / report

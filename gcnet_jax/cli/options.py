@@ -5,6 +5,7 @@ into one process.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -166,14 +167,15 @@ def output_folder(value: str | None, flag: str) -> epath.Path:
     return folder
 
 
-def output_file(file: epath.PathLike, *, key: str) -> epath.Path:
-    """The JSON file of `--output`, once it is clear that it and a picture beside it can be written.
+def output_file(file: epath.PathLike, *, key: str, beside: Sequence[str]) -> epath.Path:
+    """The JSON file of `--output`, once it is clear that it and those beside it can be written.
 
     Files that are there are replaced if an earlier start of the command wrote them, and only then.
 
     Args:
-        file: whose picture has its name with `.png`.
+        file: its name.
         key: of the JSON objects that the command writes, and no other program.
+        beside: names of what the command writes with it, in the same folder.
 
     Raises:
         InputError: it is no name of a JSON file, its folder cannot be written to, or what is there
@@ -182,8 +184,9 @@ def output_file(file: epath.PathLike, *, key: str) -> epath.Path:
     path = as_path(file)
     if path.suffix != ".json" or path.is_dir():
         raise InputError(f"--output: {path} is no file name that ends in .json")
-    if not _is_object_with(key, path) and (path.exists() or path.with_suffix(".png").exists()):
-        there = path if path.exists() else path.with_suffix(".png")
+    written = (path, *(path.parent / name for name in beside))
+    there = next((file for file in written if file.exists()), None)
+    if there is not None and not _is_object_with(key, path):
         raise InputError(
             f"--output: {there} is there, and this command did not write it; expected a new name"
         )

@@ -116,20 +116,26 @@ def evaluation_batches(
 
 
 def images_in_part(
-    config: ConfigDict, split: str, *, shard_index: int = 0, shard_count: int = 1
+    config: ConfigDict,
+    split: str,
+    *,
+    multi_scale: bool = False,
+    shard_index: int = 0,
+    shard_count: int = 1,
 ) -> list[int]:
     """The images of a split that one part of its evaluation batches holds, by their indices.
 
     Args:
         config: of the run.
         split: of its data set.
+        multi_scale: of the batches.
         shard_index: which part.
         shard_count: how many parts there are.
 
     Raises:
         InputError: the split cannot be opened.
     """
-    entries = _plan(split, config, multi_scale=False)[shard_index::shard_count]
+    entries = _plan(split, config, multi_scale=multi_scale)[shard_index::shard_count]
     return sorted(entry.index for entry in entries if entry.index is not None)
 
 

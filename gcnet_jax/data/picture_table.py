@@ -23,7 +23,8 @@ Label = UInt8[np.ndarray, "h w"]
 
 _GAP, _LINE = 6, 20  # pixels between pictures, and of the height of a line of text
 _LONGEST_NAME = 40  # characters of a class
-_IGNORED = (200, 200, 200)  # the colour of ignored pixels
+IGNORED_COLOR = (200, 200, 200)
+"""Of pixels whose label names no class."""
 
 
 class Row(NamedTuple):
@@ -69,7 +70,7 @@ def draw_table(
     for row in rows:
         draw.text((_GAP, top + 2), printable(row.name), "grey", _font())
         for left, pixels in zip(lefts, row.cells, strict=True):
-            picture = pixels if pixels.ndim == 3 else _colored(pixels, classes)
+            picture = pixels if pixels.ndim == 3 else colored(pixels, classes)
             canvas.paste(Image.fromarray(picture), (left, top + _LINE))
         top += _LINE + row.cells[0].shape[0] + _GAP
     canvas.paste(legend, (_GAP, top))
@@ -99,16 +100,17 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _colored(label: Label, classes: DatasetClasses) -> RGB:
+def colored(label: Label, classes: DatasetClasses) -> RGB:
+    """Each label in the colour of its class, and grey where it names none."""
     colors = colorize(label, classes.palette)
-    colors[label >= classes.num_classes] = _IGNORED
+    colors[label >= classes.num_classes] = IGNORED_COLOR
     return colors
 
 
 def _legend(seen: Sequence[int], classes: DatasetClasses, width: int) -> Image.Image:
     """A patch and a name for every label that is seen, in columns."""
     entries = [
-        ("(ignored)", _IGNORED)
+        ("(ignored)", IGNORED_COLOR)
         if value == IGNORE_LABEL
         else (_shortened(printable(f"{value} {classes.names[value]}")), classes.palette[value])
         for value in seen

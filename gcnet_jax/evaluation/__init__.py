@@ -1,7 +1,14 @@
 """Inference over a data set, metrics, and pictures."""
 
 from gcnet_jax.data import colorize, label_overlay
-from gcnet_jax.evaluation.evaluator import Evaluator, create_counter, create_evaluator, rows_here
+from gcnet_jax.evaluation.evaluator import (
+    Evaluator,
+    Look,
+    Predicted,
+    create_counter,
+    create_evaluator,
+    rows_here,
+)
 from gcnet_jax.evaluation.inference import Inference, Predictor, create_predictor
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
 from gcnet_jax.evaluation.modes import (
@@ -17,6 +24,8 @@ __all__ = [
     "Evaluator",
     "Inference",
     "InferenceMode",
+    "Look",
+    "Predicted",
     "Predictor",
     "SegmentationMetrics",
     "SlidingWindows",

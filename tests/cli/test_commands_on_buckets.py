@@ -79,6 +79,7 @@ def test_what_was_trained_in_a_bucket_is_evaluated_and_predicts_there(
     )
     assert ours == theirs
     assert (bucket / "run" / "evaluation_test.png").exists()
+    assert "Worst images" in (bucket / "run" / "report_test.html").read_text()
 
     image = np.zeros((96, 160, 3), np.uint8)
     (bucket / "photos" / "a.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())

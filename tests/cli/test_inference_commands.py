@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 
 import cv2
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,6 +67,31 @@ def test_evaluation_counts_what_prediction_predicts(images, predicted, trained, 
         assert f"{100 * iou[i]:.2f}" in process.stdout
     assert result["summary"]["mIoU"] == pytest.approx(iou.mean(), abs=1e-12)
     assert result["images"] == 200
+
+    report = (trained / "report_test.html").read_text()
+    assert f"gcnet evaluate {tiny[0]}" in report
+    assert "The config is that of the training." in report
+    assert f"<strong>{100 * result['summary']['mIoU']:.2f}</strong>" in report
+    scores = {}
+    for name, label in images[1].items():
+        prediction = cv2.imread(str(predicted / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+        areas = [(label == k, prediction == k) for k in np.unique(label)]
+        scores[name] = np.mean([(a & b).sum() / (a | b).sum() for a, b in areas])
+    worst = report.partition("Worst images</h2>")[2]
+    assert f"<strong>{min(scores, key=scores.get)}</strong> IoU" in worst
+
+
+def test_a_report_takes_no_network_of_its_own_and_says_what_differs_from_the_training(
+    trained, tiny, command, tmp_path, caplog
+):
+    options = (f"--workdir={trained}", "--split=test", "--config.evaluation.batch_size=25")
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        process = command("evaluate", *tiny, *options, f"--output={tmp_path / 'other.json'}")
+    assert process.returncode == 0, process.stderr
+    said = " ".join(record.getMessage() for record in caplog.records)
+    compiled = re.findall(r"Finished XLA compilation of jit\((\w+)\)", said)
+    assert compiled == ["run", "add_counts"]  # of the one size that there is
+    assert "evaluation.batch_size: 50 -&gt; 25" in (tmp_path / "other.html").read_text()
 
 
 def test_an_evaluation_replaces_only_what_an_evaluation_wrote(trained, tiny, fails, tmp_path):

@@ -95,8 +95,8 @@ def test_devices_share_batches_of_several_sizes_without_changing_a_count(
     config.mode, config.window, config.window_stride = mode, (16, 16), (9, 9)
     counts, predicted = [], []
 
-    def look(batch, predictions):
-        predicted.append(rows_here(predictions))
+    def look(batch, of_batch):
+        predicted.append([rows_here(array) for array in of_batch])
 
     for mesh in (
         create_mesh(jax.devices()[:1]),
@@ -109,8 +109,14 @@ def test_devices_share_batches_of_several_sizes_without_changing_a_count(
     # And what is predicted comes out for those who look.
     labels = batch_of(sizes, (32, 40))["label"]
     for counted, seen in zip(counts, (predicted[:2], predicted[2:]), strict=True):
-        expected = sum(confusion_matrix(labels, predictions, 7) for predictions in seen)
+        expected = sum(confusion_matrix(labels, predictions, 7) for predictions, _ in seen)
         np.testing.assert_array_equal(counted, expected)
+        for predictions, areas in seen:
+            of_images = [
+                confusion_matrix(*pair, 7) for pair in zip(labels, predictions, strict=True)
+            ]
+            expected = [[np.diag(matrix), matrix.sum(1), matrix.sum(0)] for matrix in of_images]
+            np.testing.assert_array_equal(areas, expected)
 
 
 @pytest.mark.parametrize("mode", ["whole", "slide"])

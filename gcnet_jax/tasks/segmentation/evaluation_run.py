@@ -19,17 +19,14 @@ from gcnet_jax.data import (
     EvaluationBatch,
     check_labels,
     dataset_classes,
-    decode,
     evaluation_batches,
-    open_split,
     split_size,
 )
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
+    Look,
     SegmentationMetrics,
-    colorize,
     create_evaluator,
-    label_overlay,
     metrics_from_confusion,
 )
 from gcnet_jax.parallel import (
@@ -40,7 +37,7 @@ from gcnet_jax.parallel import (
     keep_freed_memory,
 )
 from gcnet_jax.pretrained import saved_config
-from gcnet_jax.tasks.segmentation.pictures import Picture
+from gcnet_jax.tasks.segmentation.shown_images import ShownImages
 from gcnet_jax.tasks.segmentation.trained_model import (
     TrainedModel,
     inference_settings,
@@ -145,8 +142,11 @@ class EvaluationRun:
         self.trained = load_trained_model(config, self._mesh, **checkpoint)
         _check_classes(self.trained, config)
 
-    def evaluate(self) -> Evaluation:
+    def evaluate(self, look: Look | None = None) -> Evaluation:
         """Sends every image of the split through the network, with a progress bar on stderr.
+
+        Args:
+            look: is shown each batch with what is predicted for it.
 
         Returns:
             The same in every process.
@@ -155,7 +155,7 @@ class EvaluationRun:
             InputError: no pixel of the split has a label, a record is corrupt, or the devices have
                 too little memory.
         """
-        confusion = self._confusion()
+        confusion = self._confusion(look)
         if not confusion.any():
             raise InputError(
                 f"no pixel of split '{self.split}' of {self.config.data.name} has a label: there "
@@ -177,34 +177,21 @@ class EvaluationRun:
             metrics=metrics_from_confusion(confusion),
         )
 
-    def examples(self, count: int) -> list[dict[str, Picture]]:
-        """Images spread over the split, each as pictures by title; computed in this process alone.
+    def shown_images(self, count: int) -> ShownImages:
+        """What picks images to show, whose `look` is for `evaluate`.
 
         Args:
-            count: how many; fewer if the split has not so many.
+            count: how many from all over the split, and how many of the worst.
         """
-        data = self.config.data
-        records = open_split(data.name, data.data_dir, self.split)
-        count = min(count, len(records))
-        samples = [decode(records[i * len(records) // count]) for i in range(count)]
-        palette = self.trained.classes.palette
-        scores_of = self.trained.predictor(self.config, multi_scale=self._multi_scale)
-        examples = []
-        for sample in samples:
-            prediction = scores_of(sample["image"]).argmax(-1).astype(np.uint8)
-            examples.append(
-                {
-                    "image": sample["image"],
-                    "label": colorize(sample["label"], palette),
-                    "prediction": colorize(prediction, palette),
-                    "prediction over the image": label_overlay(
-                        sample["image"], prediction, palette
-                    ),
-                }
-            )
-        return examples
+        return ShownImages(
+            self.config,
+            self.split,
+            input_shard(self._mesh),
+            multi_scale=self._multi_scale,
+            count=count,
+        )
 
-    def _confusion(self) -> Int[np.ndarray, "classes classes"]:
+    def _confusion(self, look: Look | None) -> Int[np.ndarray, "classes classes"]:
         """Pixel counts by (label, prediction) over the split, with a progress bar."""
         shard, console = input_shard(self._mesh), rich.console.Console(stderr=True)
         with rich.progress.Progress(console=console, disable=not is_first_process()) as progress:
@@ -230,7 +217,7 @@ class EvaluationRun:
                 shard_count=shard.count,
             )
             with lack_of_memory_named():
-                return evaluate(self.trained.variables, counted(batches))
+                return evaluate(self.trained.variables, counted(batches), look)
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
@@ -65,6 +65,21 @@ def save_curves(path: epath.PathLike, curves: Sequence[Curve]) -> None:
     save_figure(figure, path)
 
 
+def curves_for_page(curve: Curve) -> list[bytes]:
+    """Training loss and held-out mIoU by step, as SVGs to be seen on white and on black."""
+    grey = "#808890"
+    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    style: Any = {**dict.fromkeys(inks, grey), "grid.color": grey, "svg.hashsalt": "gcnet_jax"}
+    encoded = []
+    with matplotlib.rc_context({**style, "legend.framealpha": 0.0}):
+        for draw in (_draw_losses, _draw_scores):
+            figure = matplotlib.figure.Figure(figsize=(_WIDTH / 2, _CURVES_HEIGHT))
+            draw(figure.subplots(), [curve])
+            figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.15)
+            encoded.append(_encoded(figure, "svg", transparent=True, metadata={"Date": None}))
+    return encoded
+
+
 def save_page(
     path: epath.PathLike,
     examples: Sequence[Mapping[str, Picture]],
@@ -82,13 +97,16 @@ def save_page(
 
 def save_figure(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
     """Writes a figure as a PNG."""
+    write_whole(path, _encoded(figure, "png"))
+
+
+def _encoded(figure: matplotlib.figure.Figure, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing"
-        )  # a name in a script it has no font of
-        figure.savefig(buffer, format="png")
-    write_whole(path, buffer.getvalue())
+        # of a name in a script it has no font of
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(buffer, format=kind, **options)
+    return buffer.getvalue()
 
 
 def _examples_height(
@@ -164,6 +182,33 @@ def _literal(name: str) -> str:
 
 def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
     loss_axis, score_axis = figure.subplots(1, 2)
+    _draw_losses(loss_axis, curves)
+    _draw_scores(score_axis, curves)
+    figure.subplots_adjust(left=0.075, right=0.98, top=0.9, bottom=0.15, wspace=0.15)
+
+
+def _draw_losses(axis: Any, curves: Sequence[Curve]) -> None:
+    for curve, style in _styled(curves):
+        rows = [row for row in curve.rows if "loss" in row]
+        axis.plot([row["step"] for row in rows], [row["loss"] for row in rows], **style)
+    axis.set(xlabel="step", yscale="log")
+    # As plain numbers: most of the time would go into setting powers of ten as formulas.
+    axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    _finish(axis, "training loss")
+
+
+def _draw_scores(axis: Any, curves: Sequence[Curve]) -> None:
+    for curve, style in _styled(curves):
+        rows = [row for row in curve.rows if "mIoU" in row]
+        axis.plot([r["step"] for r in rows], [100 * r["mIoU"] for r in rows], "o-", **style)
+    axis.set(xlabel="step", ylim=(0, 100))
+    _finish(axis, "mIoU on held-out images, percent")
+
+
+def _styled(curves: Sequence[Curve]) -> Iterator[tuple[Curve, dict[str, Any]]]:
+    """Each curve with its colour, and its name if it is the first to have it."""
     names = list(dict.fromkeys(curve.name for curve in curves))
     labelled = set()
     for curve in curves:
@@ -171,22 +216,11 @@ def _draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
         if curve.name not in labelled:
             style["label"] = _literal(curve.name)
             labelled.add(curve.name)
-        train = [row for row in curve.rows if "loss" in row]
-        held_out = [row for row in curve.rows if "mIoU" in row]
-        loss_axis.plot([r["step"] for r in train], [r["loss"] for r in train], **style)
-        score_axis.plot(
-            [r["step"] for r in held_out], [100 * r["mIoU"] for r in held_out], "o-", **style
-        )
-    loss_axis.set(xlabel="step", yscale="log")
-    # As plain numbers: most of the time would go into setting powers of ten as formulas.
-    loss_axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-    loss_axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    loss_axis.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    score_axis.set(xlabel="step", ylim=(0, 100))
-    titles = ("training loss", "mIoU on held-out images, percent")
-    for axis, title in zip((loss_axis, score_axis), titles, strict=True):
-        axis.set_title(title, y=1)  # a given height, so that none is looked for
-        axis.legend()
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.subplots_adjust(left=0.075, right=0.98, top=0.9, bottom=0.15, wspace=0.15)
+        yield curve, style
+
+
+def _finish(axis: Any, title: str) -> None:
+    axis.set_title(title, y=1)  # a given height, so that none is looked for
+    axis.legend()
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)

@@ -23,7 +23,7 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.data.picture_table import RGB, Label, Row, draw_table, encoded, fitted
 from gcnet_jax.errors import printable
-from gcnet_jax.evaluation import rows_here
+from gcnet_jax.evaluation import Predicted, rows_here
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.training import RunLog, read_rows
@@ -106,12 +106,12 @@ class TrainingPictures:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def look(self, batch: EvaluationBatch, predictions: UInt8[Array, "b h w"]) -> None:
+    def look(self, batch: EvaluationBatch, predicted: Predicted) -> None:
         """Keeps what an evaluation predicts for the images that are shown; waits for nothing."""
         for row, index in enumerate(batch["index"].tolist()):
             if index in self._indices:
                 height, width = batch["label_size"][row].tolist()
-                self._predictions[index] = _Prediction(predictions, row, (height, width))
+                self._predictions[index] = _Prediction(predicted.label, row, (height, width))
 
     def first_batch(self, batch: Batch) -> None:
         """Draws some images of a training batch."""
