@@ -33,7 +33,7 @@ measures what the training loop adds to the steps that it drives.
 
     python scripts/benchmark.py startup --config=configs/gcnet/RUN.py --rounds=1
 
-measures how long train.py takes to its first step, with nothing compiled before and again.
+measures how long `gcnet train` takes to its first step, with nothing compiled before and again.
 
     python scripts/benchmark.py memory --config=configs/gcnet/RUN.py --budget_gib=16,80
 

@@ -6,7 +6,7 @@
     python scripts/collect_results.py --runs=runs
 
 Of each published run the folder of its name below --runs is looked at, for the files that
-evaluate.py leaves there. Runs that are not there, or not evaluated, stay empty.
+`gcnet evaluate` leaves there. Runs that are not there, or not evaluated, stay empty.
 """
 
 import json
@@ -103,7 +103,7 @@ def _miou(folder: epath.Path, result: "PublishedResult", *, multi_scale: bool) -
         found = {key: evaluation[key] for key in expected}
         miou = 100 * float(evaluation["summary"]["mIoU"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is no whole evaluation as evaluate.py writes it") from error
+        raise InputError(f"{file} is no whole evaluation as `gcnet evaluate` writes it") from error
     if found != expected:
         raise InputError(
             f"{file} is no evaluation of this run: {'; '.join(differences(expected, found))} "

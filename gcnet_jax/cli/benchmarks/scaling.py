@@ -233,5 +233,5 @@ def _print_published(batch_size: int) -> None:
     if others := [str(chips) for chips in NUMBERS_OF_CHIPS if chips not in divides]:
         print(
             f"The config's batch of {batch_size} does not divide over {' and '.join(others)} "
-            "chips, and train.py refuses it there: data parallelism needs a crop a chip."
+            "chips, and `gcnet train` refuses it there: data parallelism needs a crop a chip."
         )

@@ -1,4 +1,4 @@
-"""How long `train.py` takes from the command to its first step, the first time and the second."""
+"""How long `gcnet train` takes from the command to its first step, the first time and the second."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
         InputError: training does not start.
     """
     seconds: dict[str, list[float]] = {_FIRST: [], _SECOND: []}
-    with tempfile.TemporaryDirectory() as folder, CONSOLE.status("starting train.py"):
+    with tempfile.TemporaryDirectory() as folder, CONSOLE.status("starting gcnet train"):
         subprocess.run(
             [sys.executable, "-c", "import gcnet_jax.tasks.segmentation.training_run"], check=True
         )
@@ -51,7 +51,7 @@ def measure_startup(config_arguments: Sequence[str], *, rounds: int) -> dict[str
         }
         for name, times in seconds.items()
     ]
-    speed = table(f"train.py, {rounds} rounds", ("to the first step, s", f"times {_FIRST}"))
+    speed = table(f"gcnet train, {rounds} rounds", ("to the first step, s", f"times {_FIRST}"))
     for row in rows:
         ratio = row["times_as_fast_as"].get(_FIRST)
         speed.add_row(

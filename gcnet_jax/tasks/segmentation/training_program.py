@@ -85,7 +85,7 @@ class CompiledStep(NamedTuple):
 
 
 class TrainingProgram:
-    """What `train.py` runs in each step, on all devices; nothing is allocated for it.
+    """What training runs in each step, on all devices; nothing is allocated for it.
 
     Args:
         config: of the run.

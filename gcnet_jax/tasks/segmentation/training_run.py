@@ -1,4 +1,4 @@
-"""A whole training run from a config: what `train.py` and `quickstart.py` have in common."""
+"""A whole training run from a config: that a command or a call starts."""
 
 import contextlib
 import json
