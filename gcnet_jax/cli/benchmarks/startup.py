@@ -1,4 +1,4 @@
-"""How long `gcnet train` takes from the command to its first step, the first time and the second."""
+"""How long `gcnet train` takes from the command to its first step, the first and second time."""
 
 import os
 import re

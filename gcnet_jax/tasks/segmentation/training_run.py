@@ -1,4 +1,4 @@
-"""A whole training run from a config: that a command or a call starts."""
+"""A whole training run, from a config to its last checkpoint."""
 
 import contextlib
 import json
