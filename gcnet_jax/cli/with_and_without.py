@@ -156,10 +156,9 @@ def _examples(
     for network, description in _NETWORKS.items():
         config = _config(network, 0, data_dir, steps)
         trained = _trained(config, _workdir(output_dir, config, network))
-        logits_of = trained.predictor(config)
-        for example in examples:
-            prediction = logits_of(example["image"]).argmax(-1).astype(np.uint8)
-            example[description] = colorize(prediction, palette)
+        results = trained.predictor(config).results([example["image"] for example in examples])
+        for example, result in zip(examples, results, strict=True):
+            example[description] = colorize(result.label, palette)
         if network == "gcnet":
             attention = _attention(trained, images)
     for example, weights in zip(examples, attention, strict=True):

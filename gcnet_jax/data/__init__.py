@@ -1,5 +1,6 @@
 """Data sets, their classes, and the pipelines that turn them into batches."""
 
+from gcnet_jax.data.buckets import group_into_buckets
 from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses, generic_palette
 from gcnet_jax.data.datasets import (
     OFFICIAL_SETS,
@@ -21,7 +22,12 @@ from gcnet_jax.data.evaluation_batches import (
     resize_image,
     scaled_sizes,
 )
-from gcnet_jax.data.image_files import displayed_pixels, read_rgb
+from gcnet_jax.data.image_files import (
+    displayed_pixels,
+    displayed_size,
+    read_displayed_size,
+    read_rgb,
+)
 from gcnet_jax.data.label_counts import LabelCounts
 from gcnet_jax.data.pictures import colorize, encode_indexed, label_overlay
 from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
@@ -45,15 +51,18 @@ __all__ = [
     "dataset_classes",
     "decode",
     "displayed_pixels",
+    "displayed_size",
     "encode_indexed",
     "evaluation_batches",
     "generic_palette",
+    "group_into_buckets",
     "images_in_part",
     "is_prepared",
     "label_overlay",
     "open_split",
     "prepare",
     "prepare_folder",
+    "read_displayed_size",
     "read_rgb",
     "resize_image",
     "scaled_sizes",

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from gcnet_jax.config import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS
 from gcnet_jax.data.records import FORMATS, decode_rgb, one_of_the_formats
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import read_regular
+from gcnet_jax.files import open_regular, read_regular
 
 _LONGEST_EDGE = 1_000_000  # of what libpng decodes
 
@@ -143,6 +143,31 @@ def displayed_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     except Exception as error:  # Pillow decodes only now, and its decoders raise whatever they like
         raise InputError(f"the image cannot be decoded ({error})") from error
     raise InputError(f"the image has the mode {upright.mode}; expected 8 or 16 bits a channel")
+
+
+def displayed_size(image: Image.Image) -> tuple[int, int]:
+    """The (height, width) of a Pillow image as it is displayed, of which nothing is decoded."""
+    # Pillow would decode a PNG to look for EXIF data behind its pixels.
+    has_header = image.format != "PNG" or "exif" in image.info
+    is_turned = has_header and image.getexif().get(_ORIENTATION, 1) in range(5, 9)
+    return image.size if is_turned else (image.height, image.width)
+
+
+def read_displayed_size(path: epath.PathLike) -> tuple[int, int] | None:
+    """The (height, width) that an image file says it has, as it is displayed.
+
+    Whoever reads the image may find another, in a damaged file.
+
+    Returns:
+        None where it says nothing, or there is no image to read.
+    """
+    try:
+        with open_regular(path) as file:
+            with any_number_of_pixels():
+                image = Image.open(file, formats=tuple(FORMATS))
+            return displayed_size(image)
+    except Exception:  # it is named when the image is read
+        return None
 
 
 @contextlib.contextmanager

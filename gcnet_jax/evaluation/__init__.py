@@ -9,7 +9,7 @@ from gcnet_jax.evaluation.evaluator import (
     create_evaluator,
     rows_here,
 )
-from gcnet_jax.evaluation.inference import Inference, Predictor, create_predictor
+from gcnet_jax.evaluation.inference import Inference, Logits
 from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
 from gcnet_jax.evaluation.modes import (
     InferenceMode,
@@ -18,15 +18,17 @@ from gcnet_jax.evaluation.modes import (
     inference_mode,
 )
 from gcnet_jax.evaluation.pictures import heat_bar, heat_overlay
+from gcnet_jax.evaluation.tiles import TILE, create_tile_scorer, tile_starts
 from gcnet_jax.evaluation.views import View, create_view, score_pixels
 
 __all__ = [
+    "TILE",
     "Evaluator",
     "Inference",
     "InferenceMode",
+    "Logits",
     "Look",
     "Predicted",
-    "Predictor",
     "SegmentationMetrics",
     "SlidingWindows",
     "View",
@@ -34,7 +36,7 @@ __all__ = [
     "colorize",
     "create_counter",
     "create_evaluator",
-    "create_predictor",
+    "create_tile_scorer",
     "create_view",
     "heat_bar",
     "heat_overlay",
@@ -43,4 +45,5 @@ __all__ = [
     "metrics_from_confusion",
     "rows_here",
     "score_pixels",
+    "tile_starts",
 ]

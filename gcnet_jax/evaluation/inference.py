@@ -1,7 +1,6 @@
 """Images through the network: a batch of several sizes, each at one scale or more, and mirrored."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +10,15 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import ScaledImages, resize_image, scaled_sizes
+from gcnet_jax.data import ScaledImages
 from gcnet_jax.evaluation.modes import inference_mode
-from gcnet_jax.evaluation.views import View, create_view, mirror, score_pixels
+from gcnet_jax.evaluation.views import View, create_view, mirror
 from gcnet_jax.models import merge
-from gcnet_jax.ops import check_pixels, normalize_images
+from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
 
-Predictor = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h w classes"]]
 Logits = list[list[Float[Array, "b h w classes"]]]
 """Of a batch: for each scale, the logits of the images and perhaps of the mirrored images."""
-
-_BUCKET_STEP = 64
-"""Single images are padded to a multiple of it, so that similar sizes share a program."""
 
 
 class Inference:
@@ -88,6 +83,7 @@ class Inference:
         scaled: Sequence[ScaledImages],
         out_sizes: Integer[Array | np.ndarray, "b 2"],
         out_bucket: tuple[int, int],
+        first: Integer[Array, "b 2"] | None = None,
     ) -> list[View]:
         """Joins the logits with the way to pixels; to be called in a compiled function.
 
@@ -97,6 +93,7 @@ class Inference:
             scaled: what `decode` got.
             out_sizes: (height, width) of the results, such as of each image before it was scaled.
             out_bucket: of the results' array.
+            first: (row, column) of each result at which its array begins, by default the first.
         """
         model = merge(self._graphdef, variables)
         return [
@@ -109,6 +106,7 @@ class Inference:
                 _at_least_one_pixel(out_sizes),
                 out_bucket,
                 mirrored=mirrored,
+                first=first,
             )
             for s, of_scale in zip(scaled, logits, strict=True)
             for mirrored, of_pass in zip(self._passes, of_scale, strict=True)
@@ -135,56 +133,3 @@ def _mirror(
 def _at_least_one_pixel(sizes: Integer[Array | np.ndarray, "b 2"]) -> Integer[Array, "b 2"]:
     """Entries that only fill a batch up have none, and the mean over nothing is no number."""
     return jnp.maximum(sizes, 1)
-
-
-def create_predictor(
-    graphdef: nnx.GraphDef, variables: PyTree, config: ConfigDict, *, multi_scale: bool = False
-) -> Predictor:
-    """A function from an 8-bit RGB image to float32 scores of its pixels.
-
-    Scores are logits, of the image resized to `data.base_scale` in its own aspect. With
-    `multi_scale` they are class probabilities: the mean over `evaluation.scales`, relative to the
-    image's own size, as it is and mirrored.
-
-    Args:
-        graphdef: the model's structure in evaluation mode, from `split_for_evaluation`.
-        variables: its variables.
-        config: of the run.
-        multi_scale: which of the two.
-
-    Returns:
-        The function. It raises InputError for what is no 8-bit RGB image.
-    """
-    inference = Inference(graphdef, config.evaluation, mirrored_too=multi_scale)
-
-    @functools.partial(jax.jit, static_argnums=4)
-    def scores_of(variables, logits, scaled, out_sizes, out_bucket):
-        views = inference.views(variables, logits, scaled, out_sizes, out_bucket)
-        return score_pixels(views, lambda scores: scores)
-
-    def predict(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w classes"]:
-        image = np.asarray(image)
-        check_pixels(image[None])
-        height, width, _ = image.shape
-        scaled = [
-            _padded(resize_image(image, size))
-            for size in scaled_sizes((height, width), config, multi_scale=multi_scale)
-        ]
-        logits = inference.decode(variables, scaled)
-        out_sizes, out_bucket = np.array([[height, width]], np.int32), _bucket((height, width))
-        scores = scores_of(variables, logits, scaled, out_sizes, out_bucket)
-        return np.asarray(scores[0], np.float32)[:height, :width]
-
-    return predict
-
-
-def _padded(image: UInt8[np.ndarray, "h w 3"]) -> ScaledImages:
-    height, width, _ = image.shape
-    padded = np.zeros((1, *_bucket((height, width)), 3), np.uint8)
-    padded[0, :height, :width] = image
-    return {"image": padded, "size": np.array([[height, width]], np.int32)}
-
-
-def _bucket(size: tuple[int, int]) -> tuple[int, int]:
-    height, width = (-(-length // _BUCKET_STEP) * _BUCKET_STEP for length in size)
-    return height, width

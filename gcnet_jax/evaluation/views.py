@@ -49,6 +49,7 @@ def create_view(
     out_bucket: tuple[int, int],
     *,
     mirrored: bool,
+    first: Integer[Array, "b 2"] | None = None,
 ) -> View:
     """Joins logits from `mode.decode` with the maps to the pixels of images of another size.
 
@@ -61,6 +62,7 @@ def create_view(
         out_sizes: (height, width) of each result.
         out_bucket: of the results' arrays.
         mirrored: whether the images were mirrored left to right; the results are not.
+        first: (row, column) of each result at which its array begins, if not with the first pixel.
     """
     maps = []
     for axis in (0, 1):
@@ -74,6 +76,7 @@ def create_view(
             out_sizes[:, axis],
             (bucket[axis], out_bucket[axis]),
             align_corners=model.align_corners,
+            first=0 if first is None else first[:, axis],
         )
         maps.append(jnp.matmul(resizing, pixels, precision=lax.Precision.HIGHEST))
     return View(logits, *maps)

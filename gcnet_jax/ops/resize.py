@@ -52,6 +52,7 @@ def interpolation_matrix(
     lengths: tuple[int, int],
     *,
     align_corners: bool,
+    first: Integer[Array, " b"] | int = 0,
 ) -> Float[Array, "b length_out length_in"]:
     """Bilinear resizing along one axis as a matrix, for every image from and to its own size.
 
@@ -64,10 +65,11 @@ def interpolation_matrix(
         n_out: positions it gets, the first ones of `length_out`; the rows behind are zero.
         lengths: of the axis before and after: (length_in, length_out).
         align_corners: see `resize_bilinear`.
+        first: of the positions after to return `length_out` of.
     """
     length_in, length_out = lengths
     n_in, n_out = n_in[:, None], n_out[:, None]
-    out = jnp.arange(length_out)
+    out = jnp.reshape(first, (-1, 1)) + jnp.arange(length_out)
     if align_corners:
         numerator, denominator = out * (n_in - 1), jnp.maximum(n_out - 1, 1)
     else:

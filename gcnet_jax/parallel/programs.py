@@ -51,6 +51,7 @@ def on_each_device(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., An
             split over `data`, to arrays of that kind.
     """
 
+    @functools.wraps(function)  # profiles name programs by it
     def run(variables: Any, *batch: Any) -> Any:
         split = PartitionSpec(DATA_AXIS)
         specs = (PartitionSpec(), *(split for _ in batch))

@@ -16,6 +16,12 @@ from gcnet_jax.data import dataset_classes, decode, open_split
 CLASSES = dataset_classes("context_shapes")
 
 
+def indices(path):
+    """The pixels of a PNG as they are stored, without the colours of a palette."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 @pytest.fixture(scope="module")
 def images(shapes_dir, tmp_path_factory):
     """The test split as PNG files, and its labels by name."""
@@ -54,7 +60,7 @@ def test_evaluation_counts_what_prediction_predicts(images, predicted, trained, 
 
     confusion = np.zeros((7, 7), int)
     for name, label in images[1].items():
-        prediction = cv2.imread(str(predicted / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+        prediction = indices(predicted / f"{name}_label.png")
         np.add.at(confusion, (label, prediction), 1)
     counted = np.array(result["confusion"])
     assert counted.sum() == confusion.sum() == 200 * 64 * 128
@@ -74,7 +80,7 @@ def test_evaluation_counts_what_prediction_predicts(images, predicted, trained, 
     assert f"<strong>{100 * result['summary']['mIoU']:.2f}</strong>" in report
     scores = {}
     for name, label in images[1].items():
-        prediction = cv2.imread(str(predicted / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+        prediction = indices(predicted / f"{name}_label.png")
         areas = [(label == k, prediction == k) for k in np.unique(label)]
         scores[name] = np.mean([(a & b).sum() / (a | b).sum() for a, b in areas])
     worst = report.partition("Worst images</h2>")[2]
@@ -120,9 +126,11 @@ def test_a_run_and_a_checkpoint_and_a_file_are_told_apart(trained, tiny, fails, 
 def test_predictions_are_labels_overlays_and_logits_at_the_size_of_the_image(images, predicted):
     name, _ = next(iter(images[1].items()))
     logits = np.load(predicted / f"{name}_logits.npy")
-    label = cv2.imread(str(predicted / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+    label = indices(predicted / f"{name}_label.png")
     overlay = cv2.imread(str(predicted / f"{name}_overlay.png"))[..., ::-1].astype(int)
     image = cv2.imread(str(images[0] / f"{name}.png"))[..., ::-1].astype(int)
+    with Image.open(predicted / f"{name}_label.png") as shown:
+        np.testing.assert_array_equal(shown.convert("RGB"), np.array(CLASSES.palette)[label])
     assert logits.dtype == np.float32
     assert logits.shape == (64, 128, 7)
     np.testing.assert_array_equal(label, logits.argmax(-1))
@@ -143,7 +151,7 @@ def test_images_of_any_size_and_mode_are_segmented(trained, tiny, command, tmp_p
     )
     assert process.returncode == 0, process.stderr
     for name, shape in (("grey", (37, 51)), ("photo", (64, 40))):
-        label = cv2.imread(str(tmp_path / "out" / f"{name}_label.png"), cv2.IMREAD_UNCHANGED)
+        label = indices(tmp_path / "out" / f"{name}_label.png")
         assert label.shape == shape
     assert len(list((tmp_path / "out").iterdir())) == 4
 
@@ -187,8 +195,7 @@ def test_photographs_are_segmented_as_they_are_displayed(predict, tmp_path):
     assert finished.returncode == 0, finished.stderr
     for kind in ("label", "overlay"):
         stored, upright = (
-            cv2.imread(str(tmp_path / "out" / f"{name}_{kind}.png"), cv2.IMREAD_UNCHANGED)
-            for name in ("stored", "upright")
+            indices(tmp_path / "out" / f"{name}_{kind}.png") for name in ("stored", "upright")
         )
         assert stored.shape[:2] == (40, 24)
         np.testing.assert_array_equal(stored, upright)

@@ -16,12 +16,15 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
     Inference,
     SlidingWindows,
-    create_predictor,
+    create_tile_scorer,
     inference_mode,
     score_pixels,
+    tile_starts,
+    tiles,
     views,
 )
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
+from gcnet_jax.parallel import create_mesh
 from tests import plain
 
 RATIOS = (0.5, 1.25)
@@ -244,37 +247,60 @@ def test_networks_with_every_block_score_a_batch_as_single_images(block, mode, m
         np.testing.assert_allclose(ours, expected, atol=tolerance)
 
 
-def test_single_images_are_predicted_as_in_a_batch():
-    graphdef, variables = stand_in(False)
-    (image,) = random_images([(21, 70)])
-    for multi_scale in (False, True):
-        config = run_config()
-        ours = create_predictor(graphdef, variables, config, multi_scale=multi_scale)(image)
-        expected = plain_scores(coarse, False, config, image, multi_scale=multi_scale)
+@settings(max_examples=10, deadline=None)
+@given(sizes=some_sizes, align_corners=st.booleans(), multi_scale=st.booleans())
+def test_tiles_of_every_image_make_its_whole(sizes, align_corners, multi_scale):
+    graphdef, variables = stand_in(align_corners)
+    images, config, bucket = random_images(sizes), run_config(), (28, 30)
+    whole = batched_scores(
+        graphdef, variables, config, images, multi_scale=multi_scale, bucket=bucket
+    )
+    inference, score = in_tiles(graphdef, multi_scale)
+    scaled_to = [scaled_sizes(size, config, multi_scale=multi_scale) for size in sizes]
+    scaled = padded(images, [bucket] * len(scaled_to[0]), scaled_to)
+    logits = inference.decode(variables, scaled)
+    joined = [np.full_like(scores, np.nan) for scores in whole]
+    for starts in tile_starts(np.array(sizes)):
+        found = np.asarray(score(variables, logits, scaled, np.array(sizes, np.int32), starts))
+        for of_image, tile, (row, column) in zip(joined, found, starts, strict=True):
+            if row >= 0:
+                part = of_image[row : row + tiles.TILE[0], column : column + tiles.TILE[1]]
+                part[...] = tile[: part.shape[0], : part.shape[1]]
+    for ours, expected in zip(joined, whole, strict=True):
         np.testing.assert_allclose(ours, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    ("image", "says"),
-    [
-        (np.ones((9, 9, 3), np.float32), "dtype float32; expected uint8"),
-        (np.ones((9, 9), np.uint8), r"shape \(1, 9, 9\)"),
-        (np.ones((9, 9, 4), np.uint8), r"shape \(1, 9, 9, 4\)"),
-        (np.ones((0, 9, 3), np.uint8), r"shape \(1, 0, 9, 3\)"),
-    ],
-)
-def test_what_is_no_8_bit_rgb_image_is_not_predicted(image, says):
-    predict = create_predictor(*stand_in(False), run_config())
-    with pytest.raises(InputError, match=says):
-        predict(image)
+@functools.cache
+def in_tiles(graphdef, multi_scale):
+    """Inference and its way to the scores of tiles."""
+    mesh = create_mesh(jax.devices()[:1])
+    config = run_config().evaluation
+    inference = Inference(graphdef, config, mirrored_too=multi_scale, mesh=mesh)
+    return inference, create_tile_scorer(inference, mesh, lambda scores: scores)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_tiles():
+    """Several in each of these images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE", (8, 13))
+        yield
 
 
 def test_stripes_of_rows_make_the_whole(monkeypatch):
     graphdef, variables = stand_in(True)
     (image,), config = random_images([(19, 13)]), run_config()
-    at_once = create_predictor(graphdef, variables, config, multi_scale=True)(image)
+
+    def scores():
+        batched.cache_clear()
+        return batched_scores(
+            graphdef, variables, config, [image], multi_scale=True, bucket=(28, 30)
+        )
+
+    (at_once,) = scores()
     monkeypatch.setattr(views, "_STRIPE_ELEMENTS", 500)
-    in_stripes = create_predictor(graphdef, variables, config, multi_scale=True)(image)
+    (in_stripes,) = scores()
+    batched.cache_clear()
     np.testing.assert_allclose(in_stripes, at_once, atol=1e-6)
 
 

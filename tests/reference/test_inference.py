@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import default_config
-from gcnet_jax.evaluation import create_predictor
+from gcnet_jax.data import dataset_classes
 from gcnet_jax.models import split_for_evaluation
+from gcnet_jax.tasks.segmentation.predictor import Predictor
 from tests.reference.equivalence import every_day
 from tests.reference.test_segmentors import build
 
@@ -35,7 +36,8 @@ def test_one_scale_and_all_with_flips(name, golden, equivalence):
         ("logits", False, "logits", "pred"),
         ("probabilities over scales and flips", True, "tta_prob", "tta_pred"),
     ):
-        ours = create_predictor(*model, config, multi_scale=multi_scale)(image)
+        classes = dataset_classes("cityscapes")
+        ours = Predictor(*model, classes, config, multi_scale=multi_scale).scores(image)
         subject, expected = f"{name} inference", theirs[f"{name}|{array}_s4"][0]
         equivalence.arrays(subject, quantity, name, np.moveaxis(ours[::4, ::4], -1, 0), expected)
         equivalence.labels(subject, f"labels of {quantity}", name, ours, theirs[f"{name}|{labels}"])

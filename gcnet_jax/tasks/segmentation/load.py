@@ -67,8 +67,8 @@ class TrainedSegmentor:
             InputError: one of them is no image, or cannot be read.
         """
         if isinstance(images, list | tuple):
-            return list(self._predictor.segment(images))
-        return next(self._predictor.segment([cast(ImageInput, images)]))
+            return self._predictor.results(images)
+        return self._predictor.results([cast(ImageInput, images)])[0]
 
     @functools.cached_property
     def _predictor(self) -> Predictor:

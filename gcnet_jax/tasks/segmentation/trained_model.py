@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from gcnet_jax.config import architecture, to_plain
 from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import Predictor, create_predictor
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import is_first_process, place, replicated
 from gcnet_jax.pretrained import load_pretrained
+from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.training import find_checkpoint
 
 
@@ -40,12 +40,9 @@ class TrainedModel:
     checkpoint: epath.Path
 
     def predictor(self, config: ConfigDict, *, multi_scale: bool = False) -> Predictor:
-        """A function from an RGB image to scores at its size, see `create_predictor`.
-
-        It runs on one device of this process, whatever others there are.
-        """
+        """What segments images with it, on the devices of this process alone."""
         variables = jax.tree.map(lambda x: x.addressable_data(0), self.variables)
-        return create_predictor(self.graphdef, variables, config, multi_scale=multi_scale)
+        return Predictor(self.graphdef, variables, self.classes, config, multi_scale=multi_scale)
 
 
 def load_trained_model(
