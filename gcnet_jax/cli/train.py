@@ -17,6 +17,7 @@ with exit status 75 once everything is saved; a second Ctrl-C ends it at once.
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 
 from absl import flags
@@ -49,6 +50,15 @@ def _train(arguments: list[str]) -> None:
         return
     workdir = options.run_folder(_WORKDIR.value)
     with importing():
+        from gcnet_jax.parallel import is_first_process
         from gcnet_jax.tasks.segmentation.training_run import train_from_config
+        from gcnet_jax.training.output import Output
     _PROCESSES.join(listens=True)
     train_from_config(config, workdir, started=process.started())
+    if is_first_process():
+        run = shlex.quote(workdir)
+        following = (
+            f"next: gcnet evaluate {run}\n"
+            f"      gcnet predict {run} photo.jpg --output_dir=predictions"
+        )
+        print(following, file=Output(lambda: None), flush=True)  # which perhaps nobody reads

@@ -10,6 +10,7 @@ from gcnet_jax.training.checkpoint_files import (
     try_out,
 )
 from gcnet_jax.training.checkpoints import Checkpoints
+from gcnet_jax.training.display import Advance, doing
 from gcnet_jax.training.loop import Observer, train
 from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
@@ -26,6 +27,7 @@ from gcnet_jax.training.step import (
 )
 
 __all__ = [
+    "Advance",
     "Checkpoints",
     "Observer",
     "PreemptionNotice",
@@ -35,6 +37,7 @@ __all__ = [
     "create_optimizer",
     "create_state",
     "create_train_step",
+    "doing",
     "find_checkpoint",
     "finished_steps",
     "head_losses",

@@ -21,7 +21,8 @@ from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 FOLDER = "checkpoints"
 """Of a workdir, which holds one folder a step."""
 _TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
-_BEST = "mIoU"  # the metric that decides which checkpoint is the best
+BEST_METRIC = "mIoU"
+"""The metric that decides which checkpoint is the best."""
 _MB = 1e6
 _SMALL_FILES = 1_000_000  # bytes of a checkpoint beside its arrays, at most
 _LAST_STEP = np.iinfo(np.int32).max  # that a state counts to
@@ -323,5 +324,5 @@ def brief(error: Exception) -> str:
 
 def score(metrics: Mapping[str, float]) -> float:
     """What makes one checkpoint better than another; the worst without an evaluation."""
-    value = metrics.get(_BEST, math.nan)
+    value = metrics.get(BEST_METRIC, math.nan)
     return -math.inf if math.isnan(value) else value

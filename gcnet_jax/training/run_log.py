@@ -7,16 +7,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, cast
 
-import rich.console
-import rich.progress
 from etils import epath
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
+from gcnet_jax.training.checkpoint_files import BEST_METRIC
+from gcnet_jax.training.display import Advance, Display, duration
 from gcnet_jax.training.events import Events
-from gcnet_jax.training.output import Output
 from gcnet_jax.training.rows import read_lines, rows_file
 
 # Objects in a bucket cannot be appended to: files are written anew, all of them, so not too often.
@@ -30,7 +28,8 @@ class Scores:
     """What an evaluation during training has found.
 
     Attributes:
-        metrics: of the whole set, by name; one of them decides which checkpoint is the best.
+        metrics: of the whole set, by name, from 0 to 1; one of them decides which checkpoint is the
+          best.
         parts: what they are made of, such as `IoU/sky`; logged beside them, but not shown.
         note: shown behind the metrics, such as that they leave something out.
     """
@@ -86,29 +85,21 @@ class RunLog:
         self._pauses = 0.0
         if not writes:
             return
-        self._output = Output(unread)
-        self._console = rich.console.Console(file=cast(IO[str], self._output))
-        self._progress = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[status]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task(
-            "training", total=total_steps, completed=first_step, status="compiling"
-        )
+        self._display = Display(first_step=first_step, total_steps=total_steps, unread=unread)
         self._path = rows_file(workdir)
         # What a run that was killed had logged beyond the checkpoint it resumes from is dropped.
-        self._lines = [line for line, row in read_lines(self._path) if row["step"] <= first_step]
+        kept = [(line, row) for line, row in read_lines(self._path) if row["step"] <= first_step]
+        self._lines = [line for line, _ in kept]
+        self._evaluated = {
+            (row["split"], row["step"]): row[BEST_METRIC] for _, row in kept if BEST_METRIC in row
+        }
         self._events = Events(epath.Path(workdir) / "tensorboard", first_step)
         self._next_write = 0.0
         self.flush()
 
     def __enter__(self) -> "RunLog":
         if self._writes:
-            self._progress.start()
+            self._display.start()
         return self
 
     def __exit__(
@@ -118,7 +109,7 @@ class RunLog:
         traceback: TracebackType | None,
     ) -> None:
         if self._writes:
-            self._progress.stop()
+            self._display.stop()
             try:
                 self.flush()
                 self._events.close()
@@ -141,7 +132,7 @@ class RunLog:
         else:
             self._timed_steps += 1
         if self._writes:
-            self._progress.update(self._task, completed=step)
+            self._display.step(step)
         if self._started is not None:
             self.message(f"first step after {time.monotonic() - self._started:.1f} s")
             self._started = None
@@ -151,17 +142,18 @@ class RunLog:
             name: math.fsum(m[name] for m in self._window) / len(self._window) for name in metrics
         }
         row["learning_rate"] = metrics["learning_rate"]
-        status = f"loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}"
+        loss, rest = f"loss {row['loss']:.4f}", ""
         if self._timed_steps:
             seconds = time.monotonic() - self._timed_from - self._pauses
             rate = self._timed_steps * self._batch_size / max(seconds, 1e-9)
             remaining = (self._total_steps - step) * self._batch_size / rate
             row["images_per_second"] = rate
-            status += f"  {rate:.1f} images/s  {_duration(remaining)} left"
+            rest = f"  {rate:.1f} images/s  {duration(remaining)} left"
         self._write(step, "train", row)
         if self._writes:
-            self._progress.update(self._task, status=status)
-            if not self._console.is_terminal:
+            status = f"{loss}  lr {row['learning_rate']:.2e}{rest}"
+            self._display.status(wide=status, narrow=f"{loss}{rest}")
+            if not self._display.is_terminal:
                 self.message(f"step {step}/{self._total_steps}  {status}")
         self._window, self._timed_steps, self._pauses = [], 0, 0.0
         self._timed_from = time.monotonic()
@@ -190,9 +182,30 @@ class RunLog:
             values |= {f"{split}_{name}": value for name, value in scores.parts.items()}
             self._events.add(step, values)
         self.flush()
-        shown = [f"{name} {value:.4f}" for name, value in scores.metrics.items()]
-        shown += [f"({scores.note})"] if scores.note else []
-        self.message("  ".join([f"step {step}", split, *shown]))
+        if BEST_METRIC in scores.metrics:
+            self._evaluated[split, step] = scores.metrics[BEST_METRIC]
+        best = self.best(split)
+        shown = {name: f"{name} {100 * value:.2f}%" for name, value in scores.metrics.items()}
+        if best is not None and best[0] == step:
+            shown[BEST_METRIC] += " (best)"
+        if self._display.is_narrow:
+            shown = {name: text for name, text in shown.items() if name == BEST_METRIC} or shown
+        note = [f"({scores.note})"] if scores.note else []
+        self.message("  ".join([f"step {step}", split, *shown.values(), *note]))
+
+    def best(self, split: str) -> tuple[int, float] | None:
+        """The step of the best evaluation on a split so far, or the first of them, and its mIoU.
+
+        None where nothing is known of one, as in a process that does not write.
+        """
+        if not self._writes:
+            return None
+        values = {
+            step: value
+            for (of, step), value in sorted(self._evaluated.items())
+            if of == split and math.isfinite(value)
+        }
+        return max(values.items(), key=lambda item: item[1], default=None)
 
     def picture(self, step: int, name: str, encoded: bytes, size: tuple[int, int]) -> None:
         """Shows a picture in TensorBoard.
@@ -214,8 +227,23 @@ class RunLog:
     def message(self, text: str) -> None:
         """Shows a line above the progress bar."""
         if self._writes:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-            self._output.flush()
+            self._display.line(text)
+
+    def stage(
+        self, name: str, total: int | None = None
+    ) -> contextlib.AbstractContextManager[Advance]:
+        """Shows on a terminal, with a clock, what is under way beside the steps.
+
+        Args:
+            name: of what is done.
+            total: how much is to do, if that is known.
+
+        Returns:
+            A context in which it is shown, and which gives a function to say what is done of it.
+        """
+        if not self._writes:
+            return contextlib.nullcontext(lambda done: None)
+        return self._display.stage(name, total)
 
     def _write(self, step: int, split: str, row: Mapping[str, float]) -> None:
         if not self._writes:
@@ -243,9 +271,3 @@ class RunLog:
 
 def _line(step: int, split: str, row: Mapping[str, float]) -> str:
     return json.dumps({"step": step, "split": split, **row})
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -178,6 +178,10 @@ def test_a_config_of_camvid_trains_from_the_command_line(command, fails, root, t
     )
     assert process.returncode == 0, process.stderr
     assert "step 3  val  aAcc" in process.stdout
+    assert re.search(
+        r"done in \d+ s; the best mIoU on val is [\d.]+%, after step 3", process.stdout
+    )
+    assert f"next: gcnet evaluate {tmp_path / 'run'}" in process.stdout
 
 
 @pytest.mark.parametrize(

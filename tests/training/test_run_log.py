@@ -4,8 +4,10 @@ import contextlib
 import io
 import json
 import logging
+import math
 import os
 import pty
+import re
 import struct
 import sys
 import time
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from tensorboardX.proto import event_pb2
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.training import RunLog, Scores, read_rows
+from gcnet_jax.training import RunLog, Scores, doing, read_rows
 
 METRICS = {"loss": 2.0, "learning_rate": 0.1}
 
@@ -73,7 +75,7 @@ def test_parts_of_a_metric_are_logged_whatever_their_names_and_not_shown(workdir
     assert values.keys() == {"val/mIoU", *(f"val_{name}" for name in parts)}
     assert values["val_IoU/川"][1].simple_value == 0.75
     printed = capsys.readouterr().out
-    assert "mIoU 0.5000  (over 5 of 7 classes)" in printed
+    assert "mIoU 50.00% (best)  (over 5 of 7 classes)" in printed
     assert "sky" not in printed
 
 
@@ -258,6 +260,57 @@ def test_a_terminal_shows_progress_and_may_be_closed(tmp_path, monkeypatch):
     assert "hello" in shown
     assert "4/100" in shown
     assert [row["step"] for row in read_rows(tmp_path)] == [2, 4]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_shows_what_is_under_way_and_where_it_is_narrow_the_most_important(
+    tmp_path, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ours, its = pty.openpty()
+    monkeypatch.setattr(sys, "stdout", os.fdopen(its, "w"))
+    options = {"first_step": 0, "total_steps": 160_000, "log_every": 2, "batch_size": 4}
+    with doing("reading"):
+        pass
+    with RunLog(tmp_path, **options) as log:
+        for step in (1, 2):
+            log.step(step, METRICS)
+        with log.stage("validating", 100) as advance:
+            advance(40)
+            time.sleep(0.2)  # the bar is drawn ten times a second
+        log.evaluation(2, "val", Scores({"aAcc": 0.25, "mIoU": 0.5}))
+    shown = re.sub(r"\x1b\[[\d;?]*\w", "", os.read(ours, 100_000).decode())
+    os.close(ours)
+    assert "reading 0:00:00" in shown
+    assert re.search(r"validating \S+ 40/100 +0:00:00", shown)
+    wide = columns >= 100
+    assert ("lr 1.00e-01" in shown) == wide
+    assert ("aAcc 25.00%" in shown) == wide
+    assert "mIoU 50.00% (best)" in shown
+    bars = [line for line in shown.splitlines() if line.startswith("training") and "loss" in line]
+    assert bars
+    assert all(" left" in line and len(line) <= columns for line in bars)
+
+
+def test_outside_a_terminal_nothing_but_lines_is_shown(tmp_path, capsys):
+    with doing("reading"), log_of(tmp_path) as log, log.stage("validating", 100) as advance:
+        advance(40)
+    assert not capsys.readouterr().out
+
+
+def test_the_best_evaluation_so_far_is_marked_after_a_restart_too(tmp_path, capsys):
+    with log_of(tmp_path) as log:
+        assert log.best("val") is None
+        for step, value in ((2, 0.25), (4, 0.5), (6, math.nan), (8, 0.75)):
+            log.evaluation(step, "val", Scores({"mIoU": value, "aAcc": 0.9}))
+        assert log.best("val") == (8, 0.75)
+    with log_of(tmp_path, first_step=6) as log:  # what came of step 8 is forgotten
+        log.evaluation(7, "test", Scores({"mIoU": 0.125}))
+        log.evaluation(8, "val", Scores({"mIoU": 0.5}))
+        log.evaluation(10, "val", Scores({"mIoU": 0.625}))
+        assert log.best("val") == (10, 0.625)
+    marked = ["(best)" in line for line in capsys.readouterr().out.splitlines()]
+    assert marked == [True, True, False, True, True, False, True]
 
 
 def test_without_any_output_it_logs(tmp_path, monkeypatch):

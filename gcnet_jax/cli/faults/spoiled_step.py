@@ -32,8 +32,8 @@ def main() -> None:
     del sys.argv[1:4]
 
     class SpoilingProgram(TrainingProgram):
-        def compile(self) -> CompiledStep:
-            compiled = super().compile()
+        def compile(self, *arguments: Any, **options: Any) -> CompiledStep:
+            compiled = super().compile(*arguments, **options)
 
             def run(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, Array]]:
                 if int(state.step) == step:

@@ -1,6 +1,8 @@
 """The training step of a config: as a program for shapes alone, and with arrays to run it on."""
 
+import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -134,12 +136,20 @@ class TrainingProgram:
             state_shardings=jax.tree.map(lambda x: x.sharding, self.shapes[0]),
         )
 
-    def compile(self) -> CompiledStep:
-        """Compiles the step; allocates no array of it."""
+    def compile(
+        self, stage: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext
+    ) -> CompiledStep:
+        """Compiles the step; allocates no array of it.
+
+        Args:
+            stage: gets the name of what takes long, and is entered while that lasts.
+        """
         start = time.perf_counter()
-        lowered = self.step.lower(*self.shapes)
+        with stage("tracing"):
+            lowered = self.step.lower(*self.shapes)
         traced = time.perf_counter()
-        compiled = lowered.compile()
+        with stage("compiling"):
+            compiled = lowered.compile()
         seconds = time.perf_counter() - traced
         return CompiledStep(compiled, traced - start, seconds)
 

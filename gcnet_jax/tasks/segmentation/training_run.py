@@ -39,11 +39,13 @@ from gcnet_jax.pretrained import initialize
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 from gcnet_jax.training import (
+    Advance,
     Checkpoints,
     PreemptionNotice,
     RunLog,
     Scores,
     TrainState,
+    doing,
     only_training,
     storage_path,
     try_out,
@@ -93,15 +95,16 @@ def _train(
     check_config(config)
     workdir = storage_path(workdir)
     training, evaluation = config.training, config.evaluation
-    mesh = create_mesh(spatial=config.parallel.spatial)
-    keep_freed_memory()
-
-    # Fail now, not in an hour.
-    split_size(config.data.name, config.data.data_dir, evaluation.split)
-    check_labels(config.data.name, config.data.data_dir, evaluation.split)
-
-    classes = dataset_classes(config.data.name, config.data.data_dir)
-    program = TrainingProgram(config, classes.num_classes, mesh)
+    shows = is_first_process()
+    with doing("starting the devices", shows=shows):
+        mesh = create_mesh(spatial=config.parallel.spatial)
+        keep_freed_memory()
+    with doing("reading the data set", shows=shows):  # fail now, not in an hour
+        held_out_images = split_size(config.data.name, config.data.data_dir, evaluation.split)
+        check_labels(config.data.name, config.data.data_dir, evaluation.split)
+        classes = dataset_classes(config.data.name, config.data.data_dir)
+    with doing("tracing the network", shows=shows):
+        program = TrainingProgram(config, classes.num_classes, mesh)
     check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
     shard = input_shard(mesh)
     of_batches: Any = {"shard_index": shard.index, "shard_count": shard.count}
@@ -120,14 +123,16 @@ def _train(
     with _own_workdir(workdir, _bytes(program.shapes[0])):
         try:
             meet("all processes have traced the model")
-            state = checkpoints.restore_newest(program.shapes[0], batches)
+            with doing("reading the newest checkpoint", shows=shows):
+                state = checkpoints.restore_newest(program.shapes[0], batches)
             batches.start_prefetch()  # beside all that comes before the first step
             initialization = "from scratch"
             if state is None:
-                model = program.fresh_model()
-                if training.init_from:
-                    initialization = initialize(model, config, classes)
-                state = program.initial_state(model)
+                with doing("initialising the weights", shows=shows):
+                    model = program.fresh_model()
+                    if training.init_from:
+                        initialization = initialize(model, config, classes)
+                    state = program.initial_state(model)
             if is_first_process():
                 write_whole(workdir / "config.json", json.dumps(metadata, indent=2) + "\n")
             log = RunLog(
@@ -149,18 +154,19 @@ def _train(
                 variables = {"params": state.params, "statistics": state.statistics}
                 variables = jax.device_put(variables, replicated(mesh))
                 held_out = evaluation_batches(config, evaluation.split, **of_batches)
-                held_out = _until_preempted(held_out, preemption)
-                try:
-                    counts = evaluator(variables, held_out, pictures and pictures.look)
-                except _GivenUp:
-                    return None
+                with log.stage("validating", -(-held_out_images // shard.count)) as advance:
+                    held_out = _until_preempted(held_out, preemption, advance)
+                    try:
+                        counts = evaluator(variables, held_out, pictures and pictures.look)
+                    except _GivenUp:
+                        return None
                 return _scores(metrics_from_confusion(counts), classes.names)
 
             with log, pictures or contextlib.nullcontext():
                 log.message(_summary(config, workdir, state, initialization, mesh))
                 log.text(int(state.step), "config", _as_markdown(metadata["config"]))
                 to_do = int(state.step) < training.total_steps
-                step = program.compile().run if to_do else program.step
+                step = program.compile(log.stage).run if to_do else program.step
                 meet("all processes have compiled the step")
                 take_steps(
                     state,
@@ -179,8 +185,8 @@ def _train(
                 )
                 if pictures is not None:
                     pictures.finish()
-                took = time.monotonic() - started
-                log.message(f"done in {took:.0f} s; checkpoints are in {workdir}")
+            took = time.monotonic() - started
+            log.message(_ending(workdir, took, log.best(evaluation.split), evaluation.split))
             checkpoints.close()
         except BaseException:
             checkpoints.leave()
@@ -214,12 +220,13 @@ class _GivenUp(Exception):
 
 
 def _until_preempted(
-    batches: Iterable[EvaluationBatch], preemption: PreemptionNotice
+    batches: Iterable[EvaluationBatch], preemption: PreemptionNotice, advance: Advance
 ) -> Iterator[EvaluationBatch]:
     for batch in batches:
         if preemption.reached():
             raise _GivenUp
         yield batch
+        advance(int((batch["index"] >= 0).sum()))
 
 
 def _summary(
@@ -242,6 +249,13 @@ def _summary(
             f"devices   {mesh.size} x {jax.devices()[0].device_kind}, {how}",
         ]
     )
+
+
+def _ending(workdir: epath.Path, seconds: float, best: tuple[int, float] | None, split: str) -> str:
+    said = f"done in {seconds:.0f} s"
+    if best is not None:
+        said += f"; the best mIoU on {split} is {100 * best[1]:.2f}%, after step {best[0]}"
+    return f"{said}\ncheckpoints, curves.png and pictures are in {workdir}"
 
 
 def _as_markdown(plain: dict[str, Any]) -> str:
