@@ -1,4 +1,4 @@
-"""Shows in a few minutes what a global context block does; see --help."""
+"""Shows in two minutes what a global context block does; see --help."""
 
 from gcnet_jax.cli.gcnet import run_verb
 

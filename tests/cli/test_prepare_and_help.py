@@ -25,7 +25,7 @@ SCRIPTS = {
         ("prepare_dataset", ["--source", "--pixels", "--subset", "camvid", "voc12aug", "--masks"]),
         ("benchmark", ["--config", "--images", "--rounds", "--size", "input", "inference"]),
         ("collect_results", ["--runs", "--page"]),
-        ("quickstart", ["--output_dir", "--seeds", "page.png"]),
+        ("quickstart", ["--output_dir", "--full", "page.png"]),
     ],
 )
 def test_help_says_what_a_command_does_and_takes(command, script, flags):

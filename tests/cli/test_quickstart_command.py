@@ -1,31 +1,88 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import pytest
 
+from gcnet_jax.cli.side_by_side import train_side_by_side
+from gcnet_jax.errors import InputError, Preempted
+
+STEPS = 250  # by which the block has found the cue
+
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_the_block_is_worth_15_points_and_a_second_start_goes_on_where_it_left_off(
-    process, command, tmp_path
+@pytest.mark.timeout(900)
+def test_it_shows_a_page_can_be_stopped_and_goes_on_to_where_the_block_is_worth_15_points(
+    process, root, environment, tmp_path
 ):
-    arguments = ("--seeds=1", f"--output_dir={tmp_path}")
-    first = process("quickstart", *arguments, seconds=1200)
-    assert first.returncode == 0, first.stderr
+    arguments = (f"--steps={STEPS}", f"--output_dir={tmp_path}")
+    page = tmp_path / "page.png"
+    first = subprocess.Popen(
+        [sys.executable, root / "scripts" / "quickstart.py", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while first.poll() is None and not page.exists():
+        time.sleep(0.2)
+    first.send_signal(signal.SIGINT)
+    stdout, stderr = first.communicate(timeout=300)
+    assert first.returncode == 75, stderr
+    assert "2 small networks will be trained, with a global context block and without it" in stdout
+    assert f"with the block: step 100/{STEPS}  loss" in stdout
+    assert "step 100: mIoU " in stdout
+    assert stderr.splitlines()[-1].startswith("preempted: stopped, with what is done saved; run")
+    first_page = page.read_bytes()
+
+    again = process("quickstart", *arguments, seconds=600)
+    assert again.returncode == 0, again.stderr
+    assert "going on with the runs in" in again.stdout
+    assert f"step 20/{STEPS}" not in again.stdout
     results = json.loads((tmp_path / "results.json").read_text())
     miou = {row["network"]: 100 * row["mIoU"] for row in results["mIoU"]}
     assert miou["gcnet"] - miou["fcn"] >= 15, miou
     for value in miou.values():
-        assert f"{value:.1f}" in first.stdout
-    page = cv2.imread(str(tmp_path / "page.png"))
-    assert page.shape[1] == 1200
-    assert page.std() > 20
+        assert f"{value:.1f}" in again.stdout
+    assert page.read_bytes() != first_page
+    picture = cv2.imread(str(page))
+    assert picture.shape[1] == 1200
+    assert picture.std() > 20
 
-    again = command("quickstart", *arguments)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("resuming after step") == 2
-    again = json.loads((tmp_path / "results.json").read_text())["mIoU"]
-    # On another number of devices, in this process, the same network rounds in another way.
-    assert [row["mIoU"] for row in again] == pytest.approx(
-        [row["mIoU"] for row in results["mIoU"]], abs=1e-3
-    )
+
+@pytest.fixture(autouse=True)
+def _one_device(monkeypatch, environment):
+    monkeypatch.setenv("XLA_FLAGS", environment["XLA_FLAGS"])  # of the processes started from here
+
+
+def test_a_training_that_fails_ends_the_other_with_its_message(tiny, tmp_path):
+    with pytest.raises(InputError, match=r"network of today was not trained: data set 'moss' is"):
+        train_side_by_side(
+            {
+                "of yesterday": [*tiny, f"--workdir={tmp_path / 'a'}"],
+                "of today": [*tiny, "--config.data.name=moss", f"--workdir={tmp_path / 'b'}"],
+            }
+        )
+    assert not (tmp_path / "a" / "checkpoints" / "30").exists()
+
+
+def test_what_fails_while_they_train_stops_them(tiny, tmp_path):
+    def look():
+        raise InputError("the disk is full")
+
+    start = time.monotonic()
+    with pytest.raises(InputError, match="the disk is full"):
+        train_side_by_side({"of today": [*tiny, f"--workdir={tmp_path / 'run'}"]}, look=look)
+    assert time.monotonic() - start < 30
+    assert not (tmp_path / "run" / "checkpoints" / "30").exists()
+
+
+def test_sigterm_stops_them_before_they_listen_for_it(tiny, tmp_path):
+    with pytest.raises(Preempted, match="run the same command to go on"):
+        train_side_by_side(
+            {"of today": [*tiny, f"--workdir={tmp_path / 'run'}"]},
+            look=lambda: signal.raise_signal(signal.SIGTERM),
+        )
