@@ -22,6 +22,11 @@ measures the same of a batch of images on their way to the class of each pixel.
 measures how many images a second the config's network evaluates, whole, in sliding windows and at
 several scales with mirror images: in batches, and one by one. --split takes real images.
 
+    python scripts/benchmark.py predict --config=configs/gcnet/RUN.py --images=100
+
+measures how long photos take to labels and overlays on disk, of as many sizes and of one, the first
+time and again, and what one photo of --size takes in time and memory.
+
     python scripts/benchmark.py growth --config=configs/gcnet/RUN.py
 
 measures how a training step's cost grows with the crop, the batch, the depth and the classes, one
@@ -177,6 +182,19 @@ def _evaluation(config: ConfigDict) -> dict[str, Any]:
     )
 
 
+def _predict(config: ConfigDict) -> dict[str, Any]:
+    from gcnet_jax.cli.benchmarks.prediction import measure_prediction
+    from gcnet_jax.cli.cost_tables import parse_size
+
+    return measure_prediction(
+        config,
+        num_classes=_num_classes(config),
+        photos=_IMAGES.value,
+        rounds=_ROUNDS.value,
+        large=parse_size(_SIZE.value),
+    )
+
+
 def _train(config: ConfigDict) -> dict[str, Any]:
     from gcnet_jax.cli.benchmarks.training import measure_training
 
@@ -270,6 +288,7 @@ _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxy
         "input": _input,
         "loop": _loop,
         "memory": _memory,
+        "predict": _predict,
         "scaling": _scaling,
         "startup": _startup,
         "train": _train,
@@ -277,7 +296,7 @@ _BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxy
 )
 
 # In this process: the others start one, run none, or choose their devices first.
-_RUN_NETWORKS = frozenset({"evaluation", "growth", "inference", "loop", "train"})
+_RUN_NETWORKS = frozenset({"evaluation", "growth", "inference", "loop", "predict", "train"})
 
 
 def _benchmark(arguments: list[str]) -> None:

@@ -139,7 +139,7 @@ def test_networks_that_do_not_agree_are_not_compared():
         (
             [],
             "nothing given; expected 'evaluation' or 'growth' or 'inference' or 'input' or "
-            "'loop' or 'memory' or 'scaling' or 'startup' or 'train'",
+            "'loop' or 'memory' or 'predict' or 'scaling' or 'startup' or 'train'",
         ),
         (["input", "output"], "input output given; expected 'evaluation' or 'growth' or"),
         (["input"], "--config=NAME or FILE is required"),
