@@ -14,11 +14,13 @@ SUFFIXES = (
     *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
 """Of the files that are taken from folders, in lower case."""
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+"""Of the files that are taken for videos where they are named, in lower case."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """One image file.
+    """One image file, or a video.
 
     Attributes:
         path: of the file.
@@ -29,13 +31,19 @@ class ImageSource:
     path: epath.Path
     name: str
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video by its name."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
 
 def find_images(given: Sequence[str], *, recursive: bool) -> list[ImageSource]:
     """Finds the image files among what was given, in order, and prints what folders hold beside.
 
     Args:
-        given: files, whatever they are called, and folders, of which files with the suffix of an
-            image are taken. Hidden files are not, such as the `._x.jpg` that macOS leaves.
+        given: files, whatever they are called, videos among them; and folders, of which files with
+            the suffix of an image are taken. Hidden files are not, such as the `._x.jpg` that
+            macOS leaves.
         recursive: whether to look into subfolders; names of results then begin with them.
 
     Raises:

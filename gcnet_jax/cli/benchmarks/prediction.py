@@ -122,7 +122,7 @@ def _time(predictor: Predictor, photos: list[Photo], output: epath.Path) -> floa
     output.mkdir(exist_ok=True)
     console = rich.console.Console(stderr=True)
     start = time.perf_counter()
-    predict_files(predictor, photos, output, console=console)
+    predict_files(predictor, photos, output, source="random weights", console=console)
     return time.perf_counter() - start
 
 

@@ -16,6 +16,12 @@ from jaxtyping import Float
 from gcnet_jax.data.records import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
+from gcnet_jax.tasks.segmentation.contact_sheet import (
+    SHEET,
+    SheetEntry,
+    contact_sheet,
+    preview,
+)
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
@@ -41,25 +47,26 @@ class Written(NamedTuple):
     errors: dict[int, InputError]
 
 
-def result_suffixes(*, with_scores: bool) -> list[str]:
-    """What the names of an image's results end in."""
-    return ["_label.png", "_overlay.png", *(["_logits.npy"] if with_scores else [])]
-
-
 def predict_files(
     predictor: Predictor,
     photos: Sequence[Photo],
     folder: epath.Path,
     *,
+    source: str,
+    legend: bool = False,
     with_scores: bool = False,
     console: rich.console.Console,
 ) -> Written:
     """Segments image files and writes what comes of them, in threads beside the network.
 
+    The folder gets a page of all results too, `index.html`.
+
     Args:
         predictor: that segments them.
         photos: the files.
         folder: of the results, which is there; folders in it are made as names have them.
+        source: the weights, for the page.
+        legend: whether the names of classes stand below each overlay.
         with_scores: whether to write the float32 scores of every pixel too.
         console: for the progress, and for the errors of files that cannot be read.
 
@@ -80,7 +87,8 @@ def predict_files(
         ThreadPoolExecutor(threads) as pool,
     ):
         task = progress.add_task("reading sizes", total=len(photos), rate="")
-        writing: collections.deque[Future[None]] = collections.deque()
+        writing: collections.deque[int] = collections.deque()
+        written: dict[int, Future[SheetEntry]] = {}
 
         def compiling(nth: int, of: int) -> None:
             progress.update(task, description=f"compiling {nth} of {of} sizes")
@@ -96,30 +104,41 @@ def predict_files(
                 )
             else:
                 scores = found.scores() if with_scores else None
-                target = folder / photos[index].name
-                writing.append(pool.submit(_write, target, found, scores))
+                name = photos[index].name
+                written[index] = pool.submit(_write, folder, name, found, scores, legend=legend)
+                writing.append(index)
                 while len(writing) > 2 * threads:
-                    writing.popleft().result()
+                    written[writing.popleft()].result()
             progress.advance(task)
             rate = progress.tasks[task].speed
             said = f"{rate:.1f} images/s" if rate else ""
             progress.update(task, description="predicting", rate=said)
-        for last in writing:
-            last.result()
+        entries = [written[index].result() for index in sorted(written)]
+    said = [str(errors[index]) for index in sorted(errors)]
+    page = contact_sheet(entries, said, predictor.palette, source=source)
+    write_whole(folder / SHEET, page)
     return Written(len(photos) - len(errors), errors)
 
 
 def _write(
-    target: epath.Path,
+    folder: epath.Path,
+    name: str,
     result: SegmentationResult,
     scores: Float[np.ndarray, "h w classes"] | None,
-) -> None:
-    """Writes the results of one image, whose names begin with `target`."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    result.save(target.with_name(f"{target.name}_label.png"))
-    overlay = encode_png(np.asarray(result.picture()))
-    write_whole(target.with_name(f"{target.name}_overlay.png"), overlay)
+    *,
+    legend: bool,
+) -> SheetEntry:
+    """Writes the results of one image, whose files' names begin with `name`."""
+    label, overlay, logits = (
+        f"{name}_{kind}" for kind in ("label.png", "overlay.png", "logits.npy")
+    )
+    (folder / label).parent.mkdir(parents=True, exist_ok=True)
+    result.save(folder / label)
+    write_whole(folder / overlay, encode_png(np.asarray(result.picture(legend=legend))))
+    files = {"overlay": overlay, "label": label}
     if scores is not None:
         buffer = io.BytesIO()
         np.save(buffer, scores)
-        write_whole(target.with_name(f"{target.name}_logits.npy"), buffer.getvalue())
+        write_whole(folder / logits, buffer.getvalue())
+        files["logits"] = logits
+    return SheetEntry(name, files, preview(result), result.shares)

@@ -86,6 +86,11 @@ class Predictor:
             )
         )
 
+    @property
+    def palette(self) -> dict[str, tuple[int, int, int]]:
+        """The RGB colour of each class by its name."""
+        return dict(zip(self._classes.names, self._classes.palette, strict=True))
+
     def segment(
         self,
         images: Sequence[ImageInput],
