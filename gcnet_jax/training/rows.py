@@ -1,6 +1,7 @@
 """The rows of a run's `metrics.jsonl`: what was logged, as far as it can be read."""
 
 import json
+import sys
 from typing import Any
 
 from absl import logging
@@ -46,4 +47,9 @@ def _row(line: bytes) -> dict[str, Any] | None:
     numbers = [value for name, value in row.items() if name != "split"]
     if "step" not in row or not isinstance(row["step"], int):
         return None
-    return row if all(isinstance(value, int | float) for value in numbers) else None
+    return row if all(_is_number(value) for value in numbers) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it can be drawn: JSON has integers of any length."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)

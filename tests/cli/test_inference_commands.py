@@ -108,6 +108,8 @@ def test_an_evaluation_replaces_only_what_an_evaluation_wrote(trained, tiny, fai
     refused(tmp_path / "mine.json", "mine.json is there, and this command did not write it")
     (tmp_path / "photo.png").write_bytes(b"precious")
     refused(tmp_path / "photo.json", "photo.png is there, and this command did not write it")
+    (tmp_path / "page.html").write_bytes(b"precious")
+    refused(tmp_path / "page.json", "page.html is there, and this command did not write it")
     refused(tmp_path / "photo.png", "no file name that ends in .json")
     refused(tmp_path, "no file name that ends in .json")
     (tmp_path / "file").write_text("")

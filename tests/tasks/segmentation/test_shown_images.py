@@ -1,5 +1,7 @@
 """Which images of an evaluation are shown, from what the devices say of each."""
 
+import weakref
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,8 +23,12 @@ def evaluated(narrow_config):
         config.evaluation.batch_size = 8
         shown = ShownImages(config, "val", shard, multi_scale=False, count=COUNT)
         of_part = {"shard_index": shard.index, "shard_count": shard.count}
+        on_devices = []
         for batch in evaluation_batches(config, "val", **of_part):
-            shown.look(batch, predicted(batch))
+            of_batch = predicted(batch)
+            on_devices.append(weakref.ref(of_batch.label))
+            shown.look(batch, of_batch)
+            assert sum(array() is not None for array in on_devices) <= 4, "memory of the devices"
         return shown
 
     return evaluate
