@@ -3,6 +3,7 @@
     gcnet prepare_dataset context_shapes
     gcnet prepare_dataset camvid --source=/path/to/camvid
     gcnet prepare_dataset cityscapes --source=/path/to/archives --pixels=uncompressed
+    gcnet prepare_dataset voc12aug --source=/path/to/VOC --splits=val
     gcnet prepare_dataset folder --name=plants --source=/path/to/plants
         --images='images/*' --masks='masks/*' --classes=classes.csv
     gcnet prepare_dataset folder --name=plants --source=/path/to/plants
@@ -16,7 +17,8 @@ classes' indices, and 255 where ignored; values that stand for another class are
 --map=255=1 does for masks of 0 and 255. Every image and
 label is checked while it is written, and their classes are counted: one that occurs in no training
 mask is refused. A picture of samples is left with the data. After an interruption the same command
-goes on where it ended; a data set that is already prepared is left as it is.
+goes on where it ended; splits that are already prepared are left as they are. With --splits only
+the files of these splits are needed, and a later start adds others.
 """
 
 import os
@@ -67,6 +69,12 @@ _SUBSET = flags.DEFINE_bool(
     "subset",
     False,
     "the source is a part of an official set: do not expect all its images",
+    flag_values=_OPTIONS,
+)
+_SPLITS = flags.DEFINE_list(
+    "splits",
+    None,
+    "splits of an official set to prepare, such as train,val (default: all)",
     flag_values=_OPTIONS,
 )
 _NAME = flags.DEFINE_string("name", None, "folder: what to call the data set", flag_values=_OPTIONS)
@@ -130,8 +138,9 @@ def _prepare(arguments: list[str]) -> None:
         "max_image_pixels": _MAX_IMAGE_PIXELS.value,
     }
     if name == _OWN:
-        if _SUBSET.value:
-            raise InputError(f"--subset is for official data sets, not for '{_OWN}'")
+        for flag in (_SUBSET, _SPLITS):
+            if flag.value:
+                raise InputError(f"--{flag.name} is for official data sets, not for '{_OWN}'")
         name = options.required(_NAME.value, "--name")
         folder = prepare_folder(
             name,
@@ -148,7 +157,8 @@ def _prepare(arguments: list[str]) -> None:
         for flag in (_NAME, _IMAGES, _MASKS, _CLASSES, _MAP, _ALLOW_ABSENT):
             if flag.value:
                 raise InputError(f"--{flag.name} is for '{_OWN}', not for '{name}'")
-        folder = prepare(name, _DATA_DIR.value, _SOURCE.value, subset=_SUBSET.value, **how)
+        how |= {"subset": _SUBSET.value, "splits": _SPLITS.value}
+        folder = prepare(name, _DATA_DIR.value, _SOURCE.value, **how)
     for split in split_names(name, _DATA_DIR.value):
         print(f"{split:8} {split_size(name, _DATA_DIR.value, split)} images")
     _show_labels(name)

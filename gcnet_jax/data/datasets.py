@@ -60,7 +60,7 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> Split:
         splits = builder.info.splits
     except Exception as error:  # several, of JSON and of protocol buffers
         raise _damaged_description(target, brief_reason(error)) from error
-    _check_split(name, split, splits)
+    _check_split(name, split, splits, data_dir)
     info, written = splits[split], contents.splits.get(split, {})
     shards = [written[index] for index in sorted(written)]
     if [len(shard.sizes) for shard in shards] != list(info.shard_lengths):
@@ -136,7 +136,7 @@ def split_image_sizes(name: str, data_dir: epath.PathLike, split: str) -> Int32[
         InputError: if the name or the split is unknown, or the set is not prepared.
     """
     contents = Contents.read(_prepared_folder(name, data_dir))
-    _check_split(name, split, contents.splits)
+    _check_split(name, split, contents.splits, data_dir)
     return np.array(contents.sizes(split), np.int32)
 
 
@@ -152,7 +152,7 @@ def split_label_counts(name: str, data_dir: epath.PathLike, split: str) -> Label
         InputError: if the name or the split is unknown, or the set is not prepared.
     """
     contents = Contents.read(_prepared_folder(name, data_dir))
-    _check_split(name, split, contents.splits)
+    _check_split(name, split, contents.splits, data_dir)
     return contents.label_counts(split)
 
 
@@ -169,7 +169,7 @@ def check_labels(name: str, data_dir: epath.PathLike, split: str) -> None:
           one, as in the test split of Cityscapes; or as :func:`split_image_sizes` says.
     """
     contents = Contents.read(_prepared_folder(name, data_dir))
-    _check_split(name, split, contents.splits)
+    _check_split(name, split, contents.splits, data_dir)
     if contents.classes.num_classes < 2:
         raise InputError(
             f"data set '{name}' has the one class {', '.join(contents.classes.names)!r}, and what "
@@ -273,8 +273,13 @@ def how_to_prepare(name: str, data_dir: epath.PathLike) -> str:
     return f"prepare it with: gcnet prepare_dataset {command} --data_dir {data_dir}"
 
 
-def _check_split(name: str, split: str, splits: Mapping[str, object]) -> None:
-    if split not in splits:
+def _check_split(name: str, split: str, splits: Mapping[str, object], data_dir: Any) -> None:
+    if split in splits:
+        return
+    there = ", ".join(splits)
+    if name in OFFICIAL_SETS and split in OFFICIAL_SETS[name].splits:
         raise InputError(
-            f"data set '{name}' has no split '{split}'; its splits are {', '.join(splits)}"
+            f"split '{split}' of data set '{name}' is not prepared in {data_dir}, but {there}; "
+            f"{how_to_prepare(name, data_dir)} --splits {split}"
         )
+    raise InputError(f"data set '{name}' has no split '{split}'; its splits are {there}")

@@ -4,13 +4,15 @@ Examples are written in shards of a fixed number, into a folder beside the final
 written under another name and gets its own when it is whole; then it is entered in the table of
 contents, with the sizes of its images and the fingerprint of the examples it was made from. When
 all are there, TFDS's description is added and the folder gets its final name. So whatever stands
-under the final name is whole, and a second start goes on behind the last whole shard.
+under the final name is whole, and a second start goes on behind the last whole shard. Splits that
+are added later are made in such a folder too, from which they move beside those that are there.
 """
 
 import contextlib
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import grain
@@ -67,7 +69,8 @@ def write_dataset(
     """Writes all shards that are not there yet, and finishes the data set.
 
     What the labels hold is counted on the way. If training could not learn from them, the counts
-    are shown and the data set is not finished.
+    are shown and the data set is not finished. Other splits that are there stay, and can be read
+    all the while.
 
     Args:
         data_dir: folder for all prepared data sets.
@@ -90,10 +93,17 @@ def write_dataset(
         _forget_others(folder, contents, planned)
         for split in examples:
             _write_split(folder, contents, split, planned[split], progress)
-        _check_labels(contents, list(examples), remedies, progress.console)
-        _picture_samples(folder, planned, classes)
+        target = final_folder(data_dir, name)
+        if target.exists():
+            _link_other_splits(folder, name, contents, target)
+        _check_labels(contents, remedies, progress.console)
+        save_samples(folder / SAMPLES, _samples(folder, name, contents), classes)
         _describe(folder, name, description, contents)
-        folder.rename(final_folder(data_dir, name))
+        if target.exists():
+            contents.write(folder)
+            _move_into(target, folder)
+        else:
+            folder.rename(target)
 
 
 def fingerprints(examples: Examples) -> dict[str, list[str]]:
@@ -274,11 +284,44 @@ def _forget_others(
             path.unlink()
 
 
-def _check_labels(
-    contents: Contents, splits: Sequence[str], remedies: Remedies, console: Console
+def _files(folder: epath.Path, name: str, contents: Contents, split: str) -> list[epath.Path]:
+    """The files of a split that is whole, in order."""
+    template, count = _file_template(folder, name), len(contents.splits[split])
+    return [
+        template.replace(split=split).sharded_filepath(shard_index=index, num_shards=count)
+        for index in range(count)
+    ]
+
+
+def _link_other_splits(
+    folder: epath.Path, name: str, contents: Contents, target: epath.Path
 ) -> None:
+    """Adds the splits of a whole data set, which stay where they are."""
+    there = Contents.read(target)
+    contents.splits.update(there.splits)
+    for split in there.splits:
+        for file in _files(folder, name, contents, split):
+            Path(file).symlink_to(Path("..", target.name, file.name))
+
+
+def _move_into(target: epath.Path, folder: epath.Path) -> None:
+    """Moves new splits to where others are, with the descriptions of all of them.
+
+    The table of contents comes last: until it is there, the new splits are not, and what is missing
+    of them is made again.
+    """
+    names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == CONTENTS)
+    for name in names:
+        if Path(folder, name).is_symlink():  # to where it is already
+            (folder / name).unlink()
+        else:
+            (folder / name).replace(target / name)
+    folder.rmdir()
+
+
+def _check_labels(contents: Contents, remedies: Remedies, console: Console) -> None:
     """Raises InputError, below a table of what there is, if training could not learn the labels."""
-    counts = {split: contents.label_counts(split) for split in splits}
+    counts = {split: contents.label_counts(split) for split in contents.splits}
     counted = {split: of_split for split, of_split in counts.items() if of_split is not None}
     try:
         check_learnable(counted, contents.classes, remedies)
@@ -287,19 +330,12 @@ def _check_labels(
         raise
 
 
-def _picture_samples(
-    folder: epath.Path, planned: dict[str, dict[int, _Shard]], classes: DatasetClasses
-) -> None:
-    save_samples(folder / SAMPLES, _samples(planned), classes)
-
-
-def _samples(
-    planned: dict[str, dict[int, _Shard]],
-) -> Iterator[tuple[str, Sample]]:
+def _samples(folder: epath.Path, name: str, contents: Contents) -> Iterator[tuple[str, Sample]]:
     """Reads examples spread over each split, as they are stored; with their names."""
-    for split, shards in planned.items():
-        places = [(shard.path, i) for shard in shards.values() for i in range(len(shard.examples))]
-        number = min(max(1, _SAMPLES // len(planned)), len(places))
+    for split, shards in contents.splits.items():
+        files = _files(folder, name, contents, split)
+        places = [(file, i) for n, file in enumerate(files) for i in range(len(shards[n].sizes))]
+        number = min(max(1, _SAMPLES // len(contents.splits)), len(places))
         for path, position in (places[i * len(places) // number] for i in range(number)):
             reader = ArrayRecordReader(os.fspath(path), _RANDOM_ACCESS)
             record = deserialize(reader.read([position])[0])
@@ -314,13 +350,7 @@ def _describe(folder: epath.Path, name: str, description: str, contents: Content
         tfds.core.SplitInfo(
             name=split,
             shard_lengths=[len(shards[index].sizes) for index in sorted(shards)],
-            num_bytes=sum(
-                template.replace(split=split)
-                .sharded_filepath(shard_index=index, num_shards=len(shards))
-                .stat()
-                .length
-                for index in shards
-            ),
+            num_bytes=sum(x.stat().length for x in _files(folder, name, contents, split)),
             filename_template=template.replace(split=split),
         )
         for split, shards in contents.splits.items()

@@ -27,13 +27,14 @@ def prepare(
     *,
     pixels: Pixels = "as_found",
     subset: bool = False,
+    splits: Sequence[str] | None = None,
     orientation: Orientation | None = None,
     max_image_pixels: int = MAX_IMAGE_PIXELS,
 ) -> epath.Path:
     """Writes an official data set as ``array_record`` files that every later run reads.
 
-    A data set that is already there is left as it is. An interrupted preparation is never taken
-    for a whole one, and the next call goes on where it ended.
+    Splits that are already there are left as they are, and others added to them. An interrupted
+    preparation is never taken for a whole one, and the next call goes on where it ended.
 
     Args:
         name: the data set, a key of ``OFFICIAL_SETS``.
@@ -42,6 +43,7 @@ def prepare(
           in, which are unpacked below ``data_dir``. Refused by data sets that are generated.
         pixels: how to store images and labels; see ``gcnet_jax.data.records``.
         subset: whether the source may be a part of the official release.
+        splits: which to prepare, and look for in the source; by default all.
         orientation: whether labels were made on the images as they are displayed or as they are
           stored, where these differ by EXIF and the sizes fit either way. Both are stored as the
           images are displayed.
@@ -51,10 +53,10 @@ def prepare(
         The folder of this data set.
 
     Raises:
-        InputError: if the name is unknown, ``source`` is missing, not wanted or not as expected,
-          a file of it is not as expected, no training label holds a class or, unless it may be a
-          part, each class, or the data set is there with other pixels or, unless that is allowed,
-          as a part only.
+        InputError: if the name or a split is unknown, ``source`` is missing, not wanted or not as
+          expected, a file of it is not as expected, no training label holds a class or, unless it
+          may be a part, each class, or the data set is there with other pixels or, unless that is
+          allowed, as a part only.
     """
     if name not in OFFICIAL_SETS:
         raise InputError(
@@ -63,20 +65,24 @@ def prepare(
         )
     official = OFFICIAL_SETS[name]
     data_dir = local(data_dir, how_to_prepare(name, data_dir))
-    source = _checked_source(official, source)
+    wanted = _checked_splits(official, splits)
     target = final_folder(data_dir, name)
     if target.exists():
         contents = _whole_contents(target)
         _check_pixels(target, contents, pixels)
-        sizes = {split: len(contents.sizes(split)) for split in contents.splits}
+        sizes = {s: len(contents.sizes(s)) for s in wanted if s in contents.splits}
         if not subset:
             _check_counts(official, sizes, f"{target} holds a part of it: delete that, or")
+        wanted = [split for split in wanted if split not in contents.splits]
+    source = _checked_source(official, source, wanted)
+    if not wanted:
         return target
     roots = []
     if source is not None:
-        roots = archives.locate(official.parts, source, target.with_name("unpacked"))
+        unpacked = target.with_name("unpacked")
+        roots = archives.locate(official.parts_for(wanted), source, unpacked)
     examples = with_settings(
-        official.find_examples(roots), made_on=orientation, max_pixels=max_image_pixels
+        official.find_examples(roots, wanted), made_on=orientation, max_pixels=max_image_pixels
     )
     if not subset:
         _check_counts(
@@ -86,7 +92,7 @@ def prepare(
         )
     # What is generated is whole, and a part need not show every class.
     absent = f"if {source} is meant to be a part of the official set, pass --subset"
-    complete = bool(official.parts) and not subset
+    complete = bool(official.parts) and not subset and "train" in wanted
     remedies = Remedies(f"is {source} the official set?", absent if complete else None)
     write_dataset(data_dir, name, official.description, CATALOG[name], examples, pixels, remedies)
     return target
@@ -165,18 +171,35 @@ def prepare_folder(
     return target
 
 
-def _checked_source(official: OfficialSet, source: epath.PathLike | None) -> epath.Path | None:
+def _checked_splits(official: OfficialSet, splits: Sequence[str] | None) -> list[str]:
+    for split in splits or ():
+        if split not in official.splits:
+            raise InputError(
+                f"data set '{official.name}' has no split '{split}'"
+                f"{did_you_mean(split, official.splits)}; its splits are "
+                f"{', '.join(official.splits)}"
+            )
+    return [split for split in official.splits if splits is None or split in splits]
+
+
+def _checked_source(
+    official: OfficialSet, source: epath.PathLike | None, splits: Sequence[str]
+) -> epath.Path | None:
+    """The source of some splits; of none where nothing is to be prepared."""
     if not official.parts:
         if source is not None:
             raise InputError(
                 f"data set '{official.name}' is generated and takes no source, but got {source}"
             )
         return None
+    if not splits:
+        return None
+    expected = official.expected_source(splits)
     if source is None:
-        raise InputError(f"data set '{official.name}' needs a source: {official.expected_source}")
+        raise InputError(f"data set '{official.name}' needs a source: {expected}")
     path = local(source, "copy it first").expanduser()
     if not path.is_dir():
-        raise InputError(f"source {source} is not a folder; expected {official.expected_source}")
+        raise InputError(f"source {source} is not a folder; expected {expected}")
     return path
 
 
@@ -213,9 +236,9 @@ def _check_unchanged(
 
 def _check_counts(official: OfficialSet, found: Mapping[str, int], advice: str) -> None:
     wrong = [
-        f"{found.get(split, 0)} images in '{split}', expected {count}"
-        for split, count in official.counts.items()
-        if found.get(split) != count
+        f"{count} images in '{split}', expected {official.counts[split]}"
+        for split, count in found.items()
+        if official.counts.get(split, count) != count
     ]
     if wrong:
         raise InputError(

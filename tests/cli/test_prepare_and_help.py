@@ -60,6 +60,8 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
         (["camvid", "--source=nowhere"], "nowhere is not a folder"),
         (["camvid", "--classes=classes.csv"], "--classes is for 'folder', not for 'camvid'"),
         (["camvid", "--map=255=1"], "--map is for 'folder', not for 'camvid'"),
+        (["camvid", "--splits=tarin"], "has no split 'tarin' (did you mean 'train'?)"),
+        (["folder", "--name=plants", "--splits=val"], "--splits is for official data sets"),
         (["camvid", "--allow_absent"], "--allow_absent is for 'folder', not for 'camvid'"),
         (["folder"], "--name is required"),
         (["folder", "--name=plants"], "--source is required"),

@@ -4,7 +4,7 @@ Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from etils import epath
 
@@ -22,8 +22,8 @@ LABELS = LabelTable(
 )
 
 
-def find_examples(roots: Sequence[epath.Path]) -> Examples:
-    """Finds the images and labels of both splits."""
+def find_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
+    """Finds the images and labels of some splits."""
     (root,) = roots
     return {
         split: find_pairs(
@@ -32,6 +32,7 @@ def find_examples(roots: Sequence[epath.Path]) -> Examples:
             functools.partial(read_label_image, table=LABELS),
         )
         for split, subfolder in SUBFOLDERS.items()
+        if split in splits
     }
 
 
@@ -39,6 +40,7 @@ ADE20K = OfficialSet(
     name="ade20k",
     description="ADE20K scenes with the 150 classes of SceneParse150.",
     find_examples=find_examples,
+    splits=tuple(SUBFOLDERS),
     parts=(Part((FOLDER,), f"{FOLDER}.zip"),),
     counts={"train": 20210, "val": 2000},
 )

@@ -5,7 +5,7 @@ database", Pattern Recognition Letters 2009.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from etils import epath
 
@@ -22,9 +22,9 @@ COUNTS = {"train": 367, "val": 101, "test": 233}
 IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "PNG", "JPG", "JPEG")
 
 
-def find_examples(roots: Sequence[epath.Path]) -> Examples:
-    """Finds the images and labels of all splits."""
-    (root,) = roots
+def find_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
+    """Finds the images and labels of some splits."""
+    root = roots[0]
     return {
         split: find_pairs(
             Patterns(root, [f"{split}/*.{suffix}" for suffix in IMAGE_SUFFIXES]),
@@ -32,6 +32,7 @@ def find_examples(roots: Sequence[epath.Path]) -> Examples:
             functools.partial(read_label_image, table=LABELS),
         )
         for split in COUNTS
+        if split in splits
     }
 
 
@@ -39,6 +40,7 @@ CAMVID = OfficialSet(
     name="camvid",
     description="CamVid road scenes with 11 classes.",
     find_examples=find_examples,
-    parts=(Part(tuple(f"{split}{kind}" for split in COUNTS for kind in ("", "annot"))),),
+    splits=tuple(COUNTS),
+    parts=tuple(Part((split, f"{split}annot"), splits=(split,)) for split in COUNTS),
     counts=COUNTS,
 )

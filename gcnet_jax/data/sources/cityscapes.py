@@ -6,7 +6,7 @@ release labels its pixels with ids from -1 to 33; which of them are evaluated, a
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from etils import epath
 
@@ -27,8 +27,8 @@ LABELS = LabelTable(
 COUNTS = {"train": 2975, "val": 500, "test": 1525}
 
 
-def find_examples(roots: Sequence[epath.Path]) -> Examples:
-    """Finds the images and labels; those of the test split show nothing but ignored ids."""
+def find_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
+    """Finds images and labels of some splits; those of the test split are ignored everywhere."""
     image_root, label_root = roots
     return {
         split: find_pairs(
@@ -37,6 +37,7 @@ def find_examples(roots: Sequence[epath.Path]) -> Examples:
             functools.partial(read_label_image, table=LABELS),
         )
         for split in COUNTS
+        if split in splits
     }
 
 
@@ -44,6 +45,7 @@ CITYSCAPES = OfficialSet(
     name="cityscapes",
     description="Cityscapes street scenes with 19 classes.",
     find_examples=find_examples,
+    splits=tuple(COUNTS),
     parts=(
         Part(("leftImg8bit",), "leftImg8bit_trainvaltest.zip"),
         Part(("gtFine",), "gtFine_trainvaltest.zip"),

@@ -1,7 +1,7 @@
 """What every data set is before it is prepared: examples that can be loaded, in order, by split."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,10 +51,12 @@ class Part:
     Attributes:
         folders: folders that the part consists of, relative to the place where it is unpacked.
         archive: name of the file in which it is distributed, if it is one.
+        splits: those that need this part; none named: all of them.
     """
 
     folders: tuple[str, ...]
     archive: str | None = None
+    splits: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         folders = " ".join(f"{folder}/" for folder in self.folders)
@@ -68,18 +70,24 @@ class OfficialSet:
     Attributes:
         name: what it is called, here and in the catalog of classes.
         description: one sentence.
-        find_examples: finds the examples, given the folder in which each part lies.
+        find_examples: finds the examples of some splits, given those and the folder in which each
+            part lies that they need, in the order of the parts.
+        splits: all of them.
         parts: what a source must hold; none for data sets that are generated.
         counts: number of images in each split of the whole release.
     """
 
     name: str
     description: str
-    find_examples: Callable[[Sequence[epath.Path]], Examples]
+    find_examples: Callable[[Sequence[epath.Path], Collection[str]], Examples]
+    splits: tuple[str, ...]
     parts: tuple[Part, ...] = ()
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
-    @property
-    def expected_source(self) -> str:
-        """What ``--source`` must hold, in words."""
-        return f"a folder with {', and '.join(map(str, self.parts))}"
+    def parts_for(self, splits: Collection[str]) -> list[Part]:
+        """Returns the parts that some splits need."""
+        return [part for part in self.parts if not part.splits or set(part.splits) & set(splits)]
+
+    def expected_source(self, splits: Collection[str]) -> str:
+        """Returns what ``--source`` must hold for some splits, in words."""
+        return f"a folder with {', and '.join(map(str, self.parts_for(splits)))}"

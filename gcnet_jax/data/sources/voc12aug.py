@@ -7,7 +7,7 @@ whatever either has, VOC's own labels where there are any, and nothing of VOC's 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import scipy.io
@@ -27,22 +27,26 @@ SBD_FOLDER = "benchmark_RELEASE/dataset"
 LABELS = LabelTable.of_indices(CATALOG["voc12aug"].num_classes)
 
 
-def find_examples(roots: Sequence[epath.Path]) -> Examples:
-    """Finds the images of both splits by the lists of the two releases.
+def find_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
+    """Finds the images of some splits by the lists of the two releases.
+
+    Args:
+        roots: where VOC is, and for training SBD too.
+        splits: of `train` and `val`.
 
     Raises:
         InputError: if a list is missing or empty, or names a file that is not there.
     """
-    voc, sbd = roots[0] / VOC_FOLDER, roots[1] / SBD_FOLDER
-    voc_train, voc_val = (
-        _read_list(voc / "ImageSets" / "Segmentation" / f"{split}.txt")
-        for split in ("train", "val")
-    )
-    sbd_all = _read_list(sbd / "train.txt") | _read_list(sbd / "val.txt")
-    return {
-        "train": _pairs(voc, sbd, own=voc_train, added=sbd_all - voc_train - voc_val),
-        "val": _pairs(voc, sbd, own=voc_val, added=set()),
-    }
+    voc, sbd = roots[0] / VOC_FOLDER, roots[-1] / SBD_FOLDER
+    voc_val = _read_list(voc / "ImageSets" / "Segmentation" / "val.txt")
+    examples: dict[str, Sequence[FilePair]] = {}
+    if "train" in splits:
+        voc_train = _read_list(voc / "ImageSets" / "Segmentation" / "train.txt")
+        sbd_all = _read_list(sbd / "train.txt") | _read_list(sbd / "val.txt")
+        examples["train"] = _pairs(voc, sbd, own=voc_train, added=sbd_all - voc_train - voc_val)
+    if "val" in splits:
+        examples["val"] = _pairs(voc, sbd, own=voc_val, added=set())
+    return examples
 
 
 def _read_list(path: epath.Path) -> set[str]:
@@ -120,9 +124,10 @@ VOC12AUG = OfficialSet(
     name="voc12aug",
     description="PASCAL VOC 2012 with the additional annotations of SBD, 21 classes.",
     find_examples=find_examples,
+    splits=("train", "val"),
     parts=(
         Part((VOC_FOLDER,), "VOCtrainval_11-May-2012.tar"),
-        Part((SBD_FOLDER,), "benchmark.tgz"),
+        Part((SBD_FOLDER,), "benchmark.tgz", splits=("train",)),
     ),
     counts={"train": 10582, "val": 1449},
 )
