@@ -78,12 +78,15 @@ def _percent(value: float, digits: int = 2) -> str:
 
 def _summary(evaluation: Evaluation) -> Html:
     meanings = {
-        "mIoU": "intersection over union, mean over classes",
+        "mIoU": "intersection over union",
         "aAcc": "of all labelled pixels are right",
-        "mAcc": "of a class's pixels are found, mean over classes",
-        "mDice": "Dice, mean over classes",
-        "mFscore": "F-score, mean over classes",
+        "mAcc": "of a class's pixels are found",
+        "mDice": "Dice",
+        "mFscore": "F-score",
     }
+    over = evaluation.metrics.to_plain(evaluation.classes.names)["means_over"]
+    for name, number in over.items():
+        meanings[name] += f", mean over {number['classes']} of {number['of']} classes"
     tiles = [
         element(
             "div",
@@ -93,15 +96,8 @@ def _summary(evaluation: Evaluation) -> Html:
         )
         for name, meaning in meanings.items()
     ]
-    note = evaluation.metrics.note()
-    if note:
-        note = f"{note}: the others neither occur in these images nor are predicted."
-    return joined(
-        [
-            element("div", *tiles, class_="tiles"),
-            element("p", f"All in percent. {note}", class_="note"),
-        ]
-    )
+    note = "All in percent. A class that neither occurs nor is predicted is in no mean."
+    return joined([element("div", *tiles, class_="tiles"), element("p", note, class_="note")])
 
 
 def _classes(evaluation: Evaluation) -> Html:

@@ -12,7 +12,7 @@ from gcnet_jax.tasks.segmentation.report_html import Html, element, joined, pict
 _MOST_IN_TABLE = 24  # classes; of more than these one sees the pattern, not the numbers
 _PAIRS = 10
 _SHADE = (31, 111, 235)  # RGB
-_DARK = 0.55  # share from which a cell's text is white
+_DARK = 0.8  # share from which a cell's text is white
 
 Confusion = Int[np.ndarray, "classes classes"]
 

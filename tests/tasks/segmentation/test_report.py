@@ -116,7 +116,7 @@ def test_figures_are_those_of_the_evaluation():
         assert f"{100 * value:.2f}" in text
     for value in np.delete(evaluation.metrics.iou, 2):
         assert f"{100 * value:.2f}" in text
-    assert "mIoU over 4 of 5 classes" in text
+    assert "intersection over union, mean over 4 of 5 classes" in text
     mistakes = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
     label, predicted = divmod(int(mistakes.argmax()), 5)
     share = mistakes.max() / evaluation.confusion[label].sum()
