@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ from gcnet_jax.training import RunLog, read_rows
 
 _FOLDER = "pictures"
 _CELL = 320  # pixels: the width of a picture, and its greatest height
+# The curves take a fifth of a second, of all that is drawn most: less than 1% of a short run too.
+_SECONDS_BETWEEN_CURVES = 60.0
 _OF_THE_BATCH = ("image", "label", "label over the image")
 _OF_AN_EVALUATION = ("image", "label", "prediction")
 
@@ -62,7 +65,7 @@ class TrainingPictures:
     - `pictures/step_000100.png`: after each evaluation the same few of its images, with their
       labels and predictions, which `look` takes from the evaluation itself: nothing is computed or
       compiled for them;
-    - `curves.png`, as it is then.
+    - `curves.png` then too, but once a minute at most, and in the end.
 
     TensorBoard gets the pictures as well. They are drawn in a thread, beside the steps that follow;
     what cannot be drawn is reported, and training goes on. Of several processes one draws, from its
@@ -98,7 +101,8 @@ class TrainingPictures:
         self._predictions: dict[int, _Prediction] = {}
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._under_way: concurrent.futures.Future[None] | None = None
-        self._has_drawn_curves = False
+        self._next_curves = 0.0  # by `time.monotonic`
+        self._has_drawn_curves = False  # up to the last evaluation
 
     def __enter__(self) -> "TrainingPictures":
         return self
@@ -121,14 +125,16 @@ class TrainingPictures:
             self._start(lambda: self._draw_batch(images, labels, size))
 
     def evaluated(self, step: int) -> None:
-        """Draws what the evaluation after `step` steps has predicted, and the curves up to it."""
+        """Draws what the evaluation after `step` steps has predicted, perhaps with the curves."""
         if self._count:
             predictions, self._predictions = self._predictions, {}
-            self._start(lambda: self._draw_evaluation(step, predictions))
-            self._has_drawn_curves = True
+            self._has_drawn_curves = curves = time.monotonic() >= self._next_curves
+            if curves:
+                self._next_curves = time.monotonic() + _SECONDS_BETWEEN_CURVES
+            self._start(lambda: self._draw_evaluation(step, predictions, curves=curves))
 
     def finish(self) -> None:
-        """Returns when all is drawn, the curves too if there was nothing else to draw."""
+        """Returns when all is drawn, the whole curves too."""
         if not self._has_drawn_curves:
             self._start(self._draw_curves)
         self._wait()
@@ -153,7 +159,9 @@ class TrainingPictures:
                 rows.append(Row(f"image {i} of {size}, step 1", (image, label, overlay)))
             self._save("first_batch.png", _OF_THE_BATCH, rows, step=1, tag="train/first_batch")
 
-    def _draw_evaluation(self, step: int, predictions: dict[int, _Prediction]) -> None:
+    def _draw_evaluation(
+        self, step: int, predictions: dict[int, _Prediction], *, curves: bool
+    ) -> None:
         name = f"step_{step:06}.png"
         with _reported(f"{_FOLDER}/{name}"):
             self._examples = self._examples or self._read_examples()
@@ -162,7 +170,8 @@ class TrainingPictures:
                 predicted = fitted(predictions[index].read(), _CELL)
                 rows.append(Row(title, (image, label, predicted)))
             self._save(name, _OF_AN_EVALUATION, rows, step=step, tag=f"{self._split}/examples")
-        self._draw_curves()
+        if curves:
+            self._draw_curves()
 
     def _draw_curves(self) -> None:
         with _reported("curves.png"):

@@ -1,6 +1,7 @@
 """What is drawn while a run trains, and what happens when it cannot be drawn."""
 
 import logging
+import time
 
 import cv2
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes, evaluation_batches, train_iterator
 from gcnet_jax.evaluation import Predicted
 from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation import pictures as run_pictures
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.training import RunLog
 
@@ -103,6 +105,19 @@ def test_without_pictures_only_the_curves_are_drawn_in_the_end(config, tmp_path)
         pictures.finish()
     assert (tmp_path / "curves.png").exists()
     assert not (tmp_path / "pictures").exists()
+
+
+def test_the_curves_are_drawn_once_a_minute_at_most_and_in_the_end(config, tmp_path, monkeypatch):
+    drawn, clock = [], [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(run_pictures, "save_curves", lambda *_: drawn.append("curves"))
+    workdir = epath.Path(tmp_path)
+    with log_of(workdir) as log, pictures_of(config, workdir, log) as pictures:
+        for seconds in (1010, 1040, 1069, 1071, 1100):
+            clock[0] = seconds
+            pictures.evaluated(seconds)
+        pictures.finish()
+    assert len(drawn) == 3  # at 1010 and 1071, and in the end
 
 
 def test_what_cannot_be_drawn_is_said_and_training_goes_on(config, tmp_path, caplog):
