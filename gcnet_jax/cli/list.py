@@ -5,18 +5,22 @@
     gcnet list weights
     gcnet list runs --runs=runs
 
-Published figures are mIoU in percent, at one scale and at six with mirror images.
+Published figures are mIoU in percent, at one scale and at six with mirror images; `fetched` says
+whether the weights are on this machine. Of a run the best mIoU is that of its evaluations while it
+trained, and the network what its config describes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import CONFIG, is_run
-from gcnet_jax.config import library_configs, load_config
+from gcnet_jax.config import from_plain, library_configs, load_config
 from gcnet_jax.errors import InputError, printable
 from gcnet_jax.files import as_path, read_json
 
@@ -25,6 +29,8 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", "data", "configs, data: folder of prepared data sets", flag_values=_OPTIONS
 )
 _RUNS = flags.DEFINE_string("runs", "runs", "runs: folder of run folders", flag_values=_OPTIONS)
+
+_TASK = "segmentation"  # of all that there is so far
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,16 +47,22 @@ def _list(arguments: list[str]) -> None:
 
 def _configs() -> None:
     with importing():
-        from gcnet_jax.data import is_prepared
-        from gcnet_jax.interop import published_results
-    published = {result.run: result for result in published_results()}
-    rows = []
+        from gcnet_jax.interop import is_fetched
+    figures, rows = _published_figures(), []
     for name, file in library_configs().items():
-        config, result = load_config(file), published.get(file.stem)
-        figures = f"{result.miou:.2f} / {result.miou_multi_scale:.2f}" if result else ""
-        prepared = is_prepared(config.data.name, _DATA_DIR.value)
-        rows.append((name, config.data.name, figures, _yes(prepared)))
-    _show(("config", "data set", "published", "prepared"), rows)
+        config = load_config(file)
+        run, data = config.published_run, config.data
+        rows.append(
+            (
+                name,
+                _TASK,
+                data.name or "(your own)",
+                figures.get(run, ""),
+                _yes(bool(run) and is_fetched(run)),
+                _prepared(data.name, {data.train_split, config.evaluation.split}),
+            )
+        )
+    _show(("config", "task", "data set", "published", "fetched", "prepared"), rows)
 
 
 def _data() -> None:
@@ -74,8 +86,12 @@ def _data() -> None:
 def _weights() -> None:
     with importing():
         from gcnet_jax.interop import is_fetched, published_files
-    rows = ((name, _yes(is_fetched(name))) for name in published_files())
-    _show(("published weights", "fetched"), rows)
+    figures, rows = _published_figures(), []
+    for name in published_files():
+        whole = name in figures
+        task = _TASK if whole else "(a backbone)"
+        rows.append((name, task, figures.get(name, ""), _yes(is_fetched(name))))
+    _show(("published weights", "task", "published", "fetched"), rows)
 
 
 def _runs() -> None:
@@ -87,17 +103,53 @@ def _runs() -> None:
     found = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     rows = []
     for run in (path for path in found if is_run(str(path))):
+        steps = max(finished_steps(run / "checkpoints"), default=0)
         try:
-            data = str(read_json(run / CONFIG)["config"]["data"]["name"])
-        except (OSError, ValueError, KeyError, TypeError):
-            data = f"({CONFIG} is damaged)"
-        scores = [row["mIoU"] for row in read_rows(run) if "mIoU" in row]
-        best = f"{100 * max(scores):.2f}" if scores else ""
-        steps = finished_steps(run / "checkpoints")
-        rows.append((run.name, data, str(max(steps, default=0)), best))
+            config = from_plain(read_json(run / CONFIG)["config"])
+            if not config.data.name:  # which no run lacks
+                raise ValueError("no data set is named")
+            described = (_TASK, config.data.name, _network(config.model))
+            done = f"{steps} of {config.training.total_steps}"
+        except (OSError, ValueError, LookupError, TypeError):
+            described, done = (_TASK, f"({CONFIG} is damaged)", ""), str(steps)
+        rows.append((run.name, *described, done, _best(read_rows(run))))
     if not rows:
         raise InputError(f"there is no run in {folder}: no folder with {CONFIG} and checkpoints")
-    _show(("run", "data set", "steps", "best mIoU"), rows)
+    _show(("run", "task", "data set", "network", "steps", "best mIoU"), rows)
+
+
+def _published_figures() -> dict[str, str]:
+    from gcnet_jax.interop import published_results
+
+    return {x.run: f"{x.miou:.2f} / {x.miou_multi_scale:.2f}" for x in published_results()}
+
+
+def _prepared(name: str, splits: set[str]) -> str:
+    """Whether some splits of a data set are prepared; or those of them that are."""
+    from gcnet_jax.data import is_prepared, split_names
+
+    if not is_prepared(name, _DATA_DIR.value):
+        return ""
+    try:
+        there = splits & set(split_names(name, _DATA_DIR.value))
+    except InputError:
+        return "damaged"
+    return "yes" if there == splits else f"{', '.join(sorted(there)) or 'other splits'} only"
+
+
+def _network(model: ConfigDict) -> str:
+    """Such as `resnet18-d16 + global_context`: the backbone, and the blocks beside or in it."""
+    backbone, head = model.backbone, model.decode_head.context.block
+    blocks = [backbone.context.block and f"{backbone.context.block} in the backbone", head]
+    return " + ".join([f"resnet{backbone.depth}-d{backbone.output_stride}", *filter(None, blocks)])
+
+
+def _best(rows: Sequence[Mapping[str, Any]]) -> str:
+    scores = [row for row in rows if "mIoU" in row]
+    if not scores:
+        return ""
+    best = max(scores, key=lambda row: row["mIoU"])
+    return f"{100 * best['mIoU']:.2f} ({best['split']}, step {best['step']})"
 
 
 _TABLES: Mapping[str, Callable[[], None]] = MappingProxyType(

@@ -14,6 +14,8 @@ import pytest
 
 from gcnet_jax.cli.gcnet import VERBS
 from gcnet_jax.config import find_config, leaves, load_config, to_plain
+from gcnet_jax.data import prepare
+from gcnet_jax.training import read_rows
 
 
 def gcnet(*arguments, folder):
@@ -104,13 +106,29 @@ def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
     assert configs.returncode == 0, configs.stderr
     rows = {line.split()[0]: line.split()[1:] for line in configs.stdout.splitlines()}
     run = "gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
-    assert rows[run] == ["cityscapes", "77.69", "/", "78.56"]
-    assert rows["context_shapes/fcn"] == ["context_shapes", "yes"]
+    assert rows[run] == ["segmentation", "cityscapes", "77.69", "/", "78.56"]
+    assert rows["context_shapes/fcn"] == ["segmentation", "context_shapes", "yes"]
+    assert rows["folder/small"] == ["segmentation", "(your", "own)"]
     data = command("list", "data", f"--data_dir={shapes_dir}").stdout
     assert "context_shapes  yes       train 600, val 100, test 200" in data
-    assert "resnet50_v1c" in command("list", "weights").stdout
+    weights = command("list", "weights").stdout.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in weights}
+    assert rows[run.partition("/")[2]] == ["segmentation", "77.69", "/", "78.56"]
+    assert rows["resnet50_v1c"] == ["(a", "backbone)"]
+    scores = [row["mIoU"] for row in read_rows(trained) if "mIoU" in row]
+    assert len(scores) == 2
+    best = [f"{100 * max(scores):.2f}", "(val,", "step", f"{15 * (1 + scores.index(max(scores)))})"]
     runs = command("list", "runs", f"--runs={trained.parent}").stdout.splitlines()
-    assert runs[1].split()[:3] == ["run", "context_shapes", "30"]
+    network = ["resnet18-d8", "+", "global_context"]
+    expected = ["run", "segmentation", "context_shapes", *network, "30", "of", "30", *best]
+    assert runs[1].split() == expected
+
+
+def test_of_a_config_it_is_listed_which_of_its_splits_are_prepared(command, tmp_path):
+    prepare("context_shapes", tmp_path, splits=["val"])
+    listed = command("list", "configs", f"--data_dir={tmp_path}").stdout
+    (line,) = (line for line in listed.splitlines() if line.startswith("context_shapes/fcn "))
+    assert line.endswith(" val only")
 
 
 @pytest.mark.parametrize(
