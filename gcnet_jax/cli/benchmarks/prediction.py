@@ -47,15 +47,22 @@ def measure_prediction(
     sizes = _sizes(photos, rng)
     side = round(float(np.mean([height * width for height, width in sizes])) ** 0.5)
     seconds: dict[str, list[float]] = {_COLD: [], _MANY: [], _ONE: []}
+    of_processors: dict[str, list[float]] = {name: [] for name in seconds}
+
+    def measure(way: str, photos: list[Photo]) -> None:
+        wall, processors = _time(predictor, photos, folder / "out")
+        seconds[way].append(wall)
+        of_processors[way].append(processors)
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = epath.Path(temporary)
         many = _write_photos(folder / "many", sizes, rng)
         one = _write_photos(folder / "one", [(side, side)] * photos, rng)
-        seconds[_COLD].append(_time(predictor, many, folder / "out"))
+        measure(_COLD, many)
         _time(predictor, one, folder / "out")  # compiles
         for _ in range(rounds):
-            seconds[_MANY].append(_time(predictor, many, folder / "out"))
-            seconds[_ONE].append(_time(predictor, one, folder / "out"))
+            measure(_MANY, many)
+            measure(_ONE, one)
     with CONSOLE.status(f"one photo of {large[1]}x{large[0]}"):
         spawning = multiprocessing.get_context("spawn")
         with spawning.Pool(1) as pool:  # whose memory is the photo's alone
@@ -65,14 +72,20 @@ def measure_prediction(
             "way": name,
             "seconds_of_rounds": times,
             "step_seconds": median_and_spread(times)._asdict(),
+            "processor_seconds": median_and_spread(of_processors[name])._asdict(),
             "times_as_fast_as": times_as_fast(seconds, name) if name != _COLD else {},
         }
         for name, times in seconds.items()
     ]
-    speed = table(f"{photos} photos, {rounds} rounds", ("seconds", "photos/s"))
+    speed = table(f"{photos} photos, {rounds} rounds", ("seconds", "of processors", "photos/s"))
     for row in rows:
         rate = photos / row["step_seconds"]["median"]
-        speed.add_row(row["way"], with_spread(row["step_seconds"]), f"{rate:.2f}")
+        speed.add_row(
+            row["way"],
+            with_spread(row["step_seconds"]),
+            with_spread(row["processor_seconds"]),
+            f"{rate:.2f}",
+        )
     print_tables(speed)
     print(
         f"one photo of {large[1]}x{large[0]}, {num_classes} classes, in a process of its own: "
@@ -118,12 +131,13 @@ def _write_photos(
     return photos
 
 
-def _time(predictor: Predictor, photos: list[Photo], output: epath.Path) -> float:
+def _time(predictor: Predictor, photos: list[Photo], output: epath.Path) -> tuple[float, float]:
+    """Seconds on the clock, and of all processors in this process."""
     output.mkdir(exist_ok=True)
     console = rich.console.Console(stderr=True)
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     predict_files(predictor, photos, output, source="random weights", console=console)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - worked
 
 
 def _predict_large(config: ConfigDict, num_classes: int, size: tuple[int, int]) -> dict[str, float]:
@@ -132,7 +146,7 @@ def _predict_large(config: ConfigDict, num_classes: int, size: tuple[int, int]) 
     with tempfile.TemporaryDirectory() as temporary:
         folder = epath.Path(temporary)
         photos = _write_photos(folder / "photo", [size], np.random.default_rng(0))
-        seconds = _time(_predictor(config, num_classes), photos, folder / "out")
+        seconds, _ = _time(_predictor(config, num_classes), photos, folder / "out")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     in_bytes = peak if sys.platform == "darwin" else 1024 * peak
     return {"seconds": seconds, "peak_gib": in_bytes / GIB}

@@ -14,7 +14,7 @@ from PIL import Image
 from gcnet_jax.data.picture_table import encoded, fitted
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.report_html import Html, element, joined, picture
-from gcnet_jax.tasks.segmentation.result import SegmentationResult
+from gcnet_jax.tasks.segmentation.result import SegmentationResult, as_percent
 
 SHEET = "index.html"
 _CELL = 320  # pixels: the greatest width and height of a picture
@@ -104,7 +104,7 @@ def _figure(entry: SheetEntry, palette: Mapping[str, tuple[int, int, int]]) -> H
         href=_address(next(iter(entry.files.values()))),
     )
     largest = [
-        element("span", _swatch(palette[name]), f"{name} {share:.0%}")
+        element("span", _swatch(palette[name]), f"{name} {as_percent(share)}")
         for name, share in list(entry.shares.items())[:_CLASSES_SHOWN]
     ]
     caption = element("figcaption", element("strong", entry.name), " ", _spaced(links))

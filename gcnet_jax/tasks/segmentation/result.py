@@ -74,7 +74,7 @@ class SegmentationResult:
             return picture
         colors = dict(zip(self.classes.names, palette, strict=True))
         entries = [
-            LegendEntry(f"{name} {_percent(share)}", colors[name])
+            LegendEntry(f"{name} {as_percent(share)}", colors[name])
             for name, share in self.shares.items()
         ]
         return with_legend(picture, entries)
@@ -95,10 +95,11 @@ class SegmentationResult:
 
     def __repr__(self) -> str:
         height, width = self.label.shape
-        largest = ", ".join(f"{n} {_percent(share)}" for n, share in [*self.shares.items()][:3])
+        largest = ", ".join(f"{n} {as_percent(share)}" for n, share in [*self.shares.items()][:3])
         more = ", ..." if len(self.shares) > 3 else ""
         return f"SegmentationResult({width}x{height}: {largest}{more})"
 
 
-def _percent(share: float) -> str:
+def as_percent(share: float) -> str:
+    """A share of an image in words."""
     return f"{100 * share:.0f}%" if share >= 0.01 else "<1%"
