@@ -1,6 +1,6 @@
 """Trains the variants of a network that differ in their context block, and tabulates them.
 
-    gcnet ablate --config=configs/ablation/context_shapes.py --output_dir=runs/ablation
+    gcnet ablate --config=ablation/context_shapes --output_dir=runs/ablation
 
 For each variant: mean and spread over the seeds of the mIoU on the test split, parameters,
 multiply-adds of one image of the crop's size, and the time of a training step. The output folder

@@ -1,6 +1,6 @@
 """Looks into context blocks: what they attend to, and what they cost.
 
-    gcnet analyze_context attention --config=configs/ablation/context_shapes.py:nl \\
+    gcnet analyze_context attention --config=ablation/context_shapes:nl \\
         --workdir=runs/shapes_nl --output_dir=runs/analysis
 
 measures, for each context block of a trained network, how much its input, its attention map and its
@@ -9,7 +9,7 @@ draws the attention maps of some queries, each from its own lowest weight to its
 the bar below it says in multiples of the mean. The output folder receives `attention.json` and one
 PNG a block.
 
-    gcnet analyze_context cost --config=configs/ablation/context_shapes.py
+    gcnet analyze_context cost --config=ablation/context_shapes
 
 tabulates parameters and multiply-adds of the config's network with each variant of the context
 block; without --config, those of blocks in a ResNet-50, beside the paper's. --output_dir receives

@@ -1,8 +1,8 @@
 """Writes what own runs reached beside what was published, into the table of docs/results.md.
 
-    gcnet train --config=configs/gcnet/RUN.py --workdir=runs/RUN
-    gcnet evaluate --config=configs/gcnet/RUN.py --workdir=runs/RUN
-    gcnet evaluate --config=configs/gcnet/RUN.py --workdir=runs/RUN --tta
+    gcnet train --config=RUN --workdir=runs/RUN
+    gcnet evaluate --config=RUN --workdir=runs/RUN
+    gcnet evaluate --config=RUN --workdir=runs/RUN --tta
     python scripts/collect_results.py --runs=runs
 
 Of each published run the folder of its name below --runs is looked at, for the files that

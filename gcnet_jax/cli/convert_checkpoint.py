@@ -1,8 +1,8 @@
 """Converts a checkpoint: from OpenMMLab to here, and from here to OpenMMLab.
 
-    gcnet convert_checkpoint --config=configs/gcnet/RUN.py \\
+    gcnet convert_checkpoint --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
         --source=model.pth --output=converted
-    gcnet convert_checkpoint --config=configs/gcnet/RUN.py \\
+    gcnet convert_checkpoint --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
         --source=converted --output=model.pth --to=openmmlab
 
 The source is what --checkpoint of the other commands takes: a checkpoint's folder, a .pth file, or

@@ -1,15 +1,14 @@
 """Evaluates a trained segmentor on one split of its data set.
 
-    gcnet evaluate --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
+    gcnet evaluate runs/shapes
 
 Prints IoU, accuracy, precision, Dice and F-score by class and on average, and writes the same as
 JSON. Beside it lie a picture of some images, their labels and predictions, and report_SPLIT.html:
 all of it to look at, with the confusion matrix and the worst images, in one file for any browser.
-With --workdir the best checkpoint of the
-run is taken, with --checkpoint the given one, which may be a .pth file of OpenMMLab or the
-published weights of the run:
+Of a run's folder the best checkpoint is taken. --checkpoint takes any, which may be a .pth file of
+OpenMMLab, or the published weights of a run:
 
-    gcnet evaluate --config=configs/gcnet/RUN.py --checkpoint=published
+    gcnet evaluate --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 --checkpoint=published
 """
 
 import json

@@ -1,6 +1,7 @@
 """The installed command `gcnet`, with a verb for each thing that it does."""
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,6 +31,9 @@ def main() -> None:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_help())
         sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(f"gcnet_jax {importlib.metadata.version('gcnet_jax')}")
+        sys.exit(0)
     verb = arguments[0]
     if verb not in VERBS:
         advice = f"{did_you_mean(verb, VERBS)}; expected one of {', '.join(VERBS)}"

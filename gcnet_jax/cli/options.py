@@ -112,12 +112,16 @@ def define_process_flags(command: flags.FlagValues) -> ProcessFlags:
             flag_values=command,
         ),
         flags.DEFINE_integer(
-            "num_processes", None, "of the job, then", lower_bound=1, flag_values=command
+            "num_processes",
+            None,
+            "how many processes the job has, where the cluster does not tell",
+            lower_bound=1,
+            flag_values=command,
         ),
         flags.DEFINE_integer(
             "process_id",
             None,
-            "of this process, from 0, then",
+            "which of them this is, from 0, where the cluster does not tell",
             lower_bound=0,
             flag_values=command,
         ),

@@ -4,21 +4,21 @@
     gcnet prepare_dataset camvid --source=/path/to/camvid
     gcnet prepare_dataset cityscapes --source=/path/to/archives --pixels=uncompressed
     gcnet prepare_dataset voc12aug --source=/path/to/VOC --splits=val
-    gcnet prepare_dataset folder --name=plants --source=/path/to/plants
+    gcnet prepare_dataset folder --name=plants --source=/path/to/plants \\
         --images='images/*' --masks='masks/*' --classes=classes.csv
-    gcnet prepare_dataset folder --name=plants --source=/path/to/plants
-        --images='train=images/train/*.jpg' --images='val=images/val/*.jpg'
+    gcnet prepare_dataset folder --name=plants --source=/path/to/plants \\
+        --images='train=images/train/*.jpg' --images='val=images/val/*.jpg' \\
         --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' --classes=classes.csv
 
 The official sets are ade20k, camvid, cityscapes, context_shapes and voc12aug; `folder` makes a
 data set of your own images and masks. An image belongs to the mask for which the stars of its
 pattern match the same text. Without splits every fifth image is kept for evaluation. Masks hold the
 classes' indices, and 255 where ignored; values that stand for another class are mapped, as
---map=255=1 does for masks of 0 and 255. Every image and
-label is checked while it is written, and their classes are counted: one that occurs in no training
-mask is refused. A picture of samples is left with the data. After an interruption the same command
-goes on where it ended; splits that are already prepared are left as they are. With --splits only
-the files of these splits are needed, and a later start adds others.
+--map=255=1 does for masks of 0 and 255. Every image and label is checked while it is written, and
+their classes are counted: one that occurs in no training mask is refused. A picture of samples is
+left with the data. After an interruption the same command goes on where it ended; splits that are
+already prepared are left as they are. With --splits only the files of these splits are needed, and a
+later start adds others.
 """
 
 import os

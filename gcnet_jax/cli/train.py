@@ -1,6 +1,6 @@
 """Trains a segmentor.
 
-    gcnet train --config=configs/context_shapes/gcnet.py --workdir=runs/shapes
+    gcnet train --config=context_shapes/gcnet --workdir=runs/shapes
 
 The workdir receives `config.json`, `checkpoints/`, `metrics.jsonl`, TensorBoard events, `pictures/`
 and `curves.png`. The same command started again resumes from the newest whole checkpoint and ends

@@ -38,7 +38,7 @@ _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
 # Of two networks beside each other on two cores: all that comes before and after, and a step.
 _SECONDS_AROUND, _SECONDS_A_STEP = 40, 0.12
 _TEST_SPLIT = "test"
-_PICTURES = 6
+_PICTURES = range(3, 9)  # of the test split: by day and by night, discs and squares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def compare_networks(output_dir: str, *, seeds: int, steps: int | None) -> None:
     }
     print(
         f"{2 * seeds} small networks will be trained, with a global context block and without it "
-        f"beside each other: about {_minutes(runs[0], seeds)} minutes on two cores",
+        f"beside each other: about {_time(runs[0], seeds)} on two cores",
         flush=True,
     )
     data_dir = folder / "data"
@@ -158,9 +158,10 @@ def _run(folder: epath.Path, network: str, seed: int, steps: int | None) -> Run:
     return Run(network, config, folder / "runs" / name)
 
 
-def _minutes(pair: Mapping[str, Run], seeds: int) -> int:
+def _time(pair: Mapping[str, Run], seeds: int) -> str:
     steps = pair["gcnet"].config.training.total_steps
-    return math.ceil(seeds * (_SECONDS_AROUND + _SECONDS_A_STEP * steps) / 60)
+    minutes = math.ceil(seeds * (_SECONDS_AROUND + _SECONDS_A_STEP * steps) / 60)
+    return f"{minutes} minutes" if minutes > 1 else "a minute"
 
 
 def _test(run: Run) -> float:
@@ -243,14 +244,14 @@ class _Page:
         with_block = networks["gcnet"]
         attention = _attention(with_block.graphdef, with_block.variables, images)
         for example, weights in zip(examples, np.asarray(attention, np.float32), strict=True):
-            example["attention of the block"] = heat_overlay(example["image"], weights)
+            example["attention, least to most"] = heat_overlay(example["image"], weights)
         save_page(self._path, examples, classes, curves)
 
     @functools.cached_property
     def _samples(self) -> list[dict[str, Any]]:
         data_dir = self._pair["gcnet"].config.data.data_dir
         records = open_split("context_shapes", data_dir, _TEST_SPLIT)
-        return [dict(decode(records[i])) for i in range(_PICTURES)]
+        return [dict(decode(records[i])) for i in _PICTURES]
 
 
 # The network's structure is the same at every checkpoint: each is compiled once.

@@ -9,10 +9,10 @@ _COMMON = "common"
 
 
 def library_folder() -> Path:
-    """Returns the folder of the configs: a checkout's own, or in the installed package."""
+    """Returns the folder of the configs: in the installed package, or a checkout's own."""
     package = Path(__file__).parents[1]
-    checkout = package.parent / "configs"
-    return checkout if (package.parent / "pyproject.toml").exists() else package / "configs"
+    installed = package / "configs"  # a wheel has them, and who knows what beside the package
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def library_configs() -> dict[str, Path]:

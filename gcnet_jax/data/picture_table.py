@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses
-from gcnet_jax.data.pictures import colorize
+from gcnet_jax.data.pictures import IGNORED_COLOR, colorize
 from gcnet_jax.errors import printable
 
 RGB = UInt8[np.ndarray, "h w 3"]
@@ -23,7 +23,6 @@ Label = UInt8[np.ndarray, "h w"]
 
 _GAP, _LINE = 6, 20  # pixels between pictures, and of the height of a line of text
 _LONGEST_NAME = 40  # characters of a class
-IGNORED_COLOR = (200, 200, 200)
 """Of pixels whose label names no class."""
 
 
@@ -70,7 +69,7 @@ def draw_table(
     for row in rows:
         draw.text((_GAP, top + 2), printable(row.name), "grey", _font())
         for left, pixels in zip(lefts, row.cells, strict=True):
-            picture = pixels if pixels.ndim == 3 else colored(pixels, classes)
+            picture = pixels if pixels.ndim == 3 else colorize(pixels, classes.palette)
             canvas.paste(Image.fromarray(picture), (left, top + _LINE))
         top += _LINE + row.cells[0].shape[0] + _GAP
     canvas.paste(legend, (_GAP, top))
@@ -98,13 +97,6 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
     options = {"compress_level": 1} if kind == "PNG" else {"quality": 85}
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def colored(label: Label, classes: DatasetClasses) -> RGB:
-    """Each label in the colour of its class, and grey where it names none."""
-    colors = colorize(label, classes.palette)
-    colors[label >= classes.num_classes] = IGNORED_COLOR
-    return colors
 
 
 def _legend(seen: Sequence[int], classes: DatasetClasses, width: int) -> Image.Image:

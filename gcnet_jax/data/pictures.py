@@ -10,10 +10,13 @@ from PIL import Image
 
 Palette = Sequence[tuple[int, int, int]]
 
+IGNORED_COLOR = (200, 200, 200)
+"""Of pixels without a class: black is what many palettes begin with."""
+
 
 def colorize(label: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.ndarray, "h w 3"]:
-    """Each class in its RGB colour; what is outside the palette (ignored pixels) in black."""
-    colors = np.zeros((256, 3), np.uint8)
+    """Each class in its RGB colour; what is outside the palette (ignored pixels) in grey."""
+    colors = np.full((256, 3), IGNORED_COLOR, np.uint8)
     colors[: len(palette)] = palette
     return colors[label]
 

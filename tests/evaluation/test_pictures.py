@@ -7,9 +7,9 @@ from gcnet_jax.evaluation import colorize, heat_bar, heat_overlay, label_overlay
 PALETTE = ((255, 0, 0), (0, 128, 0))
 
 
-def test_classes_get_their_colours_and_ignored_pixels_black():
+def test_classes_get_their_colours_and_ignored_pixels_grey():
     label = np.array([[0, 1], [255, 1]], np.uint8)
-    expected = [[[255, 0, 0], [0, 128, 0]], [[0, 0, 0], [0, 128, 0]]]
+    expected = [[[255, 0, 0], [0, 128, 0]], [[200, 200, 200], [0, 128, 0]]]
     np.testing.assert_array_equal(colorize(label, PALETTE), expected)
 
 

@@ -221,6 +221,7 @@ def _styled(curves: Sequence[Curve]) -> Iterator[tuple[Curve, dict[str, Any]]]:
 
 def _finish(axis: Any, title: str) -> None:
     axis.set_title(title, y=1)  # a given height, so that none is looked for
+    axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axis.legend()
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)

@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.config import differences, from_plain, to_plain, versions
-from gcnet_jax.data import DatasetClasses, label_overlay
-from gcnet_jax.data.picture_table import IGNORED_COLOR, Label, colored, encoded, fitted
+from gcnet_jax.data import DatasetClasses, colorize, label_overlay
+from gcnet_jax.data.picture_table import Label, encoded, fitted
+from gcnet_jax.data.pictures import IGNORED_COLOR
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.evaluation_run import Evaluation
 from gcnet_jax.tasks.segmentation.pictures import Curve, curves_for_page
@@ -230,7 +231,7 @@ def _jpeg(image: np.ndarray) -> bytes:
 
 
 def _png(label: Label, classes: DatasetClasses) -> bytes:
-    return encoded(Image.fromarray(colored(label, classes)), "PNG")
+    return encoded(Image.fromarray(colorize(label, classes.palette)), "PNG")
 
 
 def _repeat(evaluation: Evaluation, config: ConfigDict, command: str) -> Html:
