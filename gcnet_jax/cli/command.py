@@ -18,6 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from gcnet_jax.cli.runs import with_config_of_run
+from gcnet_jax.cli.standard_output import has_no_reader, show
 from gcnet_jax.config import brief_reason, leaves
 from gcnet_jax.errors import InputError, Preempted, did_you_mean, printable
 
@@ -45,14 +46,14 @@ def run(
     Returns:
         The exit status: 2 for a wrong command line, 1 for everything else that went wrong, the loss
         of another process of the job too. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM
-        with all work saved.
+        with all work saved; a reader that goes away before the end leaves 141.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if {"--help", "-h", "-help"} & set(arguments):
-        print(_help(module, options))
+        show(_help(module, options))
         return 0
     if "config" in options and "--help_config" in arguments:
-        print(_help_config())
+        show(_help_config())
         return 0
     arguments = _config_first(_last_overrides(with_config_of_run(options, arguments)))
     with _command_line([sys.argv[0], *arguments]) as argv:
@@ -90,6 +91,8 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         _say(f"preempted: {notice}")
         return PREEMPTED
     except OSError as error:  # a path that cannot be read or written, a full disk
+        if isinstance(error, BrokenPipeError) and has_no_reader():
+            return 128 + signal.SIGPIPE
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gcnet_jax.cli.importing import importing
+from gcnet_jax.cli.standard_output import show
 from gcnet_jax.errors import did_you_mean
 
 VERBS: Mapping[str, str] = MappingProxyType(
@@ -29,7 +30,7 @@ def main() -> None:
     """Does what this process's command line says and ends the process."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(_help())
+        show(_help())
         sys.exit(0 if arguments else 2)
     if arguments[0] == "--version":
         print(f"gcnet_jax {importlib.metadata.version('gcnet_jax')}")

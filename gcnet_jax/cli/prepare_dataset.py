@@ -17,8 +17,8 @@ classes' indices, and 255 where ignored; values that stand for another class are
 --map=255=1 does for masks of 0 and 255. Every image and label is checked while it is written, and
 their classes are counted: one that occurs in no training mask is refused. A picture of samples is
 left with the data. After an interruption the same command goes on where it ended; splits that are
-already prepared are left as they are. With --splits only the files of these splits are needed, and a
-later start adds others.
+already prepared are left as they are. With --splits only the files of these splits are needed, and
+a later start adds others.
 """
 
 import os

@@ -45,6 +45,21 @@ ANSWERED_AT_ONCE = [
 ]
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list", "configs"]])
+def test_a_reader_that_goes_away_is_no_error(arguments, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "gcnet_jax", *arguments],
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+
+
 def test_help_and_wrong_command_lines_import_nothing_slow(tmp_path):
     program = f"""
 import importlib, sys
