@@ -60,6 +60,8 @@ def _evaluate(arguments: list[str]) -> None:
         from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
         from gcnet_jax.tasks.segmentation.pictures import save_examples
         from gcnet_jax.tasks.segmentation.report import report_page
+    if _OUTPUT.value is not None:
+        as_path(_OUTPUT.value)  # a path that cannot be is named before anything is read
     _PROCESSES.join()
     run = EvaluationRun(config, split=_SPLIT.value, multi_scale=_TTA.value, **_MODEL.values())
     output, report = _outputs(run.split)

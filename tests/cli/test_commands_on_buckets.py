@@ -86,7 +86,7 @@ def test_what_was_trained_in_a_bucket_is_evaluated_and_predicts_there(
     options = (f"--workdir={bucket}/run", f"--output_dir={bucket}/predicted", "--save_logits")
     assert_succeeds(command("predict", *arguments, *options, f"{bucket}/photos"))
     results = {path.name for path in (bucket / "predicted").iterdir()}
-    assert results == {"a_label.png", "a_overlay.png", "a_logits.npy"}
+    assert results == {"a_label.png", "a_overlay.png", "a_logits.npy", "index.html"}
 
 
 def assert_succeeds(process):
