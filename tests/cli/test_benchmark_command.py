@@ -72,7 +72,7 @@ NARROW = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_evaluation_benchmark_compares_every_mode_in_one_run(root, command, tmp_path):
     output = tmp_path / "evaluation.json"
     arguments = (f"--config={root / CONFIG}", *SMALL, *NARROW, *WITH_PEER, f"--output={output}")

@@ -282,7 +282,7 @@ def test_the_loop_is_compared_with_its_steps_and_says_nothing_itself(root, comma
     assert "images/s" not in process.stdout  # what the loop says is not shown
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_second_start_is_compared_with_the_first(root, process, tmp_path, shapes_dir):
     output = tmp_path / "startup.json"
     data = f"--config.data.data_dir={shapes_dir}"

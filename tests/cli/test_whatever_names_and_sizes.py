@@ -69,8 +69,8 @@ def write_source(
             mask.flat[: len(classes)] = range(min(len(classes), mask.size))
             for kind, encoded in (("images", image), ("masks", cv2.imencode(".png", mask)[1])):
                 (root / kind / split / f"{name}.png").write_bytes(encoded.tobytes())
-    colours = ",1,2,3" if "," in header else ""
-    rows = "".join(f"{quoted(name)}{colours}\n" for name in classes)
+    colours = [f",{i},2,3" if "," in header else "" for i in range(len(classes))]
+    rows = "".join(f"{quoted(n)}{colour}\n" for n, colour in zip(classes, colours, strict=True))
     (root / "classes.csv").write_text(f"{header}\n{rows}", encoding="utf-8")
 
 

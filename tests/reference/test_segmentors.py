@@ -27,6 +27,7 @@ from tests.reference.equivalence import TOLERANCES, every_day
 CASES = json.loads((Path(__file__).parent / "golden" / "segmentors.json").read_text())
 # Meets no number that is zero within rounding.
 SMOOTHEST = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
+GRADIENTS = (SMOOTHEST, "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024")
 STEPS_OF_SCHEDULE = 10
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -146,7 +147,19 @@ def largest_deviation(ours, theirs):
     return max(np.abs(ours[key] - x).max() / np.abs(x).max() for key, x in theirs.items())
 
 
-@pytest.mark.parametrize("name", every_day(CASES, [SMOOTHEST]))
+# Gradients of the full width take minutes. Of the other cases CI compares the logits.
+@pytest.mark.parametrize(
+    "name",
+    [
+        SMOOTHEST,
+        pytest.param(GRADIENTS[1], marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=pytest.mark.campaign)
+            for name in CASES
+            if name not in GRADIENTS
+        ),
+    ],
+)
 @pytest.mark.timeout(1800)
 def test_training(name, golden, equivalence):
     case, theirs, model = CASES[name], golden(name), build(name)
