@@ -32,11 +32,22 @@ class InputError(ValueError):
         return printable(super().__str__())
 
 
+class UsageError(InputError):
+    """A command line lacks something, or has something that the command does not take.
+
+    Commands exit with status 2.
+    """
+
+
 class Preempted(Exception):
     """The machine is about to be taken away, and what was done is saved.
 
     Commands exit with a status of its own, by which a scheduler tells this from failure.
     """
+
+
+class Interrupted(Preempted):
+    """Somebody at the terminal has asked to stop, and what was done is saved."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

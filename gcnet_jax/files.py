@@ -54,9 +54,11 @@ def as_path(path: epath.PathLike) -> epath.Path:
         path: local, or `gs://BUCKET/...`.
 
     Raises:
-        InputError: it is empty or of another kind of storage, its bucket is not there or may not be
-            seen, or what reads buckets is not installed.
+        InputError: it is no path, is empty or of another kind of storage, its bucket is not there
+            or may not be seen, or what reads buckets is not installed.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"{path!r} is a {type(path).__name__}; expected a path")
     text = os.fspath(path)
     if not text:
         raise InputError("a path is empty; expected a file or a folder, or . for the current one")
@@ -88,14 +90,16 @@ def local(path: epath.PathLike, advice: str) -> epath.Path:
     Raises:
         InputError: it leads into a bucket.
     """
-    if in_bucket(path):
-        raise InputError(f"{os.fspath(path)} is in a bucket; expected a local folder: {advice}")
-    return as_path(path)
+    found = as_path(path)
+    if in_bucket(found):
+        raise InputError(f"{found} is in a bucket; expected a local folder: {advice}")
+    return found
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
     """As `as_path`, from the root of its file system."""
-    return as_path(path) if in_bucket(path) else as_path(path).resolve()
+    found = as_path(path)
+    return found if in_bucket(found) else found.resolve()
 
 
 def open_regular(path: epath.PathLike) -> IO[bytes]:

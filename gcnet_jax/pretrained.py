@@ -183,7 +183,7 @@ def saved_config(checkpoint: str | os.PathLike) -> ConfigDict:
 
 def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
     """The file or folder that a name of a checkpoint means."""
-    name = os.fspath(checkpoint)
+    name = checkpoint if isinstance(checkpoint, str) else os.fspath(as_path(checkpoint))
     if name == "published":
         if not config.published_run:
             raise InputError(

@@ -14,7 +14,7 @@ from absl import flags
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import UsageError
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -50,7 +50,7 @@ def _ablate(arguments: list[str]) -> None:
     config = options.checked_config(_CONFIG)
     output_dir = options.required(_OUTPUT_DIR.value, "--output_dir")
     if _VARIANTS.value == []:
-        raise InputError("--variants names none; see --help")
+        raise UsageError("--variants names none; see --help")
     with importing():
         from gcnet_jax.analysis import VARIANTS
         from gcnet_jax.cli.ablation_study import study_variants

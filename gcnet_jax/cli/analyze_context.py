@@ -23,7 +23,8 @@ from absl import flags
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.errors import InputError
+from gcnet_jax.cli.runs import require_model
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import write_whole
 
 _OPTIONS = flags.FlagValues()
@@ -77,13 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(arguments: list[str]) -> None:
     match arguments:
-        case ["attention"]:
+        case ["attention", *others]:
+            require_model(_OPTIONS, others)
+            options.refuse(others)
             _attention()
         case ["cost"]:
             _cost()
         case _:
             given = " ".join(arguments) or "nothing"
-            raise InputError(f"{given} given; expected 'attention' or 'cost', see --help")
+            raise UsageError(f"{given} given; expected 'attention' or 'cost', see --help")
 
 
 def _attention() -> None:

@@ -73,7 +73,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.benchmarks.modes import MODES
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, write_whole
 
 _OPTIONS = flags.FlagValues()
@@ -302,7 +302,7 @@ _RUN_NETWORKS = frozenset({"evaluation", "growth", "inference", "loop", "predict
 def _benchmark(arguments: list[str]) -> None:
     if len(arguments) != 1 or arguments[0] not in _BENCHMARKS:
         expected = " or ".join(f"'{name}'" for name in _BENCHMARKS)
-        raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
+        raise UsageError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
     config = options.checked_config(_CONFIG)
     output = _output(name)

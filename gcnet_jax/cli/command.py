@@ -17,10 +17,17 @@ from pathlib import Path
 
 from absl import flags
 
-from gcnet_jax.cli.runs import with_config_of_run
+from gcnet_jax.cli.runs import with_model_named
 from gcnet_jax.cli.standard_output import has_no_reader, show
 from gcnet_jax.config import brief_reason, leaves
-from gcnet_jax.errors import InputError, Preempted, did_you_mean, printable
+from gcnet_jax.errors import (
+    InputError,
+    Interrupted,
+    Preempted,
+    UsageError,
+    did_you_mean,
+    printable,
+)
 
 PREEMPTED = 75
 """Exit status after a stop that a later start goes on from (`EX_TEMPFAIL` of sysexits.h)."""
@@ -44,9 +51,10 @@ def run(
         arguments: of the command line, without the program's name; by default this process's.
 
     Returns:
-        The exit status: 2 for a wrong command line, 1 for everything else that went wrong, the loss
-        of another process of the job too. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM
-        with all work saved; a reader that goes away before the end leaves 141.
+        The exit status: 2 for a command line that lacks something or cannot be understood, 1 for
+        everything else that went wrong, values that do not fit together and the loss of another
+        process of the job too. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM or Ctrl-C with
+        all work saved; a reader that goes away before the end leaves 141.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if {"--help", "-h", "-help"} & set(arguments):
@@ -55,7 +63,11 @@ def run(
     if "config" in options and "--help_config" in arguments:
         show(_help_config())
         return 0
-    arguments = _config_first(_last_overrides(with_config_of_run(options, arguments)))
+    try:
+        arguments = _config_first(_last_overrides(with_model_named(options, arguments)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     with _command_line([sys.argv[0], *arguments]) as argv:
         try:
             positional = _parse(options, argv)[1:]
@@ -86,9 +98,10 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         main(arguments)
     except InputError as error:
         _say(f"error: {error}")
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except Preempted as notice:
-        _say(f"preempted: {notice}")
+        kind = "interrupted" if isinstance(notice, Interrupted) else "preempted"
+        _say(f"{kind}: {notice}")
         return PREEMPTED
     except OSError as error:  # a path that cannot be read or written, a full disk
         if isinstance(error, BrokenPipeError) and has_no_reader():

@@ -21,7 +21,7 @@ from etils import epath
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.cli.runs import refuse_positional
+from gcnet_jax.cli.runs import require_model
 from gcnet_jax.files import as_path, write_whole
 
 _OPTIONS = flags.FlagValues()
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: list[str]) -> None:
-    refuse_positional(_OPTIONS, arguments)
+    require_model(_OPTIONS, arguments)
+    options.refuse(arguments)
     config = options.checked_config(_CONFIG)
     with importing():
         import rich.console

@@ -21,7 +21,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import CONFIG, is_run
 from gcnet_jax.config import from_plain, library_configs, load_config
-from gcnet_jax.errors import InputError, printable
+from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import as_path, read_json
 
 _OPTIONS = flags.FlagValues()
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _list(arguments: list[str]) -> None:
     if len(arguments) != 1 or arguments[0] not in _TABLES:
         expected = " or ".join(f"'{name}'" for name in _TABLES)
-        raise InputError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
+        raise UsageError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     _TABLES[arguments[0]]()
 
 

@@ -13,7 +13,7 @@ from etils import epath
 from ml_collections import ConfigDict, config_flags
 
 from gcnet_jax.config import check_config, config_from_argument
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, check_writable
 
 
@@ -129,9 +129,14 @@ def define_process_flags(command: flags.FlagValues) -> ProcessFlags:
 
 
 def checked_config(flag: flags.FlagHolder) -> ConfigDict:
-    """The config given on the command line, with exactly the keys there are."""
+    """The config given on the command line, with exactly the keys there are.
+
+    Raises:
+        UsageError: none is given.
+        InputError: it has a key too many, or a value out of range.
+    """
     if flag.value is None:
-        raise InputError(
+        raise UsageError(
             "--config=NAME or FILE is required, for example --config=context_shapes/gcnet; "
             "`gcnet list configs` shows those there are, and a run's folder has its own"
         )
@@ -140,9 +145,9 @@ def checked_config(flag: flags.FlagHolder) -> ConfigDict:
 
 
 def required(value: str | None, flag: str) -> str:
-    """The value of a flag that must be given."""
+    """The value of a flag; raises UsageError if it is not given."""
     if value is None:
-        raise InputError(f"{flag} is required; see --help")
+        raise UsageError(f"{flag} is required; see --help")
     return value
 
 
@@ -207,6 +212,6 @@ def _is_object_with(key: str, path: epath.Path) -> bool:
 
 
 def refuse(arguments: list[str]) -> None:
-    """Raises InputError if there are positional arguments, for commands that take none."""
+    """Raises UsageError if there are positional arguments, for commands that take none."""
     if arguments:
-        raise InputError(f"unexpected arguments: {' '.join(arguments)}; see --help")
+        raise UsageError(f"unexpected arguments: {' '.join(arguments)}; see --help")

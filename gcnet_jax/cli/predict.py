@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.image_sources import check_targets, find_images
 from gcnet_jax.cli.importing import importing
+from gcnet_jax.cli.runs import require_model
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: list[str]) -> None:
+    require_model(_OPTIONS, arguments)
     config = options.checked_config(_CONFIG)
     given = [*_IMAGES.value, *arguments]
     with contextlib.ExitStack() as stack:

@@ -31,7 +31,7 @@ from absl import flags
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.config import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS, ORIENTATIONS, PIXELS
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import UsageError
 
 _OPTIONS = flags.FlagValues()
 _SOURCE = flags.DEFINE_string(
@@ -128,7 +128,7 @@ def _prepare(arguments: list[str]) -> None:
         )
         from gcnet_jax.data.preparation import SAMPLES
     if len(arguments) != 1:
-        raise InputError(
+        raise UsageError(
             f"give the name of one data set: {', '.join(OFFICIAL_SETS)}, or {_OWN}; see --help"
         )
     name = arguments[0]
@@ -140,7 +140,7 @@ def _prepare(arguments: list[str]) -> None:
     if name == _OWN:
         for flag in (_SUBSET, _SPLITS):
             if flag.value:
-                raise InputError(f"--{flag.name} is for official data sets, not for '{_OWN}'")
+                raise UsageError(f"--{flag.name} is for official data sets, not for '{_OWN}'")
         name = options.required(_NAME.value, "--name")
         folder = prepare_folder(
             name,
@@ -156,7 +156,7 @@ def _prepare(arguments: list[str]) -> None:
     else:
         for flag in (_NAME, _IMAGES, _MASKS, _CLASSES, _MAP, _ALLOW_ABSENT):
             if flag.value:
-                raise InputError(f"--{flag.name} is for '{_OWN}', not for '{name}'")
+                raise UsageError(f"--{flag.name} is for '{_OWN}', not for '{name}'")
         how |= {"subset": _SUBSET.value, "splits": _SPLITS.value}
         folder = prepare(name, _DATA_DIR.value, _SOURCE.value, **how)
     for split in split_names(name, _DATA_DIR.value):
@@ -198,9 +198,9 @@ def _label_map() -> dict[int, int]:
         try:
             pair = int(value), int(index)
         except ValueError as error:
-            raise InputError(f"--map: '{text}' is not VALUE=CLASS, such as 255=1") from error
+            raise UsageError(f"--map: '{text}' is not VALUE=CLASS, such as 255=1") from error
         if label_map.setdefault(*pair) != pair[1]:
-            raise InputError(f"--map: value {pair[0]} is given two classes; expected one")
+            raise UsageError(f"--map: value {pair[0]} is given two classes; expected one")
     return label_map
 
 
@@ -211,7 +211,7 @@ def _patterns(flag: flags.FlagHolder) -> dict[str, list[str]] | list[str]:
     for value in flag.value:
         split, separator, pattern = value.partition("=")
         if not separator or not pattern:
-            raise InputError(
+            raise UsageError(
                 f"--{flag.name}: '{value}' is not SPLIT=PATTERN, as train=images/*.jpg"
             )
         patterns.setdefault(split, []).append(pattern)

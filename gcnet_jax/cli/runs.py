@@ -1,44 +1,209 @@
-"""Folders of runs on the command line: a run says its own config."""
+"""Trained networks on the command line: what names one, and the config that it brings along."""
 
 import os
 from collections.abc import Iterator, Sequence
 
 from absl import flags
+from etils import epath
 
-from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path
+from gcnet_jax.config import find_config, is_checkpoint, library_configs, read_config
+from gcnet_jax.errors import InputError, UsageError, did_you_mean
+from gcnet_jax.files import as_path, read_json
 
 CONFIG = "config.json"
 """Name of the file in which a run keeps its config."""
+_CHECKPOINTS = "checkpoints"
+_PUBLISHED = "published"
+_EXPECTED = "expected the folder of a run, one of its checkpoints, or the name of a published run"
 
 
-def is_run(path: str) -> bool:
-    """Whether training has made a folder."""
+def is_run(path: epath.PathLike) -> bool:
+    """Whether training has made a folder, and begun to fill it."""
     try:
         folder = as_path(path)
-        return (folder / CONFIG).is_file() and (folder / "checkpoints").is_dir()
+        return (folder / CONFIG).is_file() and (folder / _CHECKPOINTS).is_dir()
     except (InputError, OSError, ValueError):  # no path at all
         return False
 
 
-def with_config_of_run(options: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with what a run's folder among them means.
+def with_model_named(options: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with what a trained network among them means.
 
     The first positional argument that is a run is what `--workdir=RUN` is, where a command takes
-    that and nobody has said which model; and a command that takes a config gets the run's own, if
-    none is given.
+    that and nobody has said which network; a checkpoint, a `.pth` file and the name of a published
+    run are what `--checkpoint` is. A command that takes a config gets the network's own, if none is
+    given.
+
+    Raises:
+        UsageError: it is the name of a config that nobody has published weights of.
     """
     given = list(arguments)
     if "workdir" not in options:
         return given
     names = {argument.partition("=")[0].lstrip("-") for argument in given if argument[:1] == "-"}
     if not names & {"workdir", "checkpoint"}:
-        position = next((i for i in _positional(options, given) if is_run(given[i])), None)
-        if position is not None:
-            given[position] = f"--workdir={given[position]}"
-    if "config" in options and "config" not in names and (run := _workdir(given)) and is_run(run):
-        given.insert(0, f"--config={as_path(run) / CONFIG}")
+        for position in _positional(options, given):
+            if option := _option_for(given[position], options):
+                given[position] = option
+                break
+    if "config" in options and "config" not in names and (config := _own_config(given)):
+        given.insert(0, f"--config={config}")
     return given
+
+
+def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
+    """Raises UsageError, with what was probably meant, unless a trained network is named.
+
+    Args:
+        options: of the command, which takes `--config`, `--workdir` and `--checkpoint`.
+        positional: its arguments that no option has taken.
+    """
+    workdir, checkpoint = options["workdir"].value, options["checkpoint"].value
+    if workdir is not None and checkpoint is not None:
+        raise UsageError(
+            "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint, not both"
+        )
+    if workdir is None and checkpoint is None:
+        first = next((argument for argument in positional if argument != "-"), None)
+        raise UsageError(
+            _why_no_model(first) if first else f"no trained network is given; {_EXPECTED}"
+        )
+    if checkpoint is not None and checkpoint != _PUBLISHED:
+        _refuse_all_checkpoints(checkpoint)
+        _refuse_run(checkpoint)
+    if options["config"].value is None:
+        raise UsageError(
+            _why_no_run(workdir) if workdir is not None else _why_no_config(checkpoint)
+        )
+
+
+def _option_for(argument: str, options: flags.FlagValues) -> str | None:
+    """The option that a positional argument stands for, if it names a trained network."""
+    if _is_run(argument):
+        return f"--workdir={argument}"
+    if "checkpoint" not in options:
+        return None
+    try:
+        path = as_path(argument)
+        if _is_checkpoint(path) or (path.suffix == ".pth" and path.is_file()):
+            return f"--checkpoint={argument}"
+        if path.exists() or not _is_name(argument):
+            return None
+    except (InputError, OSError, ValueError):  # no path at all
+        return None
+    published = read_config(find_config(argument)).published_run
+    if not published:
+        raise UsageError(
+            f"the config {argument} has no published weights; train it, with gcnet train "
+            f"--config={argument} --workdir=RUN, and give the run"
+        )
+    return f"--checkpoint={published}"
+
+
+def _own_config(arguments: Sequence[str]) -> str | None:
+    """The config that belongs to the network which the options of a command line name."""
+    if (workdir := _value("workdir", arguments)) and _is_run(workdir):
+        folder = as_path(workdir)
+        if (folder / CONFIG).is_file():
+            return os.fspath(folder / CONFIG)
+        return os.fspath(max(_checkpoints(folder), key=lambda path: int(path.name)))
+    checkpoint = _value("checkpoint", arguments)
+    if checkpoint and (_is_name(checkpoint) or _is_checkpoint(checkpoint)):
+        return checkpoint
+    return None
+
+
+def _is_run(path: epath.PathLike) -> bool:
+    """Whether a folder is a run, or the beginning of one, or has the checkpoints of one."""
+    if is_run(path):
+        return True
+    try:
+        folder = as_path(path)
+        if (folder / CONFIG).is_file():
+            content = read_json(folder / CONFIG)
+            return isinstance(content, dict) and "config" in content
+        return bool(_checkpoints(folder))
+    except (InputError, OSError, ValueError):
+        return False
+
+
+def _checkpoints(run: epath.Path) -> list[epath.Path]:
+    folder = run / _CHECKPOINTS
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in inside if path.name.isdecimal() and _is_checkpoint(path)]
+
+
+def _is_checkpoint(path: epath.PathLike) -> bool:
+    try:
+        return is_checkpoint(path)
+    except (InputError, OSError, ValueError):  # no path at all
+        return False
+
+
+def _is_name(argument: str) -> bool:
+    """Whether a config of this library has that name, with or without its folder."""
+    return any(argument in (full, full.rpartition("/")[2]) for full in library_configs())
+
+
+def _why_no_model(first: str) -> str:
+    """What is wrong where the first argument should name a trained network, and does not."""
+    path = as_path(first)
+    if not path.exists():
+        near = did_you_mean(first, [*_runs_beside(path), *_published_names()])
+        return f"there is no run {first}{near}, nor anything else of that name; {_EXPECTED}, first"
+    _refuse_all_checkpoints(first)
+    kind = "neither a run nor a checkpoint" if path.is_dir() else "no trained network"
+    return f"{first} is {kind}; {_EXPECTED}, before anything else"
+
+
+def _why_no_run(workdir: str) -> str:
+    path = as_path(workdir)
+    if not path.exists():
+        return f"there is no run {workdir}{did_you_mean(workdir, _runs_beside(path))}"
+    if not path.is_dir():
+        return f"--workdir: {workdir} is a file; expected the folder of a run"
+    return f"{workdir} is no run: it has neither {CONFIG} nor a checkpoint in {_CHECKPOINTS}"
+
+
+def _why_no_config(checkpoint: str) -> str:
+    which = "name its config with --config=NAME; `gcnet list configs` shows those there are"
+    if checkpoint == _PUBLISHED:
+        return f"--checkpoint={_PUBLISHED} does not say of which network; {which}"
+    path = as_path(checkpoint)
+    if not path.exists():
+        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, _published_names())}"
+    if path.is_dir():
+        return f"{checkpoint} is no whole checkpoint: it has no metadata; {_EXPECTED}"
+    return f"{checkpoint} does not say which network it is of; {which}"
+
+
+def _refuse_all_checkpoints(checkpoint: str) -> None:
+    path = as_path(checkpoint)
+    if path.name == _CHECKPOINTS and path.is_dir():
+        raise UsageError(
+            f"{checkpoint} holds the checkpoints of a run; give one of its folders, or "
+            f"{path.parent} for the best of them"
+        )
+
+
+def _refuse_run(checkpoint: str) -> None:
+    if _is_run(checkpoint) or (as_path(checkpoint) / _CHECKPOINTS).is_dir():
+        raise UsageError(
+            f"--checkpoint: {checkpoint} is the folder of a run; give it as --workdir={checkpoint} "
+            f"for its best checkpoint, or one of {checkpoint}/{_CHECKPOINTS}"
+        )
+
+
+def _runs_beside(path: epath.Path) -> list[str]:
+    """The runs in the folder in which one should be, named as it was."""
+    try:
+        return [os.fspath(other) for other in path.parent.iterdir() if _is_run(other)]
+    except OSError:
+        return []
+
+
+def _published_names() -> list[str]:
+    return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]
 
 
 def _positional(options: flags.FlagValues, arguments: Sequence[str]) -> Iterator[int]:
@@ -57,25 +222,10 @@ def _positional(options: flags.FlagValues, arguments: Sequence[str]) -> Iterator
             yield position
 
 
-def refuse_positional(options: flags.FlagValues, arguments: Sequence[str]) -> None:
-    """Raises InputError, with what was probably meant, if there are positional arguments."""
-    if not arguments:
-        return
-    first = arguments[0]
-    parent = as_path(first).parent
-    if "workdir" in options and is_run(os.fspath(parent.parent)):
-        raise InputError(
-            f"{first} is no run; give the run {parent.parent} for its best checkpoint, or "
-            f"--checkpoint={first}"
-        )
-    if "workdir" in options and options["workdir"].value is None:
-        raise InputError(f"there is no run {first}: no folder with {CONFIG} and checkpoints")
-    raise InputError(f"unexpected arguments: {' '.join(arguments)}; see --help")
-
-
-def _workdir(arguments: Sequence[str]) -> str | None:
+def _value(name: str, arguments: Sequence[str]) -> str | None:
+    """What an option is given, before the command line is parsed."""
     for position, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name in ("--workdir", "-workdir"):
+        option, _, value = argument.partition("=")
+        if option in (f"--{name}", f"-{name}"):
             return value or next(iter(arguments[position + 1 : position + 2]), None)
     return None

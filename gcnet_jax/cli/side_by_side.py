@@ -14,7 +14,7 @@ import rich.console
 import rich.progress
 
 from gcnet_jax.cli.command import PREEMPTED
-from gcnet_jax.errors import InputError, Preempted, printable
+from gcnet_jax.errors import InputError, Interrupted, Preempted, printable
 from gcnet_jax.training import PreemptionNotice
 
 _PACKAGE = str(Path(__file__).parents[2])
@@ -60,7 +60,8 @@ def train_side_by_side(
                 training.end()
     asked = notice.reached() or stopped
     if asked and all(training.status in (0, *_STOPPED) for training in begun):
-        raise Preempted("stopped, with what is done saved; run the same command to go on")
+        kind = Interrupted if notice.by_hand else Preempted
+        raise kind("stopped, with what is done saved; run the same command to go on")
     for training in begun:
         training.check()
     look()
@@ -173,7 +174,7 @@ class _Training:
         kind, _, reason = line.partition(": ")
         if kind == "error":
             self._error = reason
-        elif kind != "preempted":
+        elif kind not in ("preempted", "interrupted"):
             self._show(line)
 
     def _show(self, line: str) -> None:

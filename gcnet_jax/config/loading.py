@@ -2,14 +2,14 @@
 
 import contextlib
 import importlib.util
-import json
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.config.checking import check_config
@@ -17,11 +17,13 @@ from gcnet_jax.config.library import find_config
 from gcnet_jax.config.plain import from_plain
 from gcnet_jax.config.schema import CONTEXT_BLOCKS
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path, in_bucket, read_json
 
+_METADATA = ("metadata", "metadata")  # of a checkpoint's folder
 _LARGEST_JSON = 1 << 24  # bytes; one with 255 classes has some 30 thousand
 
 
-def load_config(file: str | Path, *arguments: str) -> ConfigDict:
+def load_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
     """Reads a config and checks its keys and values.
 
     Args:
@@ -52,36 +54,55 @@ def as_config(named: ConfigDict | str | os.PathLike) -> ConfigDict:
     if isinstance(named, ConfigDict):
         check_config(named)
         return named
+    if not isinstance(named, str | os.PathLike):
+        raise InputError(
+            f"the config is a {type(named).__name__}; expected a config, the name of one, or the "
+            "path of its file"
+        )
     file, arguments = split_argument(os.fspath(named))
     return load_config(file, *arguments)
 
 
-def read_config(file: str | Path, *arguments: str) -> ConfigDict:
+def is_checkpoint(path: epath.PathLike) -> bool:
+    """Whether a folder is a checkpoint with its metadata, whole or not, of which nothing is read.
+
+    Raises:
+        InputError: as `as_path`.
+        OSError: whether it is cannot be seen.
+    """
+    return as_path(path).joinpath(*_METADATA).is_file()
+
+
+def read_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
     """Reads a config that may still be changed before `check_config` sees it.
 
     Args:
         file: path of a Python file, whose `get_config` is run; what it imports from a package
             `configs` is looked up beside the nearest folder of that name above it. Or the
-            `config.json` of a run's workdir, out of which no code is run.
+            `config.json` of a run's workdir, or the folder of a checkpoint: out of these no code is
+            run.
         *arguments: what `get_config` takes, if anything.
 
     Raises:
         InputError: there is no such file, it has no `get_config` that returns a config, a key is
             misspelt, or a value of `config.json` is not in its range.
     """
-    path = Path(file)
+    path = as_path(file)
+    if is_checkpoint(path):
+        return _read_json(path.joinpath(*_METADATA), path, "a whole checkpoint", arguments)
     if path.is_dir():
         raise InputError(
             f"the config {path} is a folder; expected a file, such as {path / 'config.json'} if "
             "this is a run's workdir"
         )
-    if not path.is_file():
+    local = path if in_bucket(path) else Path(path)
+    if not local.is_file():  # of which a pipe is none: whoever opens one waits
         raise InputError(f"there is no config file {path}")
     if path.suffix == ".json":
-        if arguments:
-            raise InputError(f"{path} takes no argument; given: {', '.join(arguments)}")
-        return _read_json(path)
-    return _run_python(path, arguments)
+        return _read_json(path, path, "what a run writes as config.json", arguments)
+    if not isinstance(local, Path):
+        raise InputError(f"the config {path} is in a bucket; expected a local file of Python code")
+    return _run_python(local, arguments)
 
 
 def config_from_argument(argument: str) -> ConfigDict:
@@ -94,11 +115,13 @@ def config_from_argument(argument: str) -> ConfigDict:
     return read_config(file, *arguments)
 
 
-def split_argument(argument: str) -> tuple[Path, list[str]]:
+def split_argument(argument: str) -> tuple[epath.PathLike, list[str]]:
     """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one.
 
     In the place of the file there may be the name of one of the library's configs.
     """
+    if in_bucket(argument):
+        return argument, []
     parts = argument.split(":")
     for count in range(1, len(parts) + 1):
         file = Path(":".join(parts[:count]))
@@ -130,24 +153,35 @@ def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:
     )
 
 
-def _read_json(path: Path) -> ConfigDict:
+def _read_json(
+    path: epath.Path, named: epath.Path, expected: str, arguments: Sequence[str]
+) -> ConfigDict:
+    """Reads a file that holds a config as its `config`.
+
+    Args:
+        path: of the file.
+        named: what the user has named.
+        expected: what that should be.
+        arguments: that were given with it.
+    """
+    if arguments:
+        raise InputError(f"{named} takes no argument; given: {', '.join(arguments)}")
     try:
-        if path.stat().st_size > _LARGEST_JSON:
+        if path.stat().length > _LARGEST_JSON:
             raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
-        plain = json.loads(path.read_bytes())["config"]
+        plain = read_json(path)["config"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{path} is not what a run writes as config.json ({type(error).__name__}: "
-            f"{brief_reason(error)[:200]})"
+            f"{named} is not {expected} ({type(error).__name__}: {brief_reason(error)[:200]})"
         ) from error
     try:
         config = from_plain(plain)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{named}: {error}") from error
     for place in (config.model.backbone, config.model.decode_head):
         if place.context.block not in ("", *CONTEXT_BLOCKS):
             raise InputError(
-                f"{path} names a context block by its module, {place.context.block!r}, and a JSON "
+                f"{named} names a context block by its module, {place.context.block!r}, and a JSON "
                 "file must not choose code to run: give the Python file of this config"
             )
     return config

@@ -68,12 +68,16 @@ def read_image_file(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> 
             orientation = image.getexif().get(_ORIENTATION, 1)
     except InputError:
         raise
+    except FileNotFoundError as error:
+        raise InputError(f"there is no image {path}") from error
     except UnidentifiedImageError as error:
         raise InputError(
             f"{path}: not an image, or cut off in its header; expected a {one_of_the_formats()}"
         ) from error
     # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more.
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:  # of the file, and not of what it holds
+            raise InputError(f"{path} cannot be read ({error.strerror})") from error
         raise InputError(f"{path}: not a whole, readable image ({error})") from error
     return ImageFile(encoded, image, orientation if orientation in range(1, 9) else 1)
 

@@ -8,6 +8,7 @@ from gcnet_jax.ops.normalization import (
     IMAGE_STD,
     check_normalized,
     check_pixels,
+    check_pixels_of_image,
     check_sizes,
     normalize_images,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "apply_separable",
     "check_normalized",
     "check_pixels",
+    "check_pixels_of_image",
     "check_sizes",
     "conv_general_dilated",
     "cross_entropy",

@@ -50,6 +50,22 @@ def check_pixels(images: Any) -> None:
     check_image_shape(images)
 
 
+def check_pixels_of_image(image: Any) -> None:
+    """Raises InputError unless an image is `(height, width, 3)` of 8 bits."""
+    shape = tuple(image.shape)
+    if image.dtype != np.uint8:
+        raise InputError(
+            f"the image has the dtype {image.dtype}; expected uint8, RGB from 0 to 255"
+        )
+    if len(shape) != 3 or shape[-1] != 3 or 0 in shape:
+        advice = ""
+        if len(shape) == 4:
+            advice = ": of a batch give the images as a list"
+        elif len(shape) == 3 and shape[0] == 3:
+            advice = ": channels come last, image.transpose(1, 2, 0)"
+        raise InputError(f"the image has the shape {shape}; expected (height, width, 3){advice}")
+
+
 def check_normalized(images: Any) -> None:
     """Raises InputError unless images may be what `normalize_images` returns.
 

@@ -15,7 +15,7 @@ from etils import epath
 from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import absolute, as_utf8, in_bucket, read_json, write_whole
+from gcnet_jax.files import absolute, as_path, as_utf8, in_bucket, read_json, write_whole
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
@@ -150,7 +150,7 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
     root = storage_path(workdir) / FOLDER
     steps = finished_steps(root)
     if not steps:
-        raise InputError(f"there is no checkpoint in {workdir}: expected folders {root}/<step>")
+        raise InputError(_why_no_checkpoint(as_path(workdir), root))
     unreadable = without_metrics(root)
     for folder, error in unreadable.items():
         logging.warning("The metrics of %s cannot be read (%s).", folder, brief(error))
@@ -161,6 +161,17 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
     }
     best = max(scores, key=lambda step: (scores[step], step), default=max(steps))
     return root / str(best)
+
+
+def _why_no_checkpoint(workdir: epath.Path, root: epath.Path) -> str:
+    if not workdir.exists():
+        return f"there is no run {workdir}"
+    if (workdir / "config.json").is_file():
+        return (
+            f"there is no checkpoint in {workdir} yet: the first of this run comes after "
+            "training.checkpoint_every steps"
+        )
+    return f"there is no checkpoint in {workdir}, which is no run: expected folders {root}/<step>"
 
 
 def read_metrics(checkpoint: epath.PathLike) -> dict[str, float]:

@@ -28,6 +28,7 @@ class PreemptionNotice:
 
     def __init__(self) -> None:
         self._received = False
+        self._by_hand = False
         self._asked = 0
 
     def __enter__(self) -> "PreemptionNotice":
@@ -60,6 +61,11 @@ class PreemptionNotice:
             self._received = multihost_utils.reached_preemption_sync_point(self._asked)
         return self._received
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether Ctrl-C in this process has asked for it."""
+        return self._by_hand
+
     def request(self) -> None:
         """Asks for it as the signals do."""
         if jax.distributed.is_initialized():
@@ -68,7 +74,8 @@ class PreemptionNotice:
             self._received = True
 
     def _receive(self, number: int, frame: types.FrameType | None) -> None:
-        del number, frame
+        del frame
+        self._by_hand |= number == signal.SIGINT
         self.request()
 
     def _listen(self) -> None:

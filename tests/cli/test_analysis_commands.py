@@ -133,7 +133,7 @@ def test_costs_of_a_configs_network(command, root, tmp_path):
 
 
 def test_an_analysis_that_there_is_not_is_refused(fails):
-    fails("analyze_context", "costs", says="costs given; expected 'attention' or 'cost'")
+    fails("analyze_context", "costs", says="costs given; expected 'attention' or 'cost'", code=2)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_network_without_context_blocks_has_nothing_to_study(ablation, fails, 
 @pytest.mark.slow
 def test_variants_that_there_are_not_are_refused(fails, ablation, root):
     arguments, _ = ablation
-    fails("ablate", *arguments, "--variants=", says="names none")
+    fails("ablate", *arguments, "--variants=", says="names none", code=2)
 
 
 @pytest.mark.slow

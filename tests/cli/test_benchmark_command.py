@@ -146,7 +146,7 @@ def test_networks_that_do_not_agree_are_not_compared():
     ],
 )
 def test_what_cannot_be_measured_is_refused(fails, arguments, says):
-    fails("benchmark", *arguments, says=says)
+    fails("benchmark", *arguments, says=says, code=2)
 
 
 SMALL_STEP = (

@@ -122,7 +122,7 @@ def test_an_evaluation_replaces_only_what_an_evaluation_wrote(trained, tiny, fai
 
 def test_a_run_and_a_checkpoint_and_a_file_are_told_apart(trained, tiny, fails, tmp_path):
     says = f"is the folder of a run; give it as --workdir={trained}"
-    fails("evaluate", *tiny, f"--checkpoint={trained}", says=says)
+    fails("evaluate", *tiny, f"--checkpoint={trained}", says=says, code=2)
     says = f"--workdir: {trained / 'metrics.jsonl'} is a file; expected the folder of a run"
     fails("evaluate", *tiny, f"--workdir={trained / 'metrics.jsonl'}", says=says)
 

@@ -54,13 +54,22 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "name of one data set"),
         (["imagenet"], "camvid, cityscapes, context_shapes"),
         (["camvid"], "needs a source"),
         (["camvid", "--source=nowhere"], "nowhere is not a folder"),
+        (["camvid", "--splits=tarin"], "has no split 'tarin' (did you mean 'train'?)"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused(fails, tmp_path, arguments, says):
+    fails("prepare_dataset", *arguments, f"--data_dir={tmp_path}", says=says)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name of one data set"),
         (["camvid", "--classes=classes.csv"], "--classes is for 'folder', not for 'camvid'"),
         (["camvid", "--map=255=1"], "--map is for 'folder', not for 'camvid'"),
-        (["camvid", "--splits=tarin"], "has no split 'tarin' (did you mean 'train'?)"),
         (["folder", "--name=plants", "--splits=val"], "--splits is for official data sets"),
         (["camvid", "--allow_absent"], "--allow_absent is for 'folder', not for 'camvid'"),
         (["folder"], "--name is required"),
@@ -68,8 +77,8 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
         (["folder", "--name=plants", "--source=.", "--classes=x", "--images=val="], "'val=' is"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused(fails, tmp_path, arguments, says):
-    fails("prepare_dataset", *arguments, f"--data_dir={tmp_path}", says=says)
+def test_options_that_lack_something_or_do_not_belong_are_refused(fails, tmp_path, arguments, says):
+    fails("prepare_dataset", *arguments, f"--data_dir={tmp_path}", says=says, code=2)
 
 
 def test_a_label_outside_the_classes_is_named_and_nothing_is_left_that_looks_prepared(
@@ -159,11 +168,16 @@ def test_absent_classes_are_allowed_on_the_command_line(command, binary_masks):
         (["255=object"], "--map: '255=object' is not VALUE=CLASS"),
         (["255=1=0"], "--map: '255=1=0' is not VALUE=CLASS"),
         (["255=1", "255=0"], "--map: value 255 is given two classes"),
-        (["255=7"], "--map=255=7: 7 is no class; expected 0 to 1"),
     ],
 )
 def test_a_map_that_is_none_is_refused(fails, binary_masks, given, says):
-    fails("prepare_dataset", *binary_masks, *(f"--map={text}" for text in given), says=says)
+    maps = (f"--map={text}" for text in given)
+    fails("prepare_dataset", *binary_masks, *maps, says=says, code=2)
+
+
+def test_a_map_to_no_class_is_refused(fails, binary_masks):
+    says = "--map=255=7: 7 is no class; expected 0 to 1"
+    fails("prepare_dataset", *binary_masks, "--map=255=7", says=says)
 
 
 @pytest.mark.slow

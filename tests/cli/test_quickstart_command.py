@@ -35,7 +35,7 @@ def test_it_shows_a_page_can_be_stopped_and_goes_on_to_where_the_block_is_worth_
     assert "2 small networks will be trained, with a global context block and without it" in stdout
     assert f"with the block: step 100/{STEPS}  loss" in stdout
     assert "step 100: mIoU " in stdout
-    assert stderr.splitlines()[-1].startswith("preempted: stopped, with what is done saved; run")
+    assert stderr.splitlines()[-1].startswith("interrupted: stopped, with what is done saved; run")
     first_page = page.read_bytes()
 
     again = process("quickstart", *arguments, seconds=600)

@@ -225,7 +225,7 @@ def test_a_missing_config_file_is_named(fails, tmp_path):
 
 
 def test_without_a_workdir_it_says_what_is_missing(fails, tiny):
-    fails("train", *tiny, says="--workdir is required")
+    fails("train", *tiny, says="--workdir is required", code=2)
 
 
 def test_data_that_is_not_prepared_is_named_with_the_command_that_prepares_it(

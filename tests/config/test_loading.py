@@ -203,3 +203,22 @@ def test_a_folder_configs_of_a_users_own_is_not_that_of_the_library(tmp_path):
 def test_a_file_that_ends_the_process_is_named_and_ends_nothing(tmp_path):
     with pytest.raises(InputError, match=r"run\.py: SystemExit"):
         read_config(write(tmp_path, "raise SystemExit(0)"))
+
+
+def test_what_a_run_in_a_bucket_has_written_is_read_there_and_code_is_not(bucket):
+    plain = json.dumps({"config": to_plain(default_config())})
+    (bucket / "run" / "checkpoints" / "3" / "metadata" / "metadata").write_text(plain)
+    (bucket / "run" / "config.json").write_text(plain)
+    (bucket / "run" / "config.py").write_text("raise SystemExit")
+    for place in ("run/config.json", "run/checkpoints/3"):
+        assert config_from_argument(f"{bucket}/{place}") == default_config()
+    with pytest.raises(InputError, match="is in a bucket; expected a local file of Python code"):
+        config_from_argument(f"{bucket}/run/config.py")
+
+
+def test_a_checkpoint_whose_metadata_are_damaged_is_named(tmp_path):
+    (tmp_path / "3" / "metadata").mkdir(parents=True)
+    for content in ("", "[]", "{}", "[" * 100_000):
+        (tmp_path / "3" / "metadata" / "metadata").write_text(content)
+        with pytest.raises(InputError, match=f"^{tmp_path / '3'} is not a whole checkpoint "):
+            read_config(tmp_path / "3")

@@ -27,6 +27,7 @@ def test_a_signal_is_noticed_and_does_not_end_the_process(number, capfd):
         os.kill(os.getpid(), number)
         assert notice.reached()
         assert notice.reached()
+        assert notice.by_hand == (number == signal.SIGINT)
     assert signal.getsignal(number) is before
     said = "stopping when the step under way is done and saved; Ctrl-C again: at once"
     assert (said in capfd.readouterr().err) == (number == signal.SIGINT)

@@ -29,6 +29,7 @@ from gcnet_jax.evaluation import (
     create_evaluator,
     metrics_from_confusion,
 )
+from gcnet_jax.files import as_path
 from gcnet_jax.parallel import (
     check_batch_size,
     create_mesh,
@@ -241,7 +242,7 @@ def evaluate(
     if config is None:
         config = saved_config(find_checkpoint(workdir))
     return EvaluationRun(
-        as_config(config), split=split, multi_scale=multi_scale, workdir=os.fspath(workdir)
+        as_config(config), split=split, multi_scale=multi_scale, workdir=os.fspath(as_path(workdir))
     ).evaluate()
 
 

@@ -8,11 +8,17 @@ from typing import cast, overload
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import as_config, find_config, library_configs, load_config
+from gcnet_jax.config import (
+    as_config,
+    find_config,
+    is_checkpoint,
+    library_configs,
+    load_config,
+)
 from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
-from gcnet_jax.interop import published_files, published_name
+from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
 from gcnet_jax.models import Segmentor, split_for_evaluation
 from gcnet_jax.pretrained import PretrainedModel, load_pretrained, saved_config
 from gcnet_jax.tasks.segmentation.predictor import ImageInput, Predictor
@@ -99,8 +105,12 @@ def load(
         InputError: there is nothing of that name, it is not whole, it is not the config's network,
             or it needs a config.
     """
-    name = os.fspath(source)
-    checkpoint, own = _locate(name, needs_config=config is None)
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"the source is a {type(source).__name__}; expected the name of a published run, or "
+            "the path of a run, of a checkpoint or of a .pth file"
+        )
+    checkpoint, own = _locate(os.fspath(source), needs_config=config is None)
     used = as_config(config) if config is not None else own
     assert used is not None
     return TrainedSegmentor(load_pretrained(used, checkpoint), used)
@@ -152,12 +162,20 @@ def _checkpoint_folder(path: epath.Path) -> epath.Path:
             f"{path} holds the checkpoints of a run; give one of its folders, or {path.parent} for "
             "the best of them"
         )
-    return find_checkpoint(path) if (path / "checkpoints").is_dir() else path
+    if (path / "checkpoints").is_dir() or (path / "config.json").is_file():
+        return find_checkpoint(path)
+    if not is_checkpoint(path):
+        raise InputError(
+            f"{path} is neither a run nor a checkpoint; expected a folder in which gcnet train has "
+            "kept checkpoints, or one of those"
+        )
+    return path
 
 
 def _config_of_file(path: epath.Path) -> ConfigDict:
     name = published_name(path)
     if name is None:
+        read_torch_checkpoint(path)  # what is none at all needs no config
         raise InputError(
             f"{path} does not say which network it is of; name its config: "
             f"gcnet_jax.load({os.fspath(path)!r}, config=NAME)"

@@ -31,7 +31,7 @@ from gcnet_jax.data import (
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import TILE, Inference, Logits, create_tile_scorer, tile_starts
 from gcnet_jax.files import as_path
-from gcnet_jax.ops import check_pixels
+from gcnet_jax.ops import check_pixels_of_image
 from gcnet_jax.parallel import batch_sharding, create_mesh, place, replicated
 from gcnet_jax.tasks.segmentation.prediction_plan import Group, Size, plan_groups
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
@@ -232,7 +232,7 @@ class Predictor:
             return displayed_pixels(image)
         if isinstance(image, np.ndarray | jax.Array):
             pixels = np.asarray(image)
-            check_pixels(pixels[None])
+            check_pixels_of_image(pixels)
             return pixels
         raise InputError(
             f"the image is a {type(image).__name__}; expected a path, a Pillow image, or an RGB "

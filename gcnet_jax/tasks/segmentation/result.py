@@ -66,7 +66,12 @@ class SegmentationResult:
         Args:
             legend: whether the names of the classes that occur stand below, with their shares.
             opacity: of the colours, from 0 to 1.
+
+        Raises:
+            InputError: the opacity is no such number.
         """
+        if not 0 <= opacity <= 1:
+            raise InputError(f"opacity is {opacity}; expected a number from 0 to 1")
         palette = self.classes.palette
         overlay = label_overlay(self.image, self.label, palette, opacity=opacity)
         picture = Image.fromarray(overlay)

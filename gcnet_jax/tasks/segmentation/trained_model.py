@@ -69,16 +69,6 @@ def load_trained_model(
         raise InputError(
             "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint"
         )
-    if checkpoint is not None and as_path(checkpoint).name == "checkpoints":
-        raise InputError(
-            f"--checkpoint: {checkpoint} holds the checkpoints of a run; give one of its folders, "
-            f"or --workdir={as_path(checkpoint).parent} for the best of them"
-        )
-    if checkpoint is not None and (as_path(checkpoint) / "checkpoints").is_dir():
-        raise InputError(
-            f"--checkpoint: {checkpoint} is the folder of a run; give it as --workdir={checkpoint} "
-            f"for its best checkpoint, or one of {checkpoint}/checkpoints"
-        )
     source = find_checkpoint(as_path(workdir)) if workdir is not None else str(checkpoint)
     pretrained = load_pretrained(config, source, allow_partial=allow_partial)
     if pretrained.left and is_first_process():

@@ -22,6 +22,7 @@ from gcnet_jax.data import (
     split_size,
     train_iterator,
 )
+from gcnet_jax.errors import Interrupted, Preempted
 from gcnet_jax.evaluation import SegmentationMetrics, create_evaluator, metrics_from_confusion
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import split_for_evaluation
@@ -71,7 +72,12 @@ def train_from_config(
     """
     # From here to the end: a second signal while the processes clean up is no failure either.
     with PreemptionNotice() as preemption:
-        _train(config, workdir, preemption, time.monotonic() if started is None else started)
+        try:
+            _train(config, workdir, preemption, time.monotonic() if started is None else started)
+        except Preempted as notice:
+            if preemption.by_hand:
+                raise Interrupted(str(notice)) from notice
+            raise
 
 
 def train(config: ConfigDict | str | os.PathLike, workdir: str | os.PathLike) -> None:

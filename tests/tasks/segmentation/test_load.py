@@ -93,11 +93,13 @@ def test_images_of_all_modes_are_what_their_files_are(net, mode, tmp_path, photo
     ("image", "says"),
     [
         (np.ones((9, 9, 3), np.float32), "dtype float32; expected uint8"),
-        (np.ones((9, 9), np.uint8), r"shape \(1, 9, 9\)"),
-        (np.ones((0, 9, 3), np.uint8), r"shape \(1, 0, 9, 3\)"),
+        (np.ones((9, 9), np.uint8), r"shape \(9, 9\); expected \(height, width, 3\)"),
+        (np.ones((0, 9, 3), np.uint8), r"shape \(0, 9, 3\); expected \(height, width, 3\)"),
+        (np.ones((3, 9, 8), np.uint8), r"shape \(3, 9, 8\).*transpose\(1, 2, 0\)"),
+        (np.ones((2, 9, 9, 3), np.uint8), r"shape \(2, 9, 9, 3\).*give the images as a list"),
         (Image.new("F", (9, 9)), "mode F; expected 8 or 16 bits"),
         (b"bytes", "the image is a bytes; expected a path, a Pillow image"),
-        ("nowhere.png", "nowhere.png"),
+        ("nowhere.png", "^there is no image nowhere.png$"),
     ],
 )
 def test_what_is_no_image_is_refused_by_what_it_is(net, image, says):
@@ -140,6 +142,50 @@ def test_a_file_with_the_content_of_a_published_one_needs_none(
 def test_names_of_nothing_that_can_be_loaded_are_explained(source, says):
     with pytest.raises(InputError, match=says):
         gcnet_jax.load(source)
+
+
+@pytest.mark.parametrize("source", [3, None, b"runs/camvid", ["runs/camvid"]])
+def test_what_is_neither_a_name_nor_a_path_is_refused(source, narrow_config, net, result, tmp_path):
+    kind = type(source).__name__
+    with pytest.raises(InputError, match=f"the source is a {kind}; expected the name of a publ"):
+        gcnet_jax.load(source)
+    with pytest.raises(InputError, match=f"the config is a {kind}; expected a config"):
+        gcnet_jax.train(source, tmp_path)
+    for call in (
+        lambda: gcnet_jax.load_model(narrow_config, source),
+        lambda: gcnet_jax.train(narrow_config, source),
+        lambda: gcnet_jax.evaluate(source),
+        lambda: result.save(source),
+    ):
+        with pytest.raises(InputError, match=f"is a {kind}; expected a path"):
+            call()
+
+
+def test_a_folder_that_has_nothing_to_load_is_said_to_be_what_it_is(workdir, tmp_path):
+    with pytest.raises(InputError, match="is neither a run nor a checkpoint; expected a folder"):
+        gcnet_jax.load(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    for made in (None, "checkpoints"):
+        if made:
+            (tmp_path / made).mkdir()
+        with pytest.raises(InputError, match=f"there is no checkpoint in {tmp_path} yet: the fir"):
+            gcnet_jax.load(tmp_path)
+    with pytest.raises(InputError, match=f"there is no run {tmp_path / 'nowhere'}$"):
+        gcnet_jax.evaluate(tmp_path / "nowhere")
+
+
+def test_a_file_that_is_no_checkpoint_is_not_asked_for_its_config(tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture either")
+    with pytest.raises(InputError, match=r"text\.jpg") as raised:
+        gcnet_jax.load(tmp_path / "text.jpg")
+    assert "config" not in str(raised.value)
+
+
+@pytest.mark.parametrize("opacity", [5, -0.1, float("nan")])
+def test_an_opacity_that_is_none_is_refused(result, opacity):
+    with pytest.raises(InputError, match=f"opacity is {opacity}; expected a number from 0 to 1"):
+        result.picture(opacity=opacity)
+    assert result.picture(opacity=1).size == (77, 50)
 
 
 def test_the_folder_of_all_checkpoints_is_not_taken_for_one(workdir):
