@@ -28,7 +28,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.image_sources import check_targets, expand_patterns, find_images
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, printable
 from gcnet_jax.files import as_path
 
 _STANDARD = "-"
@@ -158,7 +158,7 @@ def _predict_into(
     )
     by = f"segmented with {trained.checkpoint}"
     for target, frames in written.frames.items():
-        print(f"{frames} frame(s) {by}; the video is {target}")
+        print(printable(f"{frames} frame(s) {by}; the video is {target}"))
     if images:
         where = f"; results are in {output_dir}" if is_kept else ""
         print(f"{written.done} image(s) {by}{where}")

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import in_bucket, open_regular
+from gcnet_jax.files import as_utf8, in_bucket, open_regular
 from gcnet_jax.tasks.segmentation.legend import LegendEntry, with_legend
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
@@ -102,9 +102,10 @@ def predict_video(
             raise UnreadableVideo(f"{path}: says that it has {rate} frames a second")
         progress = stack.enter_context(rich.progress.Progress(console=console))
         task = progress.add_task("compiling", total=max(said, 1))
-        writer, shown, below = None, None, None
+        writer, below = None, None
+        shown: tuple[SegmentationResult, int] | None = None
         count, middle = 0, int(said) // 2 if said > 0 else 0
-        for result in _results(predictor, _frames(video)):
+        for result in _results(predictor, _frames(video, path)):
             picture = np.asarray(result.picture())
             if legend:
                 below = _legend(picture.shape, predictor.palette) if below is None else below
@@ -114,7 +115,7 @@ def predict_video(
                 stack.callback(writer.release)
             writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             if shown is None or count == middle:
-                shown, shown_at = result, count + 1
+                shown = result, count + 1
             count += 1
             speed = progress.tasks[task].speed
             said_speed = f", {speed:.1f} frames/s" if speed else ""
@@ -128,7 +129,7 @@ def predict_video(
         writer.release()
         _check_frames(partial, target, count)
         partial.replace(target)
-    return SegmentedVideo(count, shown, shown_at)
+    return SegmentedVideo(count, *shown)
 
 
 @contextlib.contextmanager
@@ -147,12 +148,13 @@ def _check_file(path: epath.Path, target: epath.Path) -> None:
     if in_bucket(path) or in_bucket(target):
         raise UnreadableVideo(f"{path}: videos are read and written on this machine's disks alone")
     try:
-        open_regular(path).close()
+        open_regular(as_utf8(path)).close()
     except FileNotFoundError as error:
         raise UnreadableVideo(f"there is no video {path}") from error
-    except (InputError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableVideo(f"{path}: not a video that can be read ({reason})") from error
+    except OSError as error:
+        raise UnreadableVideo(f"{path} cannot be read ({error.strerror})") from error
+    except InputError as error:
+        raise UnreadableVideo(str(error)) from error
 
 
 def _open_writer(path: epath.Path, rate: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
@@ -174,11 +176,15 @@ def _check_frames(partial: epath.Path, target: epath.Path, count: int) -> None:
         raise InputError(f"{target} cannot be written: {found:.0f} of {count} frames arrived")
 
 
-def _frames(video: cv2.VideoCapture) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def _frames(video: cv2.VideoCapture, path: epath.Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    shape = None
     while True:
         there, frame = video.read()
         if not there:
             return
+        shape = frame.shape if shape is None else shape
+        if frame.shape != shape:
+            raise UnreadableVideo(f"{path}: its frames are not all of one size")
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 

@@ -127,7 +127,7 @@ def test_a_page_gives_back_what_it_shows_whatever_its_text(name, note):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda page: page[: len(page) // 2],
+        lambda page: page[: page.index("<img")],
         lambda page: page[:-10],
         lambda page: re.sub(r' data-result="[^"]*"', "", page),
         lambda page: page.replace("a_overlay.png&quot;", "../a_overlay.png&quot;"),

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import rich.console
+from etils import epath
 
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.tasks.segmentation.prediction_video import UnreadableVideo, predict_video
@@ -88,12 +89,18 @@ def test_frames_larger_than_the_limit_are_refused(predictor, video, tmp_path):
         run(predictor, video, tmp_path / "out.mp4", max_pixels=8191)
 
 
-def test_a_pipe_or_a_folder_is_no_video(predictor, tmp_path):
+def test_what_opencv_cannot_open_is_told_before(predictor, tmp_path):
+    latin = os.fsdecode(b"\xe9.mp4")
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "folder.mp4").mkdir()
-    for name in ("pipe.mp4", "folder.mp4"):
-        with pytest.raises(UnreadableVideo, match=f"{name}.* no regular file"):
-            run(predictor, tmp_path / name, tmp_path / "out.mp4")
+    (tmp_path / latin).touch()
+    for name, says in (
+        ("pipe.mp4", "pipe.mp4 is no regular file"),
+        ("folder.mp4", "folder.mp4 is no regular file"),
+        (latin, r"\\udce9.mp4 is not UTF-8"),
+    ):
+        with pytest.raises(UnreadableVideo, match=says):
+            run(predictor, epath.Path(tmp_path / name), tmp_path / "out.mp4")
 
 
 def test_a_legend_of_all_classes_stands_below_every_frame(predictor, video, tmp_path):
