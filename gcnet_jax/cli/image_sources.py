@@ -126,11 +126,13 @@ def check_targets(
 
 
 def _matching(name: str) -> list[str]:
-    if not set("*?[") & set(name) or in_bucket(name) or as_path(name).exists():
+    if in_bucket(name) or as_path(name).exists():
         return [name]
     path = Path(name)
     root = next(parent for parent in path.parents if parent.exists())  # whatever characters it has
     pattern = path.relative_to(root)
+    if not set("*?[") & set(str(pattern)):
+        return [name]
     try:
         found = sorted(root.glob(str(pattern)))
     except ValueError as error:
