@@ -72,8 +72,9 @@ def _predict(arguments: list[str]) -> None:
         return
     if given.count(_STANDARD) > 1:
         raise InputError("- is standard input, and given more than once; expected once")
-    to_output = _OUTPUT_DIR.value is None
-    if to_output and (given != [_STANDARD] or _SAVE_LOGITS.value or sys.stdout.isatty()):
+    output_dir = _OUTPUT_DIR.value
+    is_alone = given == [_STANDARD] and not _SAVE_LOGITS.value
+    if output_dir is None and (not is_alone or sys.stdout.isatty()):
         raise InputError(
             "--output_dir is required, unless - is the only image, without --save_logits, and "
             "standard output is no terminal"
@@ -83,8 +84,8 @@ def _predict(arguments: list[str]) -> None:
         image = temporary / "stdin"
         image.write_bytes(sys.stdin.buffer.read())
         others = [str(image) if name == _STANDARD else name for name in given]
-        if not to_output:
-            _predict_into(as_path(_OUTPUT_DIR.value), others, config, standard=image)
+        if output_dir is not None:
+            _predict_into(as_path(output_dir), others, config, standard=image)
             return
         with contextlib.redirect_stdout(sys.stderr):
             _predict_into(temporary / "out", others, config, standard=image, is_kept=False)
