@@ -16,7 +16,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "prepare_dataset": "builds the records of a data set, an official one or your own",
         "train": "trains a network, or goes on where training was interrupted",
         "evaluate": "prints and writes the metrics of a trained network",
-        "predict": "segments images and folders of images",
+        "predict": "segments images, videos and folders of them",
         "convert_checkpoint": "turns checkpoints into OpenMMLab's files and back",
         "analyze_context": "shows what context blocks attend to, and what they cost",
         "ablate": "trains a network with each kind of block, and compares them",

@@ -1,13 +1,16 @@
-"""The images that a user means by files and folders, and what results may be called beside them."""
+"""The images and videos that a user means by files, patterns and folders, and what their results
+may be called beside them.
+"""
 
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from etils import epath
 
 from gcnet_jax.errors import InputError, printable
-from gcnet_jax.files import as_path
+from gcnet_jax.files import as_path, in_bucket
 
 SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png"),
@@ -15,7 +18,7 @@ SUFFIXES = (
 )
 """Of the files that are taken from folders, in lower case."""
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
-"""Of the files that are taken for videos where they are named, in lower case."""
+"""Of the files that are taken for videos, in lower case."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +40,30 @@ class ImageSource:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_images(given: Sequence[str], *, recursive: bool) -> list[ImageSource]:
-    """Finds the image files among what was given, in order, and prints what folders hold beside.
+def expand_patterns(given: Sequence[str]) -> list[str]:
+    """The names that were given, with the files in place of a pattern that no shell has expanded.
 
     Args:
-        given: files, whatever they are called, videos among them; and folders, of which files with
-            the suffix of an image are taken. Hidden files are not, such as the `._x.jpg` that
-            macOS leaves.
+        given: names. A local one with `*`, `?` or `[` is a pattern where there is nothing of that
+            very name; `**` stands for folders of any depth.
+
+    Raises:
+        InputError: a pattern matches nothing.
+    """
+    return [found for name in given for found in _matching(name)]
+
+
+def find_images(given: Sequence[str], *, recursive: bool) -> list[ImageSource]:
+    """Finds the images and videos among what was given, in order; prints what folders hold beside.
+
+    Args:
+        given: files, whatever they are called; and folders, of which files with the suffix of an
+            image or a video are taken. Hidden files are not, such as the `._x.jpg` that macOS
+            leaves.
         recursive: whether to look into subfolders; names of results then begin with them.
 
     Raises:
-        InputError: there is nothing of a name, no image in a folder, or two of one name.
+        InputError: there is nothing of a name, nothing to take in a folder, or two of one name.
     """
     if not given:
         raise InputError("no images given; name files or folders with --images or at the end")
@@ -109,6 +125,29 @@ def check_targets(
                 )
 
 
+def _matching(name: str) -> list[str]:
+    if in_bucket(name) or as_path(name).exists():
+        return [name]
+    path = Path(name)
+    root = next(parent for parent in path.parents if parent.exists())  # whatever characters it has
+    pattern = path.relative_to(root)
+    if not set("*?[") & set(str(pattern)):
+        return [name]
+    try:
+        found = sorted(root.glob(str(pattern)))
+    except ValueError as error:
+        raise InputError(f"there is no image {name}, and it is no pattern ({error})") from error
+    if not _is_hidden(pattern):  # as in shells
+        found = [file for file in found if not _is_hidden(file.relative_to(root))]
+    if not found:
+        raise InputError(f"there is no image {name}, and as a pattern it matches no file")
+    return list(map(str, found))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
+
+
 def _sources_of(path: epath.Path, recursive: bool) -> Iterator[ImageSource]:
     if path.is_dir():
         yield from _sources_in(path, recursive)
@@ -121,18 +160,19 @@ def _sources_of(path: epath.Path, recursive: bool) -> Iterator[ImageSource]:
 def _sources_in(folder: epath.Path, recursive: bool) -> Iterator[ImageSource]:
     entries = sorted(_below(folder) if recursive else folder.iterdir())
     files = [entry for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
-    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    taken = (*SUFFIXES, *VIDEO_SUFFIXES)
+    images = [file for file in files if file.suffix.lower() in taken]
     subfolders = 0 if recursive else sum(entry.is_dir() for entry in entries)
-    others = Counter(file.suffix for file in files if file.suffix.lower() not in SUFFIXES)
+    others = Counter(file.suffix for file in files if file.suffix.lower() not in taken)
     left_out = [f"{count} {suffix or 'without suffix'}" for suffix, count in others.items()]
     if left_out:
-        left_out = [f"files that are no images ({', '.join(left_out)})"]
+        left_out = [f"files that are no images or videos ({', '.join(left_out)})"]
     if subfolders:
         left_out.append(f"{subfolders} subfolder(s), which --recursive looks into")
     if not images:
         rest = f"; there are {' and '.join(left_out)}" if left_out else ""
         raise InputError(
-            f"there are no images ({', '.join(SUFFIXES)}) in the folder {folder}{rest}"
+            f"there are no images or videos ({', '.join(taken)}) in the folder {folder}{rest}"
         )
     if left_out:
         print(printable(f"left out of {folder}: {' and '.join(left_out)}"))

@@ -72,9 +72,8 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
         _refuse_all_checkpoints(checkpoint)
         _refuse_run(checkpoint)
     if options["config"].value is None:
-        raise UsageError(
-            _why_no_run(workdir) if workdir is not None else _why_no_config(checkpoint)
-        )
+        reason = _why_no_run(workdir) if workdir is not None else _why_no_config(str(checkpoint))
+        raise UsageError(reason)
 
 
 def _option_for(argument: str, options: flags.FlagValues) -> str | None:

@@ -219,7 +219,8 @@ def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict
     assert finished.returncode == 1
     assert "7 image(s) segmented" in finished.stdout
     assert (
-        "files that are no images (1 .txt) and 1 subfolder(s), which --recursive" in finished.stdout
+        "files that are no images or videos (1 .txt) and 1 subfolder(s), which --recursive"
+        in finished.stdout
     )
     assert "not segmented: " in finished.stderr
     assert "cut.jpg" in finished.stderr

@@ -1,9 +1,9 @@
-"""Files in, files out: every image segmented and its results written, with progress shown."""
+"""Files in, files out: all images and videos segmented, their results written, progress shown."""
 
 import collections
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -13,15 +13,12 @@ import rich.progress
 from etils import epath
 from jaxtyping import Float
 
+from gcnet_jax.config import MAX_IMAGE_PIXELS
 from gcnet_jax.data.records import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
-from gcnet_jax.tasks.segmentation.contact_sheet import (
-    SHEET,
-    SheetEntry,
-    contact_sheet,
-    preview,
-)
+from gcnet_jax.tasks.segmentation.contact_sheet import SheetEntry, add_to_sheet, sheet_entry
+from gcnet_jax.tasks.segmentation.prediction_video import UnreadableVideo, predict_video
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
@@ -29,22 +26,31 @@ _MAX_THREADS = 8
 
 
 class Photo(NamedTuple):
-    """An image file, and what its results are called in their folder."""
+    """An image file or a video.
+
+    Attributes:
+        path: of the file.
+        name: of its results in their folder.
+        called: by messages, where not by its path.
+    """
 
     path: epath.Path
     name: str
+    called: str | None = None
 
 
 class Written(NamedTuple):
-    """What became of the images.
+    """What became of images and videos.
 
     Attributes:
-        done: how many were segmented, their results written.
-        errors: for each other image, by its place among them, why not.
+        done: how many images were segmented, their results written.
+        frames: how many were segmented of each video that became one, by the path of the result.
+        errors: of each other image and video, why not.
     """
 
     done: int
-    errors: dict[int, InputError]
+    frames: Mapping[epath.Path, int]
+    errors: Sequence[str]
 
 
 def predict_files(
@@ -52,28 +58,86 @@ def predict_files(
     photos: Sequence[Photo],
     folder: epath.Path,
     *,
+    videos: Sequence[Photo] = (),
     source: str,
     legend: bool = False,
     with_scores: bool = False,
+    max_pixels: int = MAX_IMAGE_PIXELS,
+    overwrite: bool = False,
     console: rich.console.Console,
 ) -> Written:
-    """Segments image files and writes what comes of them, in threads beside the network.
+    """Segments images and then videos, and writes what comes of them.
 
-    The folder gets a page of all results too, `index.html`.
+    The folder gets a page of all results too, `index.html`, to which each video is added when it is
+    done.
 
     Args:
         predictor: that segments them.
-        photos: the files.
+        photos: the files of images.
         folder: of the results, which is there; folders in it are made as names have them.
+        videos: the files of videos.
         source: the weights, for the page.
         legend: whether the names of classes stand below each overlay.
-        with_scores: whether to write the float32 scores of every pixel too.
+        with_scores: whether to write the float32 scores of every pixel of images too.
+        max_pixels: most pixels of a video's frame.
+        overwrite: whether a page that is not of predictions is replaced.
         console: for the progress, and for the errors of files that cannot be read.
 
     Raises:
         InputError: a result cannot be written.
     """
-    errors: dict[int, InputError] = {}
+    entries, errors = [], []
+    if photos:
+        entries, errors = _predict_photos(
+            predictor,
+            photos,
+            folder,
+            source=source,
+            legend=legend,
+            with_scores=with_scores,
+            console=console,
+        )
+        add_to_sheet(folder, entries, errors, overwrite=overwrite)
+    frames: dict[epath.Path, int] = {}
+    for video in videos:
+        overlay, shown = f"{video.name}_overlay.mp4", []
+        (folder / overlay).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            found = predict_video(
+                predictor,
+                video.path,
+                folder / overlay,
+                max_pixels=max_pixels,
+                legend=legend,
+                console=console,
+            )
+        except UnreadableVideo as error:
+            errors.append(_told(error, video, console))
+        else:
+            frames[folder / overlay] = found.frames
+            note = f"frame {found.shown_at} of {found.frames}"
+            files = {"overlay": overlay}
+            shown = [sheet_entry(video.name, files, found.shown, source=source, note=note)]
+        add_to_sheet(folder, shown, errors, overwrite=overwrite)
+    return Written(len(entries), frames, errors)
+
+
+def _predict_photos(
+    predictor: Predictor,
+    photos: Sequence[Photo],
+    folder: epath.Path,
+    *,
+    source: str,
+    legend: bool,
+    with_scores: bool,
+    console: rich.console.Console,
+) -> tuple[list[SheetEntry], list[str]]:
+    """Segments image files and writes what comes of them, in threads beside the network.
+
+    Returns:
+        What the page shows of each, and why each other cannot be read, both in their order.
+    """
+    errors: dict[int, str] = {}
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     columns = (
         rich.progress.TextColumn("{task.description}"),
@@ -98,14 +162,13 @@ def predict_files(
         )
         for index, found in results:
             if isinstance(found, InputError):
-                errors[index] = found
-                console.print(
-                    f"not segmented: {found}", markup=False, highlight=False, soft_wrap=True
-                )
+                errors[index] = _told(found, photos[index], console)
             else:
                 scores = found.scores() if with_scores else None
                 name = photos[index].name
-                written[index] = pool.submit(_write, folder, name, found, scores, legend=legend)
+                written[index] = pool.submit(
+                    _write, folder, name, found, scores, source=source, legend=legend
+                )
                 writing.append(index)
                 while len(writing) > 2 * threads:
                     written[writing.popleft()].result()
@@ -114,10 +177,16 @@ def predict_files(
             said = f"{rate:.1f} images/s" if rate else ""
             progress.update(task, description="predicting", rate=said)
         entries = [written[index].result() for index in sorted(written)]
-    said = [str(errors[index]) for index in sorted(errors)]
-    page = contact_sheet(entries, said, predictor.palette, source=source)
-    write_whole(folder / SHEET, page)
-    return Written(len(photos) - len(errors), errors)
+    return entries, [errors[index] for index in sorted(errors)]
+
+
+def _told(error: InputError, photo: Photo, console: rich.console.Console) -> str:
+    """What is wrong with a file, once the user has been told."""
+    said = str(error)
+    if photo.called is not None:
+        said = said.replace(str(photo.path), photo.called)
+    console.print(f"not segmented: {said}", markup=False, highlight=False, soft_wrap=True)
+    return said
 
 
 def _write(
@@ -126,6 +195,7 @@ def _write(
     result: SegmentationResult,
     scores: Float[np.ndarray, "h w classes"] | None,
     *,
+    source: str,
     legend: bool,
 ) -> SheetEntry:
     """Writes the results of one image, whose files' names begin with `name`."""
@@ -141,4 +211,4 @@ def _write(
         np.save(buffer, scores)
         write_whole(folder / logits, buffer.getvalue())
         files["logits"] = logits
-    return SheetEntry(name, files, preview(result), result.shares)
+    return sheet_entry(name, files, result, source=source)

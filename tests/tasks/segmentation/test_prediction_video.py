@@ -1,13 +1,15 @@
 """A video in, a video out."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 import rich.console
+from etils import epath
 
-from gcnet_jax.errors import InputError
 from gcnet_jax.models import split_for_evaluation
-from gcnet_jax.tasks.segmentation.prediction_video import predict_video
+from gcnet_jax.tasks.segmentation.prediction_video import UnreadableVideo, predict_video
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 
 FRAMES, SIZE = 19, (64, 128)
@@ -39,17 +41,21 @@ def frames_of(path):
     return frames
 
 
-def run(predictor, video, target, max_pixels=10**6):
+def run(predictor, video, target, max_pixels=10**6, **options):
     console = rich.console.Console(quiet=True)
-    return predict_video(predictor, video, target, max_pixels=max_pixels, console=console)
+    return predict_video(
+        predictor, video, target, max_pixels=max_pixels, console=console, **options
+    )
 
 
 def test_every_frame_comes_out_with_its_classes_over_it(predictor, video, tmp_path, compilations):
     with compilations() as names:
-        assert run(predictor, video, tmp_path / "out.mp4") == FRAMES
+        found = run(predictor, video, tmp_path / "out.mp4")
+    assert (found.frames, found.shown_at) == (FRAMES, 10)
     assert len([name for name in names if "decode_pass" in name]) == 1
     frames, results = frames_of(video), frames_of(tmp_path / "out.mp4")
     assert len(results) == FRAMES
+    np.testing.assert_array_equal(found.shown.image, frames[9])
     for index in (0, 7, FRAMES - 1):
         expected = np.asarray(predictor.results([frames[index]])[0].picture()).astype(int)
         assert np.abs(results[index] - expected).mean() < 15  # the codec loses some
@@ -62,18 +68,52 @@ def test_every_frame_comes_out_with_its_classes_over_it(predictor, video, tmp_pa
     [
         (lambda whole: b"no video", "not a video that OpenCV reads"),
         (lambda whole: whole[: len(whole) // 2], "cut off or damaged|not a video"),
+        (lambda whole: b"\0\0\0\x18ftypisom\0\0\2\0isomiso2\0\0\xff\xffmdat", "not a video"),
         (None, "missing.avi"),
     ],
 )
-def test_what_is_no_whole_video_leaves_nothing(predictor, video, tmp_path, make, says):
+def test_what_is_no_whole_video_leaves_nothing_and_is_told_once(
+    predictor, video, tmp_path, make, says, capfd
+):
     path = tmp_path / "missing.avi"
     if make:
         path.write_bytes(make(video.read_bytes()))
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UnreadableVideo, match=says):
         run(predictor, path, tmp_path / "out.mp4")
+    assert capfd.readouterr() == ("", "")  # FFmpeg would write of its own
     assert [found.name for found in tmp_path.iterdir()] == ["missing.avi"] * bool(make)
 
 
 def test_frames_larger_than_the_limit_are_refused(predictor, video, tmp_path):
-    with pytest.raises(InputError, match=r"frames of 128x64 .*max_image_pixels=8192"):
+    with pytest.raises(UnreadableVideo, match=r"frames of 128x64 .*max_image_pixels=8192"):
         run(predictor, video, tmp_path / "out.mp4", max_pixels=8191)
+
+
+def test_what_opencv_cannot_open_is_told_before(predictor, tmp_path):
+    latin = os.fsdecode(b"\xe9.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / latin).touch()
+    for name, says in (
+        ("pipe.mp4", "pipe.mp4 is no regular file"),
+        ("folder.mp4", "folder.mp4 is no regular file"),
+        (latin, r"\\udce9.mp4 is not UTF-8"),
+    ):
+        with pytest.raises(UnreadableVideo, match=says):
+            run(predictor, epath.Path(tmp_path / name), tmp_path / "out.mp4")
+
+
+def test_a_legend_of_all_classes_stands_below_every_frame(predictor, video, tmp_path):
+    assert run(predictor, video, tmp_path / "out.mp4", legend=True).frames == FRAMES
+    run(predictor, video, tmp_path / "plain.mp4")
+    frames, plain = frames_of(tmp_path / "out.mp4"), frames_of(tmp_path / "plain.mp4")
+    assert len(frames) == FRAMES
+    height, width = SIZE
+    assert frames[0].shape[0] > height
+    for frame, without in zip(frames, plain, strict=True):
+        assert np.abs(frame[:height, :width].astype(int) - without).mean() < 15
+    below = np.array([frame[height + 8 :] for frame in frames]).astype(int)
+    assert np.abs(below - below[0]).mean() < 10  # it does not move
+    for color in predictor.palette.values():
+        near = np.abs(below[0] - color).max(-1) < 60
+        assert near.sum() > 20, color
