@@ -77,7 +77,8 @@ def _evaluate(arguments: list[str]) -> None:
     picture = output.with_suffix(".png")
     examples = [image.pictures(evaluation.classes.palette) for image in shown.spread()]
     save_examples(picture, examples, evaluation.classes)
-    again = f"gcnet evaluate {shlex.join(sys.argv[1:])}"
+    own = f"--config={_MODEL.workdir.value}/config.json"  # which the run's folder brings along
+    again = shlex.join(["gcnet", "evaluate", *(x for x in sys.argv[1:] if x != own)])
     write_whole(report, report_page(evaluation, shown, config, command=again))
     print(f"checkpoint {evaluation.checkpoint}\nwritten to {output}, {picture} and {report}")
 
