@@ -90,10 +90,9 @@ def local(path: epath.PathLike, advice: str) -> epath.Path:
     Raises:
         InputError: it leads into a bucket.
     """
-    found = as_path(path)
-    if in_bucket(found):
-        raise InputError(f"{found} is in a bucket; expected a local folder: {advice}")
-    return found
+    if in_bucket(path):
+        raise InputError(f"{os.fspath(path)} is in a bucket; expected a local folder: {advice}")
+    return as_path(path)
 
 
 def absolute(path: epath.PathLike) -> epath.Path:

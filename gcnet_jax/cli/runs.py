@@ -68,12 +68,16 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
         raise UsageError(
             _why_no_model(first) if first else f"no trained network is given; {_EXPECTED}"
         )
-    if checkpoint is not None and checkpoint != _PUBLISHED:
+    has_config = options["config"].value is not None
+    if workdir is not None and not has_config:
+        raise UsageError(_why_no_run(workdir))
+    if checkpoint is None:
+        return
+    if checkpoint != _PUBLISHED:
         _refuse_all_checkpoints(checkpoint)
         _refuse_run(checkpoint)
-    if options["config"].value is None:
-        reason = _why_no_run(workdir) if workdir is not None else _why_no_config(str(checkpoint))
-        raise UsageError(reason)
+    if not has_config:
+        raise UsageError(_why_no_config(checkpoint))
 
 
 def _option_for(argument: str, options: flags.FlagValues) -> str | None:
