@@ -109,7 +109,7 @@ def _predictor(config: ConfigDict, num_classes: int) -> Predictor:
 
 
 def _sizes(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """That many different sizes."""
+    """Draws `count` different (height, width)."""
     sizes: set[tuple[int, int]] = set()
     while len(sizes) < count:
         height, width = rng.integers(_SHORTEST, _LONGEST, 2).tolist()

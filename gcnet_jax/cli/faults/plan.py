@@ -1,4 +1,4 @@
-"""Which faults come when, drawn from a seed."""
+"""The plan of a campaign, drawn from a seed: which fault strikes which start, and when."""
 
 import dataclasses
 import random

@@ -27,7 +27,7 @@ Records = Sequence[dict[str, Any]]
 
 
 def counts(records: Records) -> dict[tuple[str, int], collections.Counter[str]]:
-    """By kind of fault and number of processes, how often each outcome came.
+    """Counts how often each outcome came, by kind of fault and number of processes.
 
     Under `bitwise equal in the end` are the faults whose run was then started again until it had
     the parameters, statistics, optimizer and data position of the undisturbed one.

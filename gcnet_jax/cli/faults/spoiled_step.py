@@ -21,13 +21,13 @@ from gcnet_jax.tasks.segmentation.training_program import CompiledStep, Training
 from gcnet_jax.training import TrainState
 
 PARTS = ("params", "statistics", "optimizer")
-"""Of the state, of which a number may be spoilt."""
+"""The parts of a training state in which a number may be spoilt."""
 NOTE = "spoiling a number of"
-"""How the line begins that says that it is done."""
+"""The beginning of the line that says that a number has been spoilt."""
 
 
 def main() -> None:
-    """Takes its own arguments off the command line and leaves the rest to `train.py`."""
+    """Takes its own arguments off the command line and leaves the rest to `gcnet train`."""
     part, step, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     del sys.argv[1:4]
 

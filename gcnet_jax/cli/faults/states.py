@@ -17,7 +17,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def digest(checkpoint: Path) -> str:
-    """Of parameters, statistics, step, optimizer, seed and data position: equal only if all are.
+    """Hashes a checkpoint: its parameters, statistics, step, optimizer, seed and data position.
 
     Raises:
         Exception: whatever Orbax raises on a checkpoint that cannot be read.
@@ -32,7 +32,7 @@ def digest(checkpoint: Path) -> str:
 
 
 def digests(workdir: Path) -> dict[int, str | None]:
-    """Of each finished checkpoint, by step; None for one that cannot be read."""
+    """Hashes each finished checkpoint, by step; None stands for one that cannot be read."""
     found: dict[int, str | None] = {}
     for step in finished_steps(epath.Path(workdir) / FOLDER):
         try:
