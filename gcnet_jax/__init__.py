@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gcnet_jax.config import enable_compilation_cache
     from gcnet_jax.errors import InputError
-    from gcnet_jax.models import Segmentor, build_model, create_model, functional
+    from gcnet_jax.models import functional
     from gcnet_jax.ops import normalize_images
     from gcnet_jax.pretrained import load_model
+    from gcnet_jax.tasks.segmentation.build_model import build_model, create_model
     from gcnet_jax.tasks.segmentation.evaluation_run import evaluate
     from gcnet_jax.tasks.segmentation.load import load
+    from gcnet_jax.tasks.segmentation.segmentor import Segmentor
     from gcnet_jax.tasks.segmentation.training_run import train
 
 __all__ = [
@@ -30,9 +32,9 @@ __all__ = [
 # JAX takes seconds to import, and a command that shows its help needs none of it.
 _MODULES = {
     "InputError": "gcnet_jax.errors",
-    "Segmentor": "gcnet_jax.models",
-    "build_model": "gcnet_jax.models",
-    "create_model": "gcnet_jax.models",
+    "Segmentor": "gcnet_jax.tasks.segmentation.segmentor",
+    "build_model": "gcnet_jax.tasks.segmentation.build_model",
+    "create_model": "gcnet_jax.tasks.segmentation.build_model",
     "enable_compilation_cache": "gcnet_jax.config",
     "evaluate": "gcnet_jax.tasks.segmentation.evaluation_run",
     "functional": "gcnet_jax.models",

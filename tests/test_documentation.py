@@ -10,8 +10,8 @@ from flax import nnx
 
 from gcnet_jax.analysis import parameter_count
 from gcnet_jax.cli.gcnet import VERBS
-from gcnet_jax.config import load_config
-from gcnet_jax.models import build_model
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.build_model import build_model
 
 
 def blocks(path):

@@ -8,7 +8,7 @@ About half an hour on two cores; docs/results.md has the measured result.
 """
 
 from configs.common import camvid
-from gcnet_jax.models import model_config
+from gcnet_jax.tasks.segmentation.build_model import model_config
 
 
 def get_config():

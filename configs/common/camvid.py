@@ -1,6 +1,6 @@
 """Data of the CamVid runs, and what they share in schedule: 360x480 images, 11 classes."""
 
-from gcnet_jax.config import default_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def get_config():

@@ -1,6 +1,6 @@
 """Data and schedule of the runs on Cityscapes: 2975 images of 1024x2048, 19 classes, batch 8."""
 
-from gcnet_jax.config import default_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def get_config():

@@ -1,6 +1,6 @@
 """Data and schedule of the runs on context_shapes: small enough for two CPU cores."""
 
-from gcnet_jax.config import default_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def get_config():

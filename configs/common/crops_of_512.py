@@ -1,6 +1,6 @@
 """Data and schedule of the runs on ADE20K and on VOC 2012 + Aug: batches of 16 crops of 512x512."""
 
-from gcnet_jax.config import default_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def ade20k():

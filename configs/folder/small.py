@@ -11,8 +11,8 @@ A few dozen photos of any sizes are enough to begin with. They are seen at 320 p
 longer edge, in training at half to twice that; docs/data.md says what to change for finer things.
 """
 
-from gcnet_jax.config import default_config
-from gcnet_jax.models import model_config
+from gcnet_jax.tasks.segmentation.build_model import model_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def get_config(data_set=""):

@@ -6,8 +6,8 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from gcnet_jax.models import Segmentor
 from gcnet_jax.nn import ContextBlock
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 
 def context_blocks(model: nnx.Module) -> dict[str, ContextBlock]:

@@ -18,9 +18,10 @@ from etils import epath
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.config import differences, load_config
+from gcnet_jax.config import differences
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.tasks.configs import load_config
 
 if TYPE_CHECKING:
     from gcnet_jax.interop import PublishedResult

@@ -19,7 +19,8 @@ from gcnet_jax.analysis import (
 )
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet, build_model
+from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet
+from gcnet_jax.tasks.segmentation.build_model import build_model
 
 Size = tuple[int, int]
 

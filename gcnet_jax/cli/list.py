@@ -20,9 +20,10 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import CONFIG, is_run
-from gcnet_jax.config import from_plain, library_configs, load_config
+from gcnet_jax.config import library_configs
 from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import as_path, read_json
+from gcnet_jax.tasks.configs import from_plain, load_config
 
 _OPTIONS = flags.FlagValues()
 _DATA_DIR = flags.DEFINE_string(

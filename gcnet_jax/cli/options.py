@@ -12,9 +12,9 @@ from absl import flags
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from gcnet_jax.config import check_config, config_from_argument
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, check_writable
+from gcnet_jax.tasks.configs import check_config, config_from_argument
 
 
 class _ConfigParser(flags.ArgumentParser):

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 from etils import epath
 
-from gcnet_jax.config import find_config, is_checkpoint, library_configs, read_config
+from gcnet_jax.config import find_config, is_checkpoint, library_configs
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import as_path, read_json
+from gcnet_jax.tasks.configs import read_config
 
 CONFIG = "config.json"
 """Name of the file in which a run keeps its config."""

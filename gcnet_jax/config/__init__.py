@@ -1,7 +1,7 @@
 """What a config holds, what it may hold, and configs from files and as plain JSON."""
 
 from gcnet_jax.config.cache import cache_folder, enable_compilation_cache
-from gcnet_jax.config.checking import check_config, check_model_config
+from gcnet_jax.config.checking import check_config, check_section, named_code
 from gcnet_jax.config.image_files import (
     MAX_IMAGE_PIXELS,
     MOST_IMAGE_PIXELS,
@@ -12,16 +12,18 @@ from gcnet_jax.config.image_files import (
 )
 from gcnet_jax.config.library import find_config, library_configs, library_folder
 from gcnet_jax.config.loading import (
+    SchemaOf,
     as_config,
     brief_reason,
-    config_from_argument,
     is_checkpoint,
     load_config,
     read_config,
     split_argument,
 )
+from gcnet_jax.config.networks import CONTEXT_BLOCKS
 from gcnet_jax.config.plain import architecture, differences, from_plain, to_plain, versions
-from gcnet_jax.config.schema import CONTEXT_BLOCKS, default_config, leaves
+from gcnet_jax.config.schema import Leaf, Schema, Section, leaves
+from gcnet_jax.config.shared import task_schema
 
 __all__ = [
     "CONTEXT_BLOCKS",
@@ -29,16 +31,18 @@ __all__ = [
     "MOST_IMAGE_PIXELS",
     "ORIENTATIONS",
     "PIXELS",
+    "Leaf",
     "Orientation",
     "Pixels",
+    "Schema",
+    "SchemaOf",
+    "Section",
     "architecture",
     "as_config",
     "brief_reason",
     "cache_folder",
     "check_config",
-    "check_model_config",
-    "config_from_argument",
-    "default_config",
+    "check_section",
     "differences",
     "enable_compilation_cache",
     "find_config",
@@ -48,8 +52,10 @@ __all__ = [
     "library_configs",
     "library_folder",
     "load_config",
+    "named_code",
     "read_config",
     "split_argument",
+    "task_schema",
     "to_plain",
     "versions",
 ]

@@ -1,35 +1,48 @@
 """Checks of a config: its keys, every value against its range, and values against each other."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from gcnet_jax.config.ranges import shown
-from gcnet_jax.config.schema import SCHEMA, Leaf, Section
+from gcnet_jax.config.ranges import NamedOrCode, shown
+from gcnet_jax.config.schema import Leaf, Schema, Section, leaves
 from gcnet_jax.errors import InputError
 
 
-def check_config(config: Any) -> None:
+def check_config(config: Any, schema: Schema) -> None:
     """Raises InputError unless a config has all keys, and values that can be worked with.
 
     What depends on more than the config (the devices, the data set, the weights to start from) is
     checked where that is known.
     """
-    _check_keys(config, SCHEMA, "the config")
-    _check_values(config, SCHEMA, "")
-    _check_model_as_a_whole(config.model)
-    _check_scales(config.data)
+    check_section(config, schema.section, "the config", "")
+    schema.check(config)
     _check_schedule(config)
-    _check_windows(config.evaluation)
 
 
-def check_model_config(config: Any) -> None:
-    """Raises InputError unless a `model` section has all keys, and values that fit together."""
-    section = SCHEMA["model"]
-    assert not isinstance(section, Leaf)
-    _check_keys(config, section, "the model section of the config")
-    _check_values(config, section, "model.")
-    _check_model_as_a_whole(config)
+def check_section(config: Any, section: Section, what: str, prefix: str) -> None:
+    """Raises InputError unless a section of a config has all keys, each with a value in its range.
+
+    Args:
+        config: the section.
+        section: what it may hold.
+        what: what to call it in a message.
+        prefix: of its keys in a message, such as `model.`.
+    """
+    _check_keys(config, section, what)
+    _check_values(config, section, prefix)
+
+
+def named_code(config: ConfigDict, schema: Schema) -> Iterator[tuple[str, str]]:
+    """Yields the keys whose values name code of a user's own, with the values."""
+    for key, leaf in leaves(schema.section):
+        if isinstance(leaf.range, NamedOrCode):
+            value = config
+            for part in key.split("."):
+                value = value[part]
+            if leaf.range.is_code(value):
+                yield key, value
 
 
 def check_value(key: str, value: Any, leaf: Leaf) -> None:
@@ -83,37 +96,6 @@ def _value(config: ConfigDict, key: str, prefix: str) -> Any:
         raise InputError(f"{prefix}{key} has no value: {error}") from error
 
 
-def _check_model_as_a_whole(model: ConfigDict) -> None:
-    """Raises InputError if a place for something is in a stage that the backbone does not have."""
-    backbone = model.backbone
-    used = {"backbone.remat_stages": backbone.remat_stages}
-    used["decode_head.stage"] = (model.decode_head.stage,)
-    if backbone.context.block:
-        used["backbone.context.stages"] = backbone.context.stages
-    if model.auxiliary_head.enabled:
-        used["auxiliary_head.stage"] = (model.auxiliary_head.stage,)
-    for key, stages in used.items():
-        if any(stage >= backbone.num_stages for stage in stages):
-            raise InputError(
-                f"model.{key} is {', '.join(map(str, stages))}, but the backbone has "
-                f"{backbone.num_stages} stages, counted from 0 (model.backbone.num_stages)"
-            )
-
-
-def _check_scales(data: ConfigDict) -> None:
-    least, most = data.scale_range
-    if least > most:
-        raise InputError(
-            f"data.scale_range is {data.scale_range}; expected the least ratio first, then the "
-            "greatest"
-        )
-    if min(data.base_scale) * least < 1:
-        raise InputError(
-            f"data.scale_range starts at {least}, which leaves less than a pixel of "
-            f"data.base_scale, {data.base_scale}"
-        )
-
-
 def _check_schedule(config: ConfigDict) -> None:
     optimizer, training = config.optimizer, config.training
     if optimizer.final_learning_rate > optimizer.learning_rate:
@@ -125,13 +107,4 @@ def _check_schedule(config: ConfigDict) -> None:
         raise InputError(
             f"training.batch_size is {training.batch_size}, which does not divide into "
             f"training.accumulation_steps, {training.accumulation_steps}, equal parts"
-        )
-
-
-def _check_windows(evaluation: ConfigDict) -> None:
-    window, stride = evaluation.window, evaluation.window_stride
-    if any(step > extent for step, extent in zip(stride, window, strict=True)):
-        raise InputError(
-            f"evaluation.window_stride is {stride}; expected at most the window, {window}: a "
-            "larger one would leave gaps"
         )

@@ -5,54 +5,59 @@ import importlib.util
 import os
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.config.checking import check_config
+from gcnet_jax.config.checking import check_config, named_code
 from gcnet_jax.config.library import find_config
 from gcnet_jax.config.plain import from_plain
-from gcnet_jax.config.schema import CONTEXT_BLOCKS
+from gcnet_jax.config.schema import Schema
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, in_bucket, read_json
+
+SchemaOf = Callable[[Any], Schema]
+"""Finds the schema of a config, which may be a `ConfigDict` or plain, by the task that it names."""
 
 _METADATA = ("metadata", "metadata")  # of a checkpoint's folder
 _LARGEST_JSON = 1 << 24  # bytes; one with 255 classes has some 30 thousand
 
 
-def load_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
+def load_config(file: epath.PathLike, *arguments: str, schema_of: SchemaOf) -> ConfigDict:
     """Reads a config and checks its keys and values.
 
     Args:
         file: as for `read_config`.
         *arguments: as for `read_config`.
+        schema_of: finds the schema of the config.
 
     Raises:
         InputError: as `read_config` and `check_config`.
     """
-    config = read_config(file, *arguments)
+    config = read_config(file, *arguments, schema_of=schema_of)
     try:
-        check_config(config)
+        check_config(config, schema_of(config))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     return config
 
 
-def as_config(named: ConfigDict | str | os.PathLike) -> ConfigDict:
+def as_config(named: ConfigDict | str | os.PathLike, *, schema_of: SchemaOf) -> ConfigDict:
     """A config by whatever stands for it in a call, checked.
 
     Args:
         named: the config itself; the name of one of the library's; or the path of a file, see
             `read_config`. Behind a name or a path may stand `:argument`.
+        schema_of: finds the schema of the config.
 
     Raises:
         InputError: as `read_config` and `check_config`.
     """
     if isinstance(named, ConfigDict):
-        check_config(named)
+        check_config(named, schema_of(named))
         return named
     if not isinstance(named, str | os.PathLike):
         raise InputError(
@@ -60,7 +65,7 @@ def as_config(named: ConfigDict | str | os.PathLike) -> ConfigDict:
             "path of its file"
         )
     file, arguments = split_argument(os.fspath(named))
-    return load_config(file, *arguments)
+    return load_config(file, *arguments, schema_of=schema_of)
 
 
 def is_checkpoint(path: epath.PathLike) -> bool:
@@ -73,7 +78,7 @@ def is_checkpoint(path: epath.PathLike) -> bool:
     return as_path(path).joinpath(*_METADATA).is_file()
 
 
-def read_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
+def read_config(file: epath.PathLike, *arguments: str, schema_of: SchemaOf) -> ConfigDict:
     """Reads a config that may still be changed before `check_config` sees it.
 
     Args:
@@ -82,6 +87,7 @@ def read_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
             `config.json` of a run's workdir, or the folder of a checkpoint: out of these no code is
             run.
         *arguments: what `get_config` takes, if anything.
+        schema_of: finds the schema of what is in a `config.json` or a checkpoint.
 
     Raises:
         InputError: there is no such file, it has no `get_config` that returns a config, a key is
@@ -89,7 +95,9 @@ def read_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
     """
     path = as_path(file)
     if is_checkpoint(path):
-        return _read_json(path.joinpath(*_METADATA), path, "a whole checkpoint", arguments)
+        return _read_json(
+            path.joinpath(*_METADATA), path, "a whole checkpoint", arguments, schema_of
+        )
     if path.is_dir():
         raise InputError(
             f"the config {path} is a folder; expected a file, such as {path / 'config.json'} if "
@@ -99,26 +107,17 @@ def read_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
     if not local.is_file():  # of which a pipe is none: whoever opens one waits
         raise InputError(f"there is no config file {path}")
     if path.suffix == ".json":
-        return _read_json(path, path, "what a run writes as config.json", arguments)
+        return _read_json(path, path, "what a run writes as config.json", arguments, schema_of)
     if not isinstance(local, Path):
         raise InputError(f"the config {path} is in a bucket; expected a local file of Python code")
     return _run_python(local, arguments)
 
 
-def config_from_argument(argument: str) -> ConfigDict:
-    """Reads the config of a command line's `FILE` or `FILE:argument`; raises as `read_config`.
-
-    Folders and files may have colons in their names: the file is the shortest beginning that there
-    is.
-    """
-    file, arguments = split_argument(argument)
-    return read_config(file, *arguments)
-
-
 def split_argument(argument: str) -> tuple[epath.PathLike, list[str]]:
     """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one.
 
-    In the place of the file there may be the name of one of the library's configs.
+    Folders and files may have colons in their names: the file is the shortest beginning that there
+    is. In its place there may be the name of one of the library's configs.
     """
     if in_bucket(argument):
         return argument, []
@@ -149,12 +148,16 @@ def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:
     lacking = ": it has no `return config`" if config is None else ""
     raise InputError(
         f"{path}: get_config returns a {type(config).__name__}{lacking}; expected the config that "
-        "gcnet_jax.config.default_config() has begun"
+        "default_config() of a task has begun"
     )
 
 
 def _read_json(
-    path: epath.Path, named: epath.Path, expected: str, arguments: Sequence[str]
+    path: epath.Path,
+    named: epath.Path,
+    expected: str,
+    arguments: Sequence[str],
+    schema_of: SchemaOf,
 ) -> ConfigDict:
     """Reads a file that holds a config as its `config`.
 
@@ -163,6 +166,7 @@ def _read_json(
         named: what the user has named.
         expected: what that should be.
         arguments: that were given with it.
+        schema_of: finds the schema of the config.
     """
     if arguments:
         raise InputError(f"{named} takes no argument; given: {', '.join(arguments)}")
@@ -175,15 +179,15 @@ def _read_json(
             f"{named} is not {expected} ({type(error).__name__}: {brief_reason(error)[:200]})"
         ) from error
     try:
-        config = from_plain(plain)
+        schema = schema_of(plain)
+        config = from_plain(plain, schema)
     except InputError as error:
         raise InputError(f"{named}: {error}") from error
-    for place in (config.model.backbone, config.model.decode_head):
-        if place.context.block not in ("", *CONTEXT_BLOCKS):
-            raise InputError(
-                f"{named} names a context block by its module, {place.context.block!r}, and a JSON "
-                "file must not choose code to run: give the Python file of this config"
-            )
+    for key, value in named_code(config, schema):
+        raise InputError(
+            f"{named} names code by its module, {key} = {value!r}, and a JSON file must not choose "
+            "code to run: give the Python file of this config"
+        )
     return config
 
 

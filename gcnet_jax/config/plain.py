@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.config.checking import check_value
 from gcnet_jax.config.ranges import shown
-from gcnet_jax.config.schema import SCHEMA, Leaf, Section, default_config
+from gcnet_jax.config.schema import Leaf, Schema, Section
 from gcnet_jax.errors import InputError
 
 
@@ -17,7 +17,7 @@ def to_plain(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
 
 
-def from_plain(plain: Any) -> ConfigDict:
+def from_plain(plain: Any, schema: Schema) -> ConfigDict:
     """The config that `to_plain` made; keys that it lacks have their defaults.
 
     Each value is held against its range, for it may come from a stranger's file; whether they fit
@@ -26,8 +26,8 @@ def from_plain(plain: Any) -> ConfigDict:
     Raises:
         InputError: it is something else, has unknown keys or a value out of range.
     """
-    config = default_config()
-    _fill(config, plain, SCHEMA, "")
+    config = schema.default()
+    _fill(config, plain, schema.section, "")
     return config
 
 

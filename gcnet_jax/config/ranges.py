@@ -109,6 +109,30 @@ class Text:
         return self.words
 
 
+class NamedOrCode:
+    """One of the library's own by its name, `MODULE:CLASS` for one of a user's own, or '' for none.
+
+    Whoever takes a value of this range from a file that is not the user's own must see to it that
+    no module is imported because the file says so.
+    """
+
+    def __init__(self, *names: str):
+        self.names = names
+
+    def holds(self, value: Any) -> bool:
+        """See `Range`."""
+        if not isinstance(value, str) or _CONTROL.search(value):
+            return False
+        return value in ("", *self.names) or re.fullmatch(r"[^\s:]+:\w+", value) is not None
+
+    def is_code(self, value: str) -> bool:
+        """Whether a value of this range names code of a user's own."""
+        return value not in ("", *self.names)
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.names)}, MODULE:CLASS for one of your own, or '' for none"
+
+
 @dataclasses.dataclass(frozen=True)
 class Several:
     """A tuple whose elements each lie in a range.

@@ -1,7 +1,6 @@
 """Weights from OpenMMLab and torchvision, and back."""
 
-from gcnet_jax.interop.openmmlab import (
-    CLASSIFIERS,
+from gcnet_jax.interop.state_dicts import (
     Mismatch,
     StateDict,
     check_weights,
@@ -18,16 +17,17 @@ from gcnet_jax.interop.published import (
 )
 from gcnet_jax.interop.published_results import PublishedResult, published_results
 from gcnet_jax.interop.torch_files import (
+    Recorded,
     TorchCheckpoint,
     read_torch_checkpoint,
     write_torch_checkpoint,
 )
 
 __all__ = [
-    "CLASSIFIERS",
     "Mismatch",
     "PublishedFile",
     "PublishedResult",
+    "Recorded",
     "StateDict",
     "TorchCheckpoint",
     "check_weights",

@@ -1,29 +1,18 @@
-"""Backbones, heads, segmentors, and the factory that builds them from a config."""
+"""Backbones, what builds them from a config, and models as pure functions."""
 
-from gcnet_jax.models.factory import (
-    CONTEXT_BLOCKS,
-    build_model,
-    create_model,
-    functional,
-    merge,
-    model_config,
-    split_for_evaluation,
-)
-from gcnet_jax.models.heads import FCNHead
+from gcnet_jax.models.factory import CONTEXT_BLOCKS, build_backbone, context_block_maker
+from gcnet_jax.models.functional import functional, merge, split_for_evaluation
 from gcnet_jax.models.resnet import ContextPlacement, ResNet
-from gcnet_jax.models.segmentor import HeadLogits, Segmentor
+from gcnet_jax.models.weight_names import backbone_names
 
 __all__ = [
     "CONTEXT_BLOCKS",
     "ContextPlacement",
-    "FCNHead",
-    "HeadLogits",
     "ResNet",
-    "Segmentor",
-    "build_model",
-    "create_model",
+    "backbone_names",
+    "build_backbone",
+    "context_block_maker",
     "functional",
     "merge",
-    "model_config",
     "split_for_evaluation",
 ]

@@ -1,22 +1,15 @@
-"""From a name or a config to a model, and from a model to a pure function."""
+"""From the sections of a config to backbones and context blocks."""
 
 import importlib
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import DTypeLike
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import check_model_config, default_config
 from gcnet_jax.errors import InputError
-from gcnet_jax.models.heads import FCNHead
 from gcnet_jax.models.resnet import ContextPlacement, ResNet
-from gcnet_jax.models.segmentor import Segmentor
 from gcnet_jax.nn import (
     ContextBlock,
     GlobalContext,
@@ -24,7 +17,6 @@ from gcnet_jax.nn import (
     SimplifiedNonLocal,
     SqueezeExcite,
 )
-from gcnet_jax.nn.checks import check_choice, check_count, check_seed
 
 CONTEXT_BLOCKS: Mapping[str, type[ContextBlock]] = MappingProxyType(
     {
@@ -36,154 +28,25 @@ CONTEXT_BLOCKS: Mapping[str, type[ContextBlock]] = MappingProxyType(
 )
 """The context blocks by what a config calls them."""
 
-_NAME = re.compile(r"(?P<head>gcnet|fcn)_r(?P<depth>\d+)(?P<variant>v1[bcd])?-d(?P<stride>\d+)")
 
-
-def create_model(
-    name: str, *, num_classes: int, seed: int = 0, dtype: str = "float32"
-) -> Segmentor:
-    """A segmentor by the name of its architecture, with fresh weights, ready to call.
-
-    It is in evaluation mode; `model.train()` changes that, as every NNX module.
+def build_backbone(
+    config: ConfigDict, *, dtype: DTypeLike, rngs: nnx.Rngs, context_rngs: nnx.Rngs
+) -> ResNet:
+    """Builds the backbone that the section `model.backbone` of a config describes.
 
     Args:
-        name: `<head>_r<depth>[variant]-d<output stride>`, such as `gcnet_r50-d8`, `fcn_r101-d8` or
-            `gcnet_r18v1b-d16`. Head `gcnet` has a global context block, `fcn` none; depth is 18,
-            34, 50 or 101; variant is `v1b`, `v1c` (the default) or `v1d`; stride is 8, 16 or 32.
-        num_classes: channels of the logits.
-        seed: of the random initialisation.
-        dtype: of the computation, `float32` or `bfloat16`; parameters are float32.
+        config: the section.
+        dtype: of the computation.
+        rngs: of the initialisation.
+        context_rngs: of that of the context blocks. With a stream of their own, all other weights
+            start the same with and without blocks.
 
     Raises:
-        InputError: the name does not parse, asks for what is not there, or another value is not
-            among those allowed.
+        InputError: a value is not among those allowed, or a block cannot be imported.
     """
-    config = model_config(name)
-    check_choice("dtype", dtype, ("float32", "bfloat16"))
-    config.dtype = dtype
-    return build_model(config, num_classes=num_classes, seed=seed)
-
-
-def model_config(name: str) -> ConfigDict:
-    """The `model` section of a config for an architecture, named as in `create_model`."""
-    match = _NAME.fullmatch(name) if isinstance(name, str) else None
-    if match is None:
-        raise InputError(
-            f"model name {name!r} does not read as <head>_r<depth>[variant]-d<output stride>, "
-            "for example gcnet_r50-d8 or fcn_r101v1b-d16"
-        )
-    config = default_config().model
-    depth = int(match["depth"])
-    config.backbone.depth = depth
-    config.backbone.variant = match["variant"] or "v1c"
-    config.backbone.output_stride = int(match["stride"])
-    if depth < 50:
-        # Basic blocks do not expand their channels: the heads are narrower by the same factor.
-        config.decode_head.channels //= 4
-        config.auxiliary_head.channels //= 4
-    if match["head"] == "fcn":
-        config.decode_head.context.block = ""
-    return config
-
-
-def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segmentor:
-    """Builds the model that a config's `model` section describes, with fresh weights.
-
-    It comes in evaluation mode; what trains it calls `model.train()`.
-
-    Args:
-        config: the section, as `gcnet_jax.config.default_config().model` documents it.
-        num_classes: channels of the logits.
-        seed: of the random initialisation.
-
-    Raises:
-        InputError: a value is not among those allowed, or a head reads a stage that is not built.
-    """
-    check_model_config(config)
-    check_count("num_classes", num_classes)
-    check_seed(seed)
-    rngs = nnx.Rngs(seed)
-    # A stream of their own, so that with and without blocks all other weights start the same.
-    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
-    dtype = jnp.dtype(config.dtype)
-    backbone = _backbone(config.backbone, dtype, rngs, context_rngs)
-    decode = config.decode_head
-    head_context = _context_block(decode.context, "model.decode_head.context", dtype, context_rngs)
-    head = FCNHead(
-        backbone.stage_channels[decode.stage],
-        decode.channels,
-        num_classes,
-        num_convs=decode.num_convs,
-        concat_input=decode.concat_input,
-        dropout_rate=decode.dropout_rate,
-        context=head_context(decode.channels) if head_context else None,
-        dtype=dtype,
-        rngs=rngs,
-    )
-    auxiliary, auxiliary_head = config.auxiliary_head, None
-    if auxiliary.enabled:
-        auxiliary_head = FCNHead(
-            backbone.stage_channels[auxiliary.stage],
-            auxiliary.channels,
-            num_classes,
-            num_convs=1,
-            concat_input=False,
-            dropout_rate=auxiliary.dropout_rate,
-            dtype=dtype,
-            rngs=rngs,
-        )
-    model = Segmentor(
-        backbone,
-        head,
-        decode_stage=decode.stage,
-        auxiliary_head=auxiliary_head,
-        auxiliary_stage=auxiliary.stage,
-        align_corners=config.align_corners,
-    )
-    model.eval()
-    return model
-
-
-def functional(
-    model: nnx.Module,
-) -> tuple[Callable[[PyTree, Float[Array, "b h w 3"]], Float[Array, "b h w classes"]], PyTree]:
-    """A model as a pure function of its variables, in evaluation mode.
-
-    Returns:
-        `apply` and `variables` such that `apply(variables, images)` equals what the model gives
-        with running statistics and without dropout. `apply` can be jitted, differentiated and
-        vmapped; `variables` is a dict of nested dicts of arrays, `params` and `statistics`. The
-        model itself is left as it was.
-    """
-    graphdef, variables = split_for_evaluation(model)
-
-    def apply(variables: PyTree, images: Float[Array, "b h w 3"]) -> Any:
-        return merge(graphdef, variables)(images)
-
-    return apply, variables
-
-
-def split_for_evaluation(model: nnx.Module) -> tuple[nnx.GraphDef, PyTree]:
-    """The structure of a model in evaluation mode, and its variables as nested dicts of arrays."""
-    copy = nnx.clone(model)
-    copy.eval()
-    graphdef, params, statistics = nnx.split(copy, nnx.Param, ...)
-    variables = {
-        "params": nnx.to_pure_dict(params),
-        "statistics": nnx.to_pure_dict(statistics),
-    }
-    return graphdef, variables
-
-
-def merge(graphdef: nnx.GraphDef, variables: PyTree) -> Any:
-    """The model with a structure and variables from `split_for_evaluation`."""
-    return nnx.merge(graphdef, variables["params"], variables["statistics"])
-
-
-def _backbone(config: ConfigDict, dtype: Any, rngs: nnx.Rngs, context_rngs: nnx.Rngs) -> ResNet:
     options = dict(config)
     context, placement = options.pop("context"), None
-    if block := _context_block(context, "model.backbone.context", dtype, context_rngs):
+    if block := context_block_maker(context, "model.backbone.context", dtype, context_rngs):
         placement = ContextPlacement(
             block, context.position, context.stages, context.residual_blocks
         )
@@ -193,10 +56,23 @@ def _backbone(config: ConfigDict, dtype: Any, rngs: nnx.Rngs, context_rngs: nnx.
         raise InputError(f"model.backbone: {error}") from error
 
 
-def _context_block(
-    config: ConfigDict, key: str, dtype: Any, rngs: nnx.Rngs
+def context_block_maker(
+    config: ConfigDict, key: str, dtype: DTypeLike, rngs: nnx.Rngs
 ) -> Callable[[int], ContextBlock] | None:
-    """What makes a context block for a number of channels as a config's section says, if any."""
+    """Returns what makes a context block for a number of channels as a config's section says.
+
+    Args:
+        config: the section.
+        key: of the section, for messages.
+        dtype: of the computation.
+        rngs: of the initialisation.
+
+    Returns:
+        The function; None if the section says that there is no block.
+
+    Raises:
+        InputError: the block's code cannot be imported; made blocks raise it for wrong values.
+    """
     if not config.block:
         return None
     block_class, options = _block_class(config.block, key), config.get(config.block) or {}

@@ -6,7 +6,7 @@ is compiled for those shardings.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -124,16 +124,32 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh, shape: tuple[int, ...] = ()) -> NamedSharding:
-    """The leading axis split over `data`, and the height of images over `spatial`.
+def batch_sharding(mesh: Mesh, *, of_images: bool = False) -> NamedSharding:
+    """The leading axis split over `data`, and of images also the height over `spatial`.
 
     Args:
         mesh: the devices.
-        shape: of the array. With three axes or more the second is a height.
+        of_images: whether the second axis is a height.
     """
-    if len(shape) >= 3:
-        return NamedSharding(mesh, PartitionSpec(DATA_AXIS, SPATIAL_AXIS))
-    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+    spec = PartitionSpec(DATA_AXIS, SPATIAL_AXIS) if of_images else PartitionSpec(DATA_AXIS)
+    return NamedSharding(mesh, spec)
+
+
+def batch_shardings(batch: PyTree, mesh: Mesh, image_keys: Collection[str]) -> PyTree:
+    """How each array of a batch lies on the mesh, as a tree of the same structure.
+
+    Args:
+        batch: nested dicts and lists of arrays, or of their shapes.
+        mesh: the devices.
+        image_keys: the keys of arrays that are images, or are split as these are: their second axis
+            is a height.
+    """
+
+    def sharding(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        key = getattr(path[-1], "key", None) if path else None
+        return batch_sharding(mesh, of_images=key in image_keys)
+
+    return jax.tree.map_with_path(sharding, batch)
 
 
 def over_all_devices(mesh: Mesh) -> NamedSharding:
@@ -141,18 +157,26 @@ def over_all_devices(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec((DATA_AXIS, SPATIAL_AXIS)))
 
 
-def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+def shard_batch(batch: PyTree, mesh: Mesh, image_keys: Collection[str] = ()) -> PyTree:
     """Puts this process's part of a batch onto its devices; returns global arrays.
 
     The transfer runs in the background; nothing waits for it here.
 
     Args:
-        batch: whole images, those of `input_shard(mesh)`.
+        batch: nested dicts and lists of arrays, of whole examples: those of `input_shard(mesh)`.
         mesh: the devices.
+        image_keys: which arrays are images, see `batch_shardings`.
     """
     parts = input_shard(mesh).count
 
-    def place(x: Any) -> jax.Array:
+    def place(x: Any, sharding: NamedSharding) -> jax.Array:
+        shape = (x.shape[0] * parts, *x.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, x, shape)
+
+    return jax.tree.map(place, batch, batch_shardings(batch, mesh, image_keys))
+
+
+def place(x: Any) -> jax.Array:
         shape = (x.shape[0] * parts, *x.shape[1:])
         return jax.make_array_from_process_local_data(batch_sharding(mesh, shape), x, shape)
 

@@ -11,13 +11,12 @@ from gcnet_jax.training.checkpoint_files import (
 )
 from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.display import Advance, doing
-from gcnet_jax.training.loop import Observer, train
+from gcnet_jax.training.loop import train
 from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.rows import read_rows
-from gcnet_jax.training.run_log import RunLog, Scores
-from gcnet_jax.training.segmentation import head_losses, segmentation_loss
+from gcnet_jax.training.run_log import RunLog
 from gcnet_jax.training.step import (
     TrainState,
     create_state,
@@ -29,10 +28,8 @@ from gcnet_jax.training.step import (
 __all__ = [
     "Advance",
     "Checkpoints",
-    "Observer",
     "PreemptionNotice",
     "RunLog",
-    "Scores",
     "TrainState",
     "create_optimizer",
     "create_state",
@@ -40,7 +37,6 @@ __all__ = [
     "doing",
     "find_checkpoint",
     "finished_steps",
-    "head_losses",
     "initial_state",
     "learning_rate_schedule",
     "only_training",
@@ -48,7 +44,6 @@ __all__ = [
     "read_rows",
     "restore_variables",
     "save_variables",
-    "segmentation_loss",
     "state_shardings",
     "storage_path",
     "train",

@@ -21,8 +21,6 @@ from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 FOLDER = "checkpoints"
 """Of a workdir, which holds one folder a step."""
 _TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
-BEST_METRIC = "mIoU"
-"""The metric that decides which checkpoint is the best."""
 _MB = 1e6
 _SMALL_FILES = 1_000_000  # bytes of a checkpoint beside its arrays, at most
 _LAST_STEP = np.iinfo(np.int32).max  # that a state counts to
@@ -49,7 +47,7 @@ def storage_path(path: epath.PathLike) -> epath.Path:
 
 
 def read_metadata(checkpoint: epath.PathLike) -> dict[str, Any]:
-    """The metadata of one checkpoint folder: `config`, `classes` and `versions`."""
+    """The metadata of one checkpoint folder: `config`, `versions`, and what the task adds."""
     return read_document(epath.Path(checkpoint), "metadata")
 
 
@@ -80,7 +78,7 @@ def save_variables(checkpoint: epath.PathLike, variables: PyTree, metadata: dict
     Args:
         checkpoint: the folder; it appears when it is whole and was read back.
         variables: parameters and statistics.
-        metadata: `config` and `classes` as plain JSON.
+        metadata: what describes the run, as plain JSON.
 
     Raises:
         InputError: the folder is there already, or cannot be written, or not be read again.
@@ -141,8 +139,12 @@ def _remove(folder: epath.Path) -> None:
         folder.rmtree()
 
 
-def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
+def find_checkpoint(workdir: epath.PathLike, best_metric: str) -> epath.Path:
     """The best checkpoint of a run if one was evaluated, else its newest.
+
+    Args:
+        workdir: of the run.
+        best_metric: that decides which is the best; see `gcnet_jax.task.Task`.
 
     Raises:
         InputError: the workdir does not exist or has no checkpoint.
@@ -155,7 +157,7 @@ def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
     for folder, error in unreadable.items():
         logging.warning("The metrics of %s cannot be read (%s).", folder, brief(error))
     scores = {
-        step: score(read_metrics(root / str(step)))
+        step: score(read_metrics(root / str(step)), best_metric)
         for step in steps
         if root / str(step) not in unreadable
     }
@@ -333,7 +335,7 @@ def brief(error: Exception) -> str:
     return f"{type(error).__name__}: {reason[:200]}"
 
 
-def score(metrics: Mapping[str, float]) -> float:
+def score(metrics: Mapping[str, float], best_metric: str) -> float:
     """What makes one checkpoint better than another; the worst without an evaluation."""
-    value = metrics.get(BEST_METRIC, math.nan)
+    value = metrics.get(best_metric, math.nan)
     return -math.inf if math.isnan(value) else value

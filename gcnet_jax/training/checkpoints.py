@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>` with the parts `model` (parameters and batch
 statistics, all that inference needs), `training` (step, optimizer state, seed), `data` (position of
-the input pipeline), `metadata` (config, class names, versions), `log` (metrics of the last steps,
+the input pipeline), `metadata` (config, what outputs mean, versions), `log` (metrics of the last steps,
 which no row has yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of all
 these). Orbax writes it in the background under another
 name and renames it when it is whole. None of it depends on how many devices or hosts there were.
@@ -60,18 +60,28 @@ class Checkpoints:
 
     Args:
         workdir: the run's folder.
-        metadata: what describes the run, as plain JSON: `config`, `classes`, `versions`. A workdir
-            whose checkpoints hold another model or other classes is refused.
+        metadata: what describes the run, as plain JSON: `config`, `versions`, and what the task
+            adds. A workdir whose checkpoints hold another model, or differ in what the task has
+            added, is refused.
+        best_metric: the metric of evaluations that decides which checkpoint is the best.
         keep_newest: how many of the newest checkpoints to keep, beside the best one.
 
     Raises:
         InputError: no checkpoint can be stored under the workdir's name.
     """
 
-    def __init__(self, workdir: epath.PathLike, metadata: dict[str, Any], *, keep_newest: int = 2):
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        metadata: dict[str, Any],
+        *,
+        best_metric: str,
+        keep_newest: int = 2,
+    ):
         self._workdir = storage_path(workdir)
         self._root = self._workdir / FOLDER
         self._metadata = metadata
+        self._score = functools.partial(score, best_metric=best_metric)
         self._keep_newest = keep_newest
         self._has_read_back = False
 
@@ -81,12 +91,12 @@ class Checkpoints:
         policy = policies.AnyPreservationPolicy(
             [
                 policies.LatestN(n=self._keep_newest),
-                policies.BestN(n=1, get_metric_fn=score, keep_checkpoints_without_metrics=False),
+                policies.BestN(n=1, get_metric_fn=self._score, keep_checkpoints_without_metrics=False),
             ]
         )
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policy,
-            best_fn=score,  # Orbax writes metrics down only if this is given too
+            best_fn=self._score,  # Orbax writes metrics down only if this is given too
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=_waits_unless_failed()),
         )
@@ -300,14 +310,16 @@ class Checkpoints:
         return _NO_CHECKPOINT
 
     def _check_same_run(self, saved: dict[str, Any], folder: epath.Path) -> None:
-        for part, old, new in (
+        parts = [
             (
                 "model",
                 architecture(saved["config"]["model"]),
                 architecture(self._metadata["config"]["model"]),
-            ),
-            ("classes", saved["classes"], self._metadata["classes"]),
-        ):
+            )
+        ]
+        for key in self._metadata.keys() - {"config", "versions"}:
+            parts.append((key, saved[key], self._metadata[key]))
+        for part, old, new in parts:
             if found := differences(old, new):
                 raise InputError(
                     f"{folder} holds a checkpoint of another {part} ({'; '.join(found)}); "

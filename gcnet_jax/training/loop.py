@@ -1,14 +1,14 @@
 """The training loop.
 
-It knows nothing of segmentation: it drives a step function over batches, logs, evaluates and saves.
+It knows nothing of any task: it drives a step function over batches, logs, evaluates and saves.
 The host runs ahead of the device by a few steps: a step is dispatched without waiting for the one
 before, and its metrics are read when they are there.
 """
 
 import collections
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NoReturn
 
 import jax
 from jax.sharding import Mesh
@@ -16,9 +16,10 @@ from jaxtyping import PyTree
 
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import shard_batch
+from gcnet_jax.task import Metrics, Observer, Scores
 from gcnet_jax.training.checkpoints import Checkpoints
-from gcnet_jax.training.run_log import RunLog, Scores
-from gcnet_jax.training.step import Metrics, TrainState, TrainStep
+from gcnet_jax.training.run_log import RunLog
+from gcnet_jax.training.step import TrainState, TrainStep
 
 Evaluate = Callable[[TrainState], Scores | None]
 
@@ -30,28 +31,13 @@ _STEPS_IN_FLIGHT = 4
 _MUST_BE_FINITE = ("loss", "gradient_norm", "state_norm")
 
 
-class Observer(Protocol):
-    """What looks at a run, such as to draw it, and changes nothing of it.
-
-    It is called between steps, when all that was done is logged and its saving under way, and must
-    not raise: a run does not end for want of a picture.
-    """
-
-    def first_batch(self, batch: PyTree) -> None:
-        """Sees this process's part of the batch of step 1, after that step."""
-        ...
-
-    def evaluated(self, step: int) -> None:
-        """Is told of an evaluation after `step` steps."""
-        ...
-
-
 def train(
     state: TrainState,
     train_step: TrainStep,
     batches: Iterator[PyTree],
     *,
     mesh: Mesh,
+    image_keys: Collection[str],
     total_steps: int,
     evaluate: Evaluate,
     evaluate_every: int,
@@ -69,6 +55,7 @@ def train(
         train_step: from `create_train_step`.
         batches: this process's part of each batch, from an iterator that can be checkpointed.
         mesh: the devices.
+        image_keys: the entries of a batch that are images, see `shard_batch`.
         total_steps: steps of the whole run.
         evaluate: takes a state to what it is worth; or to None, if it was given up because the
             machine is about to be taken away.
@@ -146,7 +133,7 @@ def train(
         evaluate_restored(state, first_step)
     for step in range(first_step + 1, total_steps + 1):
         batch = next(batches)
-        state, metrics = train_step(state, shard_batch(batch, mesh))
+        state, metrics = train_step(state, shard_batch(batch, mesh, image_keys))
         in_flight.append((step, metrics))
         # The log says when the first step was done.
         read_metrics(keep=0 if step == first_step + 1 else _STEPS_IN_FLIGHT)

@@ -1,7 +1,6 @@
 """What a run tells while it runs: a progress bar, TensorBoard events, and a file of metrics."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import time
@@ -12,7 +11,7 @@ from etils import epath
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
-from gcnet_jax.training.checkpoint_files import BEST_METRIC
+from gcnet_jax.task import Scores
 from gcnet_jax.training.display import Advance, Display, duration
 from gcnet_jax.training.events import Events
 from gcnet_jax.training.rows import read_lines, rows_file
@@ -21,22 +20,6 @@ from gcnet_jax.training.rows import read_lines, rows_file
 # With rows of 200 bytes, 160k steps logged every 50 are 640 KB in the end.
 _SECONDS_BETWEEN_WRITES = 10.0
 _SHARE_OF_WRITING = 0.05  # of the time, however long a write takes
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """What an evaluation during training has found.
-
-    Attributes:
-        metrics: of the whole set, by name, from 0 to 1; one of them decides which checkpoint is the
-          best.
-        parts: what they are made of, such as `IoU/sky`; logged beside them, but not shown.
-        note: shown behind the metrics, such as that they leave something out.
-    """
-
-    metrics: Mapping[str, float]
-    parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    note: str = ""
 
 
 class RunLog:
@@ -52,6 +35,7 @@ class RunLog:
         first_step: steps already done; what an earlier process logged beyond them is dropped.
         total_steps: steps of the whole run.
         log_every: steps that are averaged into one row.
+        best_metric: the metric of evaluations that decides which is the best.
         batch_size: examples a step, for the rate shown. Of the first step, which may have to wait
             for a compiler, no rate is taken.
         started: when the run was asked for, by `time.monotonic`. If given, a message says how long
@@ -68,6 +52,7 @@ class RunLog:
         first_step: int,
         total_steps: int,
         log_every: int,
+        best_metric: str,
         batch_size: int,
         started: float | None = None,
         unlogged: Sequence[Mapping[str, float]] = (),
@@ -78,6 +63,7 @@ class RunLog:
         self._started = started
         self._total_steps = total_steps
         self._log_every = log_every
+        self._best_metric = best_metric
         self._batch_size = batch_size
         self._window = list(unlogged)
         self._timed_steps = 0  # of the window
@@ -91,7 +77,7 @@ class RunLog:
         kept = [(line, row) for line, row in read_lines(self._path) if row["step"] <= first_step]
         self._lines = [line for line, _ in kept]
         self._evaluated = {
-            (row["split"], row["step"]): row[BEST_METRIC] for _, row in kept if BEST_METRIC in row
+            (row["split"], row["step"]): row[best_metric] for _, row in kept if best_metric in row
         }
         self._events = Events(epath.Path(workdir) / "tensorboard", first_step)
         self._next_write = 0.0
@@ -182,19 +168,19 @@ class RunLog:
             values |= {f"{split}_{name}": value for name, value in scores.parts.items()}
             self._events.add(step, values)
         self.flush()
-        if BEST_METRIC in scores.metrics:
-            self._evaluated[split, step] = scores.metrics[BEST_METRIC]
+        if self._best_metric in scores.metrics:
+            self._evaluated[split, step] = scores.metrics[self._best_metric]
         best = self.best(split)
         shown = {name: f"{name} {100 * value:.2f}%" for name, value in scores.metrics.items()}
         if best is not None and best[0] == step:
-            shown[BEST_METRIC] += " (best)"
+            shown[self._best_metric] += " (best)"
         if self._display.is_narrow:
-            shown = {name: text for name, text in shown.items() if name == BEST_METRIC} or shown
+            shown = {name: text for name, text in shown.items() if name == self._best_metric} or shown
         note = [f"({scores.note})"] if scores.note else []
         self.message("  ".join([f"step {step}", split, *shown.values(), *note]))
 
     def best(self, split: str) -> tuple[int, float] | None:
-        """The step of the best evaluation on a split so far, or the first of them, and its mIoU.
+        """The step of the best evaluation on a split so far, or the first of them, and its metric.
 
         None where nothing is known of one, as in a process that does not write.
         """

@@ -12,9 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from gcnet_jax.parallel import compile_for, place, replicated, split_largest_axis
+from gcnet_jax.task import LossFunction, Metrics
 
-Metrics = dict[str, Float[Array, ""]]
-LossFunction = Callable[[Any, PyTree, nnx.Rngs], tuple[Float[Array, ""], Metrics]]
 TrainStep = Callable[["TrainState", PyTree], tuple["TrainState", Metrics]]
 
 
@@ -62,7 +61,10 @@ def create_state(
 def initial_state(
     model: nnx.Module, optimizer: optax.GradientTransformation, *, seed: int
 ) -> tuple[nnx.GraphDef, TrainState]:
-    """As `create_state`, on no mesh yet."""
+    """Splits a model into its structure, in training mode, and the state at step 0.
+
+    The state lies where the model does; `create_state` puts it on a mesh.
+    """
     model = nnx.clone(model)
     model.train()
     graphdef, params, statistics = nnx.split(model, nnx.Param, ...)

@@ -4,9 +4,9 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.analysis import VARIANTS, block_inputs, context_blocks, select_variant
-from gcnet_jax.config import load_config, read_config
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import build_model
+from gcnet_jax.tasks.configs import load_config, read_config
+from gcnet_jax.tasks.segmentation.build_model import build_model
 
 
 def narrow(root, variant):

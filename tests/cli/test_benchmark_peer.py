@@ -6,8 +6,8 @@ import pytest
 
 from gcnet_jax.cli.benchmarks.peer import peer_device, peer_is_installed, why_no_peer
 from gcnet_jax.cli.benchmarks.peer_steps import PeerInference, PeerTraining
-from gcnet_jax.config import load_config
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.configs import load_config
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
 NARROW = (

@@ -18,9 +18,10 @@ from gcnet_jax.cli.benchmarks import memory
 from gcnet_jax.cli.benchmarks.memory import CROP_STEP, crop_at, crop_number, remat_choices
 from gcnet_jax.cli.benchmarks.startup import config_arguments
 from gcnet_jax.cli.step_time import TimedStep
-from gcnet_jax.config import default_config, load_config
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import build_model
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.training_program import ProgramMemory, TrainingProgram
 
 CONFIG = "configs/context_shapes/gcnet.py"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gcnet_jax.config import load_config
+from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.trained_model import inference_settings
 
 RUN = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from gcnet_jax.config import default_config, load_config, to_plain
+from gcnet_jax.config import to_plain
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 SHAPES = "configs/context_shapes/gcnet.py"
 
@@ -52,7 +54,7 @@ def test_of_a_tuple_that_is_given_twice_the_last_counts(command, shapes, tmp_pat
 
 def test_a_config_without_a_return_is_told_so(command, tmp_path):
     (tmp_path / "run.py").write_text(
-        "from gcnet_jax.config import default_config\n\n"
+        "from gcnet_jax.tasks.segmentation.config import default_config\n\n"
         "def get_config():\n    config = default_config()\n    config.seed = 3\n"
     )
     for overrides in ([], ["--config.seed=4"]):

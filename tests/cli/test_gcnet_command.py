@@ -11,8 +11,10 @@ import time
 import pytest
 
 from gcnet_jax.cli.gcnet import VERBS
-from gcnet_jax.config import default_config, find_config, leaves, load_config, to_plain
+from gcnet_jax.config import find_config, leaves, to_plain
 from gcnet_jax.data import prepare
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.training import read_rows
 
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gcnet_jax.config import find_config, load_config
+from gcnet_jax.config import find_config
+from gcnet_jax.tasks.configs import load_config
 
 # A network and a run of seconds.
 TINY = (

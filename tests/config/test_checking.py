@@ -9,7 +9,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from ml_collections import config_dict
 
-from gcnet_jax.config import CONTEXT_BLOCKS, check_config, check_model_config, default_config
+from gcnet_jax.config import CONTEXT_BLOCKS
 from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Text, Whole
 from gcnet_jax.config.schema import leaves
 from gcnet_jax.data import scaled_sizes
@@ -17,8 +17,11 @@ from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import inference_mode
 from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
-from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.configs import check_config
+from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.config import check_model_config, default_config
 from gcnet_jax.training import (
     create_optimizer,
     create_train_step,

@@ -3,22 +3,16 @@ import sys
 
 import pytest
 
-from gcnet_jax.config import (
-    check_config,
-    config_from_argument,
-    default_config,
-    load_config,
-    read_config,
-    split_argument,
-    to_plain,
-)
+from gcnet_jax.config import split_argument, to_plain
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.configs import check_config, config_from_argument, load_config, read_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def write(tmp_path, body, returns="return config"):
     path = tmp_path / "run.py"
     path.write_text(
-        "from gcnet_jax.config import default_config\n\n"
+        "from gcnet_jax.tasks.segmentation.config import default_config\n\n"
         "def get_config(width=None):\n    config = default_config()\n"
         f"    {body}\n    {returns}\n"
     )
@@ -189,7 +183,7 @@ def test_a_folder_configs_of_a_users_own_is_not_that_of_the_library(tmp_path):
     (folder / "common" / "mine.py").write_text("SEED = 5\n")
     (folder / "run.py").write_text(
         "from configs.common.mine import SEED\n"
-        "from gcnet_jax.config import default_config\n"
+        "from gcnet_jax.tasks.segmentation.config import default_config\n"
         "def get_config():\n    config = default_config()\n    config.seed = SEED\n"
         "    return config\n"
     )

@@ -2,15 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnet_jax.config import (
-    architecture,
-    check_config,
-    default_config,
-    differences,
-    from_plain,
-    to_plain,
-)
+from gcnet_jax.config import architecture, differences, to_plain
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.configs import check_config, from_plain
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 def test_a_plain_config_becomes_the_same_config_again():

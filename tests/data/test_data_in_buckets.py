@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from etils import epath
 
-from gcnet_jax.config import default_config
 from gcnet_jax.data import (
     decode,
     evaluation_batches,
@@ -16,6 +15,7 @@ from gcnet_jax.data import (
     train_iterator,
 )
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.config import default_config
 from tests.cloud_storage import upload
 
 

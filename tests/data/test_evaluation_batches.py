@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from gcnet_jax.config import default_config
 from gcnet_jax.data import (
     decode,
     evaluation_batches,
@@ -10,6 +9,7 @@ from gcnet_jax.data import (
     scaled_sizes,
 )
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.config import default_config
 from tests import plain
 
 

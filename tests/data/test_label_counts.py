@@ -10,7 +10,6 @@ import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnet_jax.config import load_config
 from gcnet_jax.data import (
     DatasetClasses,
     LabelCounts,
@@ -26,6 +25,7 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.data.label_counts import Remedies, check_learnable, counts_table
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.configs import load_config
 from tests.official_trees import make_cityscapes, make_own_images
 
 SIZE = (24, 32)

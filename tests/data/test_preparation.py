@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from gcnet_jax.config import load_config
 from gcnet_jax.data import (
     contents,
     decode,
@@ -28,6 +27,7 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.data.sources import context_shapes
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.configs import load_config
 from tests.official_trees import make_ade20k, make_own_images
 
 SIZES = {"train": 11, "val": 1, "test": 5}

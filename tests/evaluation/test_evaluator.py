@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcnet_jax.config import default_config
 from gcnet_jax.data import decode, evaluation_batches, open_split
 from gcnet_jax.evaluation import (
     Inference,
@@ -13,9 +12,11 @@ from gcnet_jax.evaluation import (
     rows_here,
 )
 from gcnet_jax.evaluation.evaluator import confusion_matrix
-from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
+from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, replicated, shard_batch
+from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 
 @pytest.fixture(scope="module")

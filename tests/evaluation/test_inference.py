@@ -10,7 +10,6 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.config import default_config
 from gcnet_jax.data import resize_image, scaled_sizes
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
@@ -23,8 +22,10 @@ from gcnet_jax.evaluation import (
     tiles,
     views,
 )
-from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
+from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
+from gcnet_jax.tasks.segmentation.config import default_config
 from tests import plain
 
 RATIOS = (0.5, 1.25)

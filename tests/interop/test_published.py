@@ -12,10 +12,11 @@ import urllib.request
 
 import pytest
 
-from gcnet_jax.config import default_config, load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, download, fetch_published, published_files
 from gcnet_jax.pretrained import load_pretrained
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.config import default_config
 
 CONTENT = bytes(range(256)) * 5000
 

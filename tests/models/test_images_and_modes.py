@@ -8,8 +8,10 @@ from flax import nnx
 
 import gcnet_jax
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import FCNHead, ResNet, Segmentor
+from gcnet_jax.models import ResNet
 from gcnet_jax.nn import BatchNorm, Conv, ConvNormAct, GlobalContext
+from gcnet_jax.tasks.segmentation.heads import FCNHead
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 from tests.models.test_factory import narrow
 
 NORMALIZED = np.asarray(np.random.default_rng(0).normal(0, 1, (2, 16, 24, 3)), np.float32)

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from gcnet_jax.analysis import carrying, read_collectives, summarize
-from gcnet_jax.config import load_config
+from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 
 R50 = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"

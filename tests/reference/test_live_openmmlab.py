@@ -15,7 +15,6 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.cli.benchmarks.peer import import_peer
-from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.evaluation import create_view, inference_mode, score_pixels
 from gcnet_jax.interop import (
@@ -24,8 +23,10 @@ from gcnet_jax.interop import (
     read_torch_checkpoint,
     write_torch_checkpoint,
 )
-from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.training import (
     create_optimizer,
     create_state,

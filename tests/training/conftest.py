@@ -11,8 +11,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcnet_jax.models import build_model, model_config
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.training import TrainState, create_state, create_train_step, segmentation_loss
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from gcnet_jax.models import model_config
 from gcnet_jax.parallel import create_mesh, shard_batch
+from gcnet_jax.tasks.segmentation.build_model import model_config
 
 HEIGHT = 64  # 8 rows of features at stride 8: one for each of 8 devices
 TOLERANCE = 2e-5  # of an array's largest value

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from gcnet_jax.config import default_config
+from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.training import create_optimizer, learning_rate_schedule
 
 

@@ -7,9 +7,9 @@ import optax
 import pytest
 from flax import nnx
 
-from gcnet_jax.models import build_model, model_config
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, shard_batch
+from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.training import create_state, create_train_step, segmentation_loss
 
 

@@ -46,8 +46,10 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import create_evaluator
-from gcnet_jax.models import Segmentor, build_model, split_for_evaluation
+from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import check_batch_size, create_mesh
+from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 _SHORTER = 0.75
 """Height of every second image, so that a batch holds several sizes."""

@@ -21,7 +21,7 @@ from gcnet_jax.cli.benchmarks.comparison import (
 from gcnet_jax.cli.benchmarks.memory import device_name
 from gcnet_jax.cli.benchmarks.peer_steps import PeerInference
 from gcnet_jax.cli.timing import CONSOLE, steps_in_a_row
-from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import (
     check_batch_size,
@@ -31,6 +31,7 @@ from gcnet_jax.parallel import (
     replicated,
     shard_batch,
 )
+from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.training_program import ProgramMemory
 
 

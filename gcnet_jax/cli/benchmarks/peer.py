@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import export_state_dict
-from gcnet_jax.models import Segmentor
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 
 def peer_is_installed() -> bool:

@@ -22,8 +22,9 @@ from gcnet_jax.cli.benchmarks.peer import (
 )
 from gcnet_jax.cli.timing import steps_in_a_row
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import build_model, merge, split_for_evaluation
+from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
+from gcnet_jax.tasks.segmentation.build_model import build_model
 
 _LARGEST_DEVIATION = 1e-3
 """Deviation of logits, relative to the largest: what rounding can explain in a hundred layers."""

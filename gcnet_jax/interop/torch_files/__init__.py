@@ -11,9 +11,11 @@ from gcnet_jax.interop.torch_files.checkpoint import (
     read_torch_checkpoint,
     write_torch_checkpoint,
 )
+from gcnet_jax.interop.torch_files.pickles import Recorded
 from gcnet_jax.interop.torch_files.reading import TorchFile, open_torch_file
 
 __all__ = [
+    "Recorded",
     "TorchCheckpoint",
     "TorchFile",
     "open_torch_file",

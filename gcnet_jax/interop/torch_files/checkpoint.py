@@ -1,22 +1,21 @@
-"""The state dicts and the classes in the checkpoints of MMEngine and MMCV, and in others' files."""
+"""The state dicts in the checkpoints of MMEngine and MMCV, and in others' files."""
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.interop.openmmlab import StateDict
+from gcnet_jax.interop.state_dicts import StateDict
 from gcnet_jax.interop.torch_files.pickles import Global, Recorded
 from gcnet_jax.interop.torch_files.reading import open_torch_file
 from gcnet_jax.interop.torch_files.tensors import Tensor
 from gcnet_jax.interop.torch_files.writing import torch_file
 
 _MOST_NAMED = 20
-_LONGEST_NAMES = 1_000_000  # all classes' names together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +24,11 @@ class TorchCheckpoint:
 
     Attributes:
         state_dict: its arrays by name, float32, without the prefix `module.` of parallel training.
-        classes: the classes it was trained for, if it says so.
+        meta: what it says of itself, as far as it is plain; empty if it says nothing.
     """
 
     state_dict: StateDict
-    classes: DatasetClasses | None
+    meta: dict[str, Any]
 
 
 def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
@@ -54,22 +53,18 @@ def read_torch_checkpoint(path: os.PathLike) -> TorchCheckpoint:
         for name, array in arrays.items():
             arrays[name] = array.astype(np.float32, copy=False)
     meta = content.get("meta") if state_dict is not content else None
-    try:
-        classes = _classes(meta if isinstance(meta, dict) else {})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return TorchCheckpoint(arrays, classes)
+    return TorchCheckpoint(arrays, meta if isinstance(meta, dict) else {})
 
 
 def write_torch_checkpoint(
-    path: os.PathLike, state_dict: StateDict, classes: DatasetClasses
+    path: os.PathLike, state_dict: StateDict, meta: Mapping[str, Any]
 ) -> None:
-    """Writes a checkpoint that mmsegmentation 0.x and 1.x load.
+    """Writes a checkpoint that MMEngine and MMCV load.
 
     Args:
         path: of the file; one that is there is replaced.
         state_dict: from `export_state_dict`.
-        classes: go into `meta`, under the names that either version looks for.
+        meta: what it says of itself: plain containers, numbers and text.
 
     Raises:
         InputError: the file cannot be written.
@@ -77,14 +72,8 @@ def write_torch_checkpoint(
     target = as_path(path)
     if target.is_dir():
         raise InputError(f"{target} is a folder; expected the name of a file")
-    names, palette = list(classes.names), [list(color) for color in classes.palette]
-    meta = {
-        "dataset_meta": {"classes": names, "palette": palette},
-        "CLASSES": names,
-        "PALETTE": palette,
-    }
     arrays = {name: np.asarray(array) for name, array in state_dict.items()}
-    write_whole(target, torch_file({"meta": meta, "state_dict": arrays}))
+    write_whole(target, torch_file({"meta": dict(meta), "state_dict": arrays}))
 
 
 def _tensors(path: os.PathLike, state_dict: dict[Any, Any]) -> dict[str, Tensor]:
@@ -115,77 +104,3 @@ def _called(content: Any) -> str:
     if isinstance(content, Recorded | Global):
         return content.name
     return f"a {type(content).__name__}"
-
-
-def _classes(meta: dict[str, Any]) -> DatasetClasses | None:
-    """The classes that a checkpoint's `meta` names: version 1.x first, then 0.x."""
-    described = meta.get("dataset_meta")
-    places = [described, meta] if isinstance(described, dict) else [meta]
-    keys = ("classes", "CLASSES"), ("palette", "PALETTE")
-    names, palette = (
-        next((d[key] for d in places for key in pair if d.get(key) is not None), None)
-        for pair in keys
-    )
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        return None
-    if not names or sum(map(len, names)) > _LONGEST_NAMES:
-        return None
-    names = tuple(name.strip() for name in names)
-    return DatasetClasses(names, _colors(palette, len(names)) or generic_palette(len(names)))
-
-
-def _colors(palette: Any, count: int) -> tuple[tuple[int, int, int], ...] | None:
-    """The colours as bytes, or None if they are no such thing."""
-    rows = _array_of(palette, count) if isinstance(palette, Recorded) else palette
-    if not isinstance(rows, list | tuple) or len(rows) != count:
-        return None
-    colors = []
-    for row in rows:
-        match row:
-            case (int() | float() as red, int() | float() as green, int() | float() as blue) if all(
-                0 <= value < 256 for value in row
-            ):
-                colors.append((int(red), int(green), int(blue)))
-            case _:
-                return None
-    return tuple(colors)
-
-
-def _array_of(recorded: Recorded, count: int) -> list[list[int]] | None:
-    """The rows of a NumPy array of integers that was saved as an object, or None."""
-    match recorded.state:
-        case (
-            _,
-            (rows, 3),
-            Recorded("numpy.dtype", (str(kind), *_), state),
-            bool(by_columns),
-            data,
-        ):
-            pass
-        case _:
-            return None
-    content = _bytes(data, most=count * 3 * 8)
-    if rows != count or content is None or kind not in _INTEGERS:
-        return None
-    order = ">" if isinstance(state, tuple) and ">" in state[1:2] else "<"
-    dtype = np.dtype(kind).newbyteorder(order)
-    if len(content) != count * 3 * dtype.itemsize:
-        return None
-    array = np.frombuffer(content, dtype)
-    return array.reshape((count, 3), order="F" if by_columns else "C").tolist()
-
-
-_INTEGERS = frozenset(["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
-
-
-def _bytes(data: Any, most: int) -> bytes | None:
-    """Bytes, which the second protocol of pickles has as text to be encoded."""
-    match data:
-        case bytes():
-            return data
-        case Recorded("_codecs.encode", (str(text), "latin1")) if len(text) <= most:
-            try:
-                return text.encode("latin-1")
-            except UnicodeEncodeError:
-                return None
-    return None

@@ -8,21 +8,17 @@ from typing import cast, overload
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import (
-    as_config,
-    find_config,
-    is_checkpoint,
-    library_configs,
-    load_config,
-)
+from gcnet_jax.config import find_config, is_checkpoint, library_configs
 from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
-from gcnet_jax.models import Segmentor, split_for_evaluation
+from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.pretrained import PretrainedModel, load_pretrained, saved_config
+from gcnet_jax.tasks.configs import as_config, load_config
 from gcnet_jax.tasks.segmentation.predictor import ImageInput, Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 from gcnet_jax.training import find_checkpoint
 
 

@@ -1,9 +1,8 @@
-"""A trained model from the command line's `--config` with `--workdir` or `--checkpoint`."""
+"""A segmentor with the weights of a run or of a checkpoint, on all devices."""
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 from etils import epath
@@ -12,15 +11,14 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import architecture, to_plain
 from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import is_first_process, place, replicated
-from gcnet_jax.pretrained import load_pretrained
+from gcnet_jax.tasks.segmentation import task
 from gcnet_jax.tasks.segmentation.predictor import Predictor
-from gcnet_jax.training import find_checkpoint
+from gcnet_jax.training import find_checkpoint, load_pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,28 +67,13 @@ def load_trained_model(
         raise InputError(
             "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint"
         )
-    source = find_checkpoint(as_path(workdir)) if workdir is not None else str(checkpoint)
-    pretrained = load_pretrained(config, source, allow_partial=allow_partial)
+    source = find_checkpoint(as_path(workdir), task.BEST_METRIC) if workdir is not None else str(checkpoint)
+    pretrained = load_pretrained(task, config, source, allow_partial=allow_partial)
     if pretrained.left and is_first_process():
         print(f"left as initialised or not taken: {pretrained.left}")
     graphdef, variables = split_for_evaluation(pretrained.model)
     variables = place(variables, jax.tree.map(lambda _: replicated(mesh), variables))
-    return TrainedModel(graphdef, variables, pretrained.classes, pretrained.source)
-
-
-def inference_settings(config: ConfigDict, *, multi_scale: bool) -> dict[str, Any]:
-    """What the figures of an evaluation depend on beside weights and data, ready for JSON."""
-    evaluation = config.evaluation
-    settings: dict[str, Any] = {"multi_scale": multi_scale, "mode": evaluation.mode}
-    settings["model"] = architecture(to_plain(config)["model"])
-    if evaluation.mode == "slide":
-        settings["window"] = list(evaluation.window)
-        settings["window_stride"] = list(evaluation.window_stride)
-    if multi_scale:
-        settings["scales"] = list(evaluation.scales)
-    else:
-        settings["base_scale"] = list(config.data.base_scale)
-    return settings
+    return TrainedModel(graphdef, variables, pretrained.meaning, pretrained.source)
 
 
 @contextlib.contextmanager

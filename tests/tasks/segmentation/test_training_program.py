@@ -1,9 +1,9 @@
 import jax
 import pytest
 
-from gcnet_jax.config import load_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 
 

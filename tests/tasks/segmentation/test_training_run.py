@@ -11,8 +11,8 @@ from absl import flags
 from etils import epath
 
 from gcnet_jax.cli import command
-from gcnet_jax.config import load_config
 from gcnet_jax.errors import InputError, Preempted
+from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.training_run import train_from_config
 from gcnet_jax.training import only_training
 

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Integer
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.models import Segmentor
 from gcnet_jax.ops import interpolation_matrix
 from gcnet_jax.parallel import over_all_devices
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 
 class InferenceMode(Protocol):

@@ -19,9 +19,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from gcnet_jax.evaluation.modes import InferenceMode
-from gcnet_jax.models import Segmentor
 from gcnet_jax.ops import apply_separable, interpolation_matrix
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 _STRIPE_ELEMENTS = 2**24
 """About how many scores exist at one time, of all images of a batch: 64 MiB for each view."""

@@ -4,8 +4,8 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Integer, UInt8
 
-from gcnet_jax.models import HeadLogits, Segmentor
 from gcnet_jax.ops import cross_entropy, normalize_images, pixel_accuracy
+from gcnet_jax.tasks.segmentation.segmentor import HeadLogits, Segmentor
 from gcnet_jax.training.step import LossFunction, Metrics
 
 

@@ -1,8 +1,11 @@
-"""Models with weights, wherever the weights come from: own checkpoints, `.pth` files, published."""
+"""Networks with weights, wherever these are from: own checkpoints, `.pth` files, published."""
 
+import contextlib
 import dataclasses
+import functools
 import os
-from typing import Literal, get_args
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
 import jax
 from etils import epath
@@ -10,32 +13,28 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import (
+    Schema,
+    SchemaOf,
     architecture,
-    as_config,
     check_config,
-    default_config,
     differences,
     from_plain,
+    named_code,
     to_plain,
     versions,
 )
-from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import (
-    CLASSIFIERS,
     Mismatch,
     StateDict,
     check_weights,
-    context_block_entries,
-    export_state_dict,
     fetch_published,
-    import_state_dict,
     published_files,
     read_torch_checkpoint,
 )
-from gcnet_jax.models import CONTEXT_BLOCKS, Segmentor, build_model
-from gcnet_jax.training import read_metadata, restore_variables, save_variables
+from gcnet_jax.task import Task
+from gcnet_jax.training.checkpoint_files import read_metadata, restore_variables, save_variables
 
 InitPart = Literal["backbone", "model"]
 
@@ -45,139 +44,146 @@ class PretrainedModel:
     """A model with the weights of a checkpoint, in evaluation mode.
 
     Attributes:
-        model: the segmentor.
-        classes: what its logits mean.
+        model: the network.
+        meaning: of its outputs, see `Task`.
         source: the file or folder that the weights are from.
         left: what differed and was left as initialised; empty unless that was allowed.
     """
 
-    model: Segmentor
-    classes: DatasetClasses
+    model: nnx.Module
+    meaning: Any
     source: epath.Path
     left: Mismatch
 
 
-def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.PathLike) -> Segmentor:
-    """A segmentor with the weights of a checkpoint, in evaluation mode.
+def load_pretrained(
+    task: Task,
+    config: ConfigDict,
+    checkpoint: str | os.PathLike,
+    *,
+    allow_partial: bool = False,
+) -> PretrainedModel:
+    """Builds the config's network with the weights of a checkpoint.
 
     Args:
-        config: a config, the name of one of the library's, or the path of its file.
+        task: of the run.
+        config: of the run.
         checkpoint: a folder `<workdir>/checkpoints/<step>`; a `.pth` file of OpenMMLab; or
             `"published"`: the published weights of the config's `published_run`, which are fetched
             on first use.
+        allow_partial: whether to take what fits of a `.pth` file of another model.
 
     Raises:
         InputError: the checkpoint is not there, not whole, not this config's model, or has weights
             that are not finite.
     """
-    return load_pretrained(as_config(config), checkpoint).model
-
-
-def load_pretrained(
-    config: ConfigDict, checkpoint: str | os.PathLike, *, allow_partial: bool = False
-) -> PretrainedModel:
-    """As `load_model`, with what else is known of the checkpoint.
-
-    Args:
-        config: of the run.
-        checkpoint: as for `load_model`.
-        allow_partial: whether to take what fits of a `.pth` file of another model.
-    """
-    check_config(config)
+    check_config(config, task.SCHEMA)
     path = _locate(config, checkpoint)
     if path.is_dir():
-        return _load_own(config, path)
+        return _load_own(task, config, path)
     foreign = read_torch_checkpoint(path)
-    if foreign.classes is None and not config.data.name:
-        raise InputError(f"{path} names no classes, and neither does the config: set data.name")
-    classes = foreign.classes or dataset_classes(config.data.name, config.data.data_dir)
-    model = _abstract_model(config, classes.num_classes)
-    if allow_partial:  # what is left needs its initial weights
-        model = build_model(config.model, num_classes=classes.num_classes, seed=config.seed)
     try:
-        left = import_state_dict(model, foreign.state_dict, allow_partial=allow_partial)
+        meaning = task.meaning_from_foreign(foreign.meta)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if meaning is None and not config.data.name:
+        raise InputError(f"{path} names no classes, and neither does the config: set data.name")
+    meaning = meaning or task.meaning(config)
+    # What is left needs its initial weights.
+    build = task.build_model if allow_partial else functools.partial(_abstract_model, task)
+    model = build(config, meaning)
+    try:
+        left = task.import_state_dict(model, foreign.state_dict, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     model.eval()
-    return PretrainedModel(model, classes, path, left)
+    return PretrainedModel(model, meaning, path, left)
 
 
-def initialize(model: Segmentor, config: ConfigDict, classes: DatasetClasses) -> str:
+def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Any) -> str:
     """Writes the weights that `training.init_from` names into a new model.
 
     Args:
-        model: of `config`, with fresh weights.
+        task: of the run.
+        model: of `config`, with fresh weights; it has a `backbone`.
         config: of the run. `training.init_part` is `backbone`: the backbone alone, from a file that
-            holds just that (OpenMMLab's or torchvision's) or a whole segmentor, which need not
+            holds just that (OpenMMLab's or torchvision's) or a whole network, which need not
             have the context blocks that are in the backbone here; or `model`:
             everything, but the classifiers only if the checkpoint has the same classes.
-        classes: of the run.
+        meaning: of the run.
 
     Returns:
         One line on what was done.
 
     Raises:
-        InputError: as `load_model`; or the checkpoint's network has a context block of somebody's
-            own that is not in `config`.
+        InputError: as `load_pretrained`; or the checkpoint's network has a context block of
+            somebody's own that is not in `config`.
     """
     part, checkpoint = config.training.init_part, config.training.init_from
     if part not in get_args(InitPart):
         raise InputError(f"training.init_part is {part!r}; expected one of {get_args(InitPart)}")
     path = _locate(config, checkpoint)
-    state_dict, their_classes = _state_dict(path, config)
     try:
+        state_dict, theirs = _state_dict(task, path, config)
         if part == "backbone":
-            given, added = _backbone_entries(state_dict), context_block_entries(model.backbone)
-            import_state_dict(model.backbone, given, may_lack=added)
-            fresh = added - given.keys()
+            backbone: Any = getattr(model, "backbone")  # noqa: B009 which modules have by custom
+            given, added = _backbone_entries(state_dict), task.context_entries(backbone)
+            task.import_state_dict(backbone, given, may_lack=added)
+            fresh = set(added) - given.keys()
             return f"backbone from {path}{', its context blocks from scratch' if fresh else ''}"
-        if their_classes is not None and their_classes.names == classes.names:
-            import_state_dict(model, state_dict)
+        if theirs is not None and task.means_same(theirs, meaning):
+            task.import_state_dict(model, state_dict)
             return f"all weights from {path}"
-        import_state_dict(model, state_dict, leave_out=CLASSIFIERS)
-        why = "names no classes" if their_classes is None else "has other classes"
+        task.import_state_dict(model, state_dict, leave_out=task.OUTPUT_WEIGHTS)
+        why = "names no classes" if theirs is None else "has other classes"
         return f"weights from {path} without the classifiers, for it {why}"
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
+def run_metadata(task: Task, config: ConfigDict, meaning: Any) -> dict[str, Any]:
+    """What describes a run in its checkpoints and its workdir, as plain JSON."""
+    return {
+        "config": to_plain(config),
+        **task.meaning_to_plain(meaning),
+        "versions": versions(),
+    }
+
+
 def save_model(
-    folder: str | os.PathLike, model: Segmentor, config: ConfigDict, classes: DatasetClasses
+    task: Task, folder: str | os.PathLike, model: nnx.Module, config: ConfigDict, meaning: Any
 ) -> None:
-    """Writes a checkpoint folder that `load_model` and the commands take.
+    """Writes a checkpoint folder that `load_pretrained` and the commands take.
 
     Raises:
         InputError: the folder is there already.
     """
-    metadata = {
-        "config": to_plain(config),
-        "classes": classes.to_plain(),
-        "versions": versions(),
-    }
-    save_variables(folder, _variables(model), metadata)
+    save_variables(folder, _variables(model), run_metadata(task, config, meaning))
 
 
-def saved_config(checkpoint: str | os.PathLike) -> ConfigDict:
+def saved_config(checkpoint: str | os.PathLike, schema_of: SchemaOf) -> ConfigDict:
     """The config that a checkpoint was written with, from its metadata.
 
     Args:
         checkpoint: a folder `<workdir>/checkpoints/<step>`.
+        schema_of: finds the schema of the config by its task.
 
     Raises:
-        InputError: it is no whole checkpoint, its config is not one of this version, or has a
-            context block by its module: a checkpoint must not choose code to run.
+        InputError: it is no whole checkpoint, its config is not one of this version, or names code
+            by its module: a checkpoint must not choose code to run.
     """
     folder = as_path(checkpoint)
-    saved, _ = _metadata(folder)
+    saved = _metadata(folder)
     try:
-        config = from_plain(saved["config"])
-        check_config(config)
+        schema = schema_of(saved["config"])
+        config = from_plain(saved["config"], schema)
+        check_config(config, schema)
     except InputError as error:
         raise InputError(
             f"{folder} has a config that is none of this version of the library: {error}; name a "
             "config that fits"
         ) from error
-    _check_blocks(folder, config, default_config())
+    _check_code(folder, config, schema.default(), schema)
     return config
 
 
@@ -203,12 +209,13 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
     return path
 
 
-def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
-    saved, classes = _metadata(folder)
-    theirs = to_plain(_saved_config(folder, saved).model)
+def _load_own(task: Task, config: ConfigDict, folder: epath.Path) -> PretrainedModel:
+    saved = _metadata(folder)
+    meaning = _meaning(task, folder, saved)
+    theirs = to_plain(_saved_model(task, folder, saved).model)
     if found := differences(architecture(theirs), architecture(to_plain(config.model))):
         raise InputError(f"{folder} holds another model than the config: {'; '.join(found)}")
-    model = _abstract_model(config, classes.num_classes)
+    model = _abstract_model(task, config, meaning)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     targets = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _variables(model)
@@ -223,30 +230,31 @@ def _load_own(config: ConfigDict, folder: epath.Path) -> PretrainedModel:
         raise InputError(f"{folder}: {error}") from error
     nnx.update(model, restored["params"], restored["statistics"])
     model.eval()
-    return PretrainedModel(model, classes, folder, Mismatch((), (), ()))
+    return PretrainedModel(model, meaning, folder, Mismatch((), (), ()))
 
 
-def _state_dict(path: epath.Path, config: ConfigDict) -> tuple[StateDict, DatasetClasses | None]:
-    """All arrays of a checkpoint of any kind by OpenMMLab's names, and its classes.
+def _state_dict(task: Task, path: epath.Path, config: ConfigDict) -> tuple[StateDict, Any | None]:
+    """All arrays of a checkpoint of any kind by foreign names, and what its outputs mean.
 
     Args:
+        task: of the run.
         path: of the checkpoint.
         config: of the run, which the user has named.
     """
     if not path.is_dir():
         foreign = read_torch_checkpoint(path)
-        return foreign.state_dict, foreign.classes
-    saved, classes = _metadata(path)
-    theirs = _saved_config(path, saved)
-    _check_blocks(path, theirs, config)
-    return export_state_dict(_load_own(theirs, path).model), classes
+        return foreign.state_dict, task.meaning_from_foreign(foreign.meta)
+    theirs = _saved_model(task, path, _metadata(path))
+    _check_code(path, theirs, config, task.SCHEMA)
+    pretrained = _load_own(task, theirs, path)
+    return task.export_state_dict(pretrained.model), pretrained.meaning
 
 
-def _saved_config(folder: epath.Path, saved: dict) -> ConfigDict:
+def _saved_model(task: Task, folder: epath.Path, saved: dict) -> ConfigDict:
     """A config with the model that a checkpoint's metadata describes, and defaults beside it."""
     try:
-        theirs = from_plain({"model": saved["config"]["model"]})
-        check_config(theirs)
+        theirs = from_plain({"model": saved["config"]["model"]}, task.SCHEMA)
+        check_config(theirs, task.SCHEMA)
     except InputError as error:
         raise InputError(
             f"{folder} describes no model of this version of the library: {error}"
@@ -254,25 +262,22 @@ def _saved_config(folder: epath.Path, saved: dict) -> ConfigDict:
     return theirs
 
 
-def _check_blocks(folder: epath.Path, theirs: ConfigDict, config: ConfigDict) -> None:
+def _check_code(
+    folder: epath.Path, theirs: ConfigDict, config: ConfigDict, schema: Schema
+) -> None:
     """Raises InputError if building the model of a checkpoint would import a stranger's choice.
 
-    To build a block is to import its module. Which modules to import is said by the config that the
-    user has named; metadata chooses among the blocks of this library.
+    To build a block of a user's own is to import its module. Which modules to import is said by the
+    config that the user has named; metadata chooses among the blocks of this library.
     """
-    named = {"", *CONTEXT_BLOCKS, *_blocks(config)}
-    for block in _blocks(theirs):
-        if block not in named:
+    named = {value for _, value in named_code(config, schema)}
+    for key, value in named_code(theirs, schema):
+        if value not in named:
             raise InputError(
-                f"{folder} has the context block {block!r}, whose code is not imported because a "
-                f"checkpoint says so; expected one of {tuple(CONTEXT_BLOCKS)}, or a block that the "
+                f"{folder} has the context block {value!r} ({key}), whose code is not imported "
+                "because a checkpoint says so; expected one of this library, or a block that the "
                 "config names too"
             )
-
-
-def _blocks(config: ConfigDict) -> tuple[str, str]:
-    """What the context blocks of a config's model are called."""
-    return config.model.backbone.context.block, config.model.decode_head.context.block
 
 
 def _backbone_entries(state_dict: StateDict) -> StateDict:
@@ -281,22 +286,33 @@ def _backbone_entries(state_dict: StateDict) -> StateDict:
     return inside or state_dict
 
 
-def _metadata(folder: epath.Path) -> tuple[dict, DatasetClasses]:
-    try:
+def _metadata(folder: epath.Path) -> dict[str, Any]:
+    with _damage_named(folder):
         saved = read_metadata(folder)
         architecture(saved["config"]["model"])
-        return saved, DatasetClasses.from_plain(saved["classes"])
+        return saved
+
+
+def _meaning(task: Task, folder: epath.Path, saved: dict[str, Any]) -> Any:
+    with _damage_named(folder):
+        return task.meaning_from_plain(saved)
+
+
+@contextlib.contextmanager
+def _damage_named(folder: epath.Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{folder} is not a whole checkpoint ({type(error).__name__}: {error})"
         ) from error
 
 
-def _abstract_model(config: ConfigDict, num_classes: int) -> Segmentor:
+def _abstract_model(task: Task, config: ConfigDict, meaning: Any) -> nnx.Module:
     """The model without its arrays, which a checkpoint brings: nothing is initialised in vain."""
-    return nnx.eval_shape(lambda: build_model(config.model, num_classes=num_classes))
+    return nnx.eval_shape(lambda: task.build_model(config, meaning))
 
 
-def _variables(model: Segmentor) -> dict:
+def _variables(model: nnx.Module) -> dict:
     params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     return {"params": nnx.to_pure_dict(params), "statistics": nnx.to_pure_dict(statistics)}

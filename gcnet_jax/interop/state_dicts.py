@@ -1,8 +1,7 @@
-"""State dicts of OpenMMLab and torchvision: how their entries are called and laid out.
+"""State dicts of PyTorch's libraries: how their entries are called and laid out.
 
-mmsegmentation's segmentors, its ResNets (v1b, v1c, v1d), mmcv's context blocks and torchvision's
-ResNets (which are v1b) share one naming. The tables below say what each of our variables is called
-there; import looks the names up, export writes under them.
+What each variable is called there is said by tables that lie beside the networks: import looks the
+names up, export writes under them.
 """
 
 import dataclasses
@@ -16,59 +15,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Shaped
 
 from gcnet_jax.errors import InputError, printable
-from gcnet_jax.models import ResNet
-from gcnet_jax.nn import (
-    ContextBlock,
-    GlobalContext,
-    NonLocal,
-    PairwiseAttention,
-    SimplifiedNonLocal,
-    SqueezeExcite,
-)
+from gcnet_jax.nn import ContextBlock
+from gcnet_jax.nn.weight_names import Rows, context_block_names
 
 StateDict = Mapping[str, Shaped[np.ndarray, "..."]]
-Rows = tuple[tuple[str, str], ...]
 
-# Every row: ours (a regular expression over whole parts between dots), theirs. A name goes through
-# all rows in order; each rewrites a part of its own.
-
-_DEEP_STEM: Rows = (
-    (r"stem\.0\.conv", "stem.0"),
-    (r"stem\.0\.norm", "stem.1"),
-    (r"stem\.1\.conv", "stem.3"),
-    (r"stem\.1\.norm", "stem.4"),
-    (r"stem\.2\.conv", "stem.6"),
-    (r"stem\.2\.norm", "stem.7"),
-)
-_PLAIN_SHORTCUT: Rows = (
-    (r"shortcut\.project\.conv", "downsample.0"),
-    (r"shortcut\.project\.norm", "downsample.1"),
-)
-_POOLED_SHORTCUT: Rows = (
-    (r"shortcut\.project\.conv", "downsample.1"),
-    (r"shortcut\.project\.norm", "downsample.2"),
-)
-_BACKBONES: dict[str, Rows] = {
-    "v1b": ((r"stem\.0\.conv", "conv1"), (r"stem\.0\.norm", "bn1"), *_PLAIN_SHORTCUT),
-    "v1c": (*_DEEP_STEM, *_PLAIN_SHORTCUT),
-    "v1d": (*_DEEP_STEM, *_POOLED_SHORTCUT),
-}
-_STAGES: Rows = (
-    (r"stages\.0", "layer1"),
-    (r"stages\.1", "layer2"),
-    (r"stages\.2", "layer3"),
-    (r"stages\.3", "layer4"),
-    (r"conv(\d)\.conv", r"conv\1"),
-    (r"conv(\d)\.norm", r"bn\1"),
-)
-_HEADS: Rows = (
-    (r"(decode_head|auxiliary_head)\.context_block", r"\1.gc_block"),
-    (r"(decode_head|auxiliary_head)\.nonlocal_block", r"\1.nl_block"),
-    (r"convs\.(\d+)\.norm", r"convs.\1.bn"),
-    (r"fuse\.conv", "conv_cat.conv"),
-    (r"fuse\.norm", "conv_cat.bn"),
-    (r"classifier", "conv_seg"),
-)
 _VARIABLES: Rows = (
     (r"kernel", "weight"),
     (r"scale", "weight"),
@@ -76,46 +27,9 @@ _VARIABLES: Rows = (
     (r"var", "running_var"),
 )
 
-# What a context block is called where it is a part of a network, and its rows: they hold for what
-# is inside of it alone. OpenMMLab has no simplified non-local block: its names are ours, and so are
-# those of blocks that are not in the table, which keep the names they have here.
-_CONTEXT_BLOCKS: dict[type[ContextBlock], tuple[str, Rows]] = {
-    GlobalContext: (
-        "context_block",
-        (
-            (r"pool\.score", "conv_mask"),
-            (r"add\.reduce", "channel_add_conv.0"),
-            (r"add\.norm", "channel_add_conv.1"),
-            (r"add\.expand", "channel_add_conv.3"),
-            (r"multiply\.reduce", "channel_mul_conv.0"),
-            (r"multiply\.norm", "channel_mul_conv.1"),
-            (r"multiply\.expand", "channel_mul_conv.3"),
-        ),
-    ),
-    NonLocal: (
-        "nonlocal_block",
-        (
-            (r"pool\.(theta|phi|g)", r"\1.conv"),
-            (r"pool\.project", "concat_project.conv"),
-            (r"add", "conv_out.conv"),
-        ),
-    ),
-    SimplifiedNonLocal: (
-        "simplified_nonlocal_block",
-        ((r"pool\.score", "conv_mask"), (r"add", "conv_value")),
-    ),
-    SqueezeExcite: (
-        "se_layer",
-        ((r"multiply\.reduce", "conv1.conv"), (r"multiply\.expand", "conv2.conv")),
-    ),
-}
-_SUB_SAMPLED: Rows = ((r"(phi|g)\.conv", r"\1.0.conv"),)
-
 # Entries of theirs that say nothing here: counters, and the ImageNet classifier of a backbone.
 _COUNTER = "num_batches_tracked"
 _WITHOUT_MEANING = re.compile(rf"(.*\.)?{_COUNTER}|fc\.(weight|bias)")
-CLASSIFIERS = re.compile(r"(decode_head|auxiliary_head)\.conv_seg\.(weight|bias)")
-"""The entries whose shapes depend on the number of classes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +58,7 @@ class Mismatch:
 def import_state_dict(
     model: nnx.Module,
     state_dict: StateDict,
+    names: Rows = (),
     *,
     allow_partial: bool = False,
     leave_out: re.Pattern[str] | None = None,
@@ -152,8 +67,9 @@ def import_state_dict(
     """Writes the arrays of a state dict into a model, after checking all of them.
 
     Args:
-        model: a segmentor, a `ResNet` or a context block.
-        state_dict: arrays by OpenMMLab's or torchvision's names, in their layout.
+        model: a network, or a part of one.
+        state_dict: arrays by their names, in PyTorch's layout.
+        names: the rows for what is not in a context block, whose own are known here.
         allow_partial: whether to take what fits where the two differ.
         leave_out: names to pass over on both sides; the model keeps what it has there.
         may_lack: names that the state dict need not have; the model keeps what it has there.
@@ -169,7 +85,7 @@ def import_state_dict(
     given = {
         name: array for name, array in state_dict.items() if not _WITHOUT_MEANING.fullmatch(name)
     }
-    places = {name: key for key, name in _names(model).items()}
+    places = {name: key for key, name in _names(model, names).items()}
     if leave_out is not None:
         given = {name: array for name, array in given.items() if not leave_out.fullmatch(name)}
         places = {name: key for name, key in places.items() if not leave_out.fullmatch(name)}
@@ -216,19 +132,22 @@ def check_weights(arrays: Mapping[str, Shaped[np.ndarray | Array, "..."]]) -> No
             raise InputError(f"{len(names)} of the weights {what}: {', '.join(names)}")
 
 
-def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, np.ndarray]:
-    """The arrays of a model by OpenMMLab's names, in PyTorch's layout.
+def export_state_dict(
+    model: nnx.Module, names: Rows = (), *, spatial_axes: int = 2
+) -> dict[str, np.ndarray]:
+    """The arrays of a model by the names of a state dict, in PyTorch's layout.
 
     Batch normalisation gets its counter `num_batches_tracked`, at zero: with a fixed momentum
     nothing depends on it.
 
     Args:
-        model: a segmentor, a `ResNet` or a context block.
+        model: a network, or a part of one.
+        names: the rows for what is not in a context block, whose own are known here.
         spatial_axes: of the features that 1x1 convolutions in context blocks are meant for.
     """
     state_dict = {}
     variables = _variables(model)
-    for key, name in _names(model).items():
+    for key, name in _names(model, names).items():
         array = np.asarray(variables[key][...])
         shape = _to_torch(key, array.shape, spatial_axes)
         if array.ndim > 1:
@@ -241,7 +160,7 @@ def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, 
     return state_dict
 
 
-def context_block_entries(model: nnx.Module) -> frozenset[str]:
+def context_block_entries(model: nnx.Module, names: Rows) -> frozenset[str]:
     """The names of all entries that belong to the context blocks of a model."""
     paths = [
         ".".join(map(str, path))
@@ -250,7 +169,7 @@ def context_block_entries(model: nnx.Module) -> frozenset[str]:
     ]
     return frozenset(
         name
-        for key, name in _names(model).items()
+        for key, name in _names(model, names).items()
         if any(key.startswith(f"{path}.") for path in paths)
     )
 
@@ -261,34 +180,25 @@ def _variables(model: nnx.Module) -> dict[str, Any]:
     return {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}
 
 
-def _names(model: nnx.Module) -> dict[str, str]:
+def _names(model: nnx.Module, rows: Rows) -> dict[str, str]:
     """What each variable of a model is called in a state dict."""
-    modules = {
+    blocks = {
         ".".join(map(str, path)): module
         for path, module in nnx.iter_graph(model)
-        if isinstance(module, nnx.Module)
+        if isinstance(module, ContextBlock)
     }
-    backbones = {module.variant for module in modules.values() if isinstance(module, ResNet)}
-    rows = (*(row for variant in backbones for row in _BACKBONES[variant]), *_STAGES, *_HEADS)
-    blocks = {path: module for path, module in modules.items() if isinstance(module, ContextBlock)}
     names = {}
     for key in _variables(model):
         names[key] = _rewritten(key, (*rows, *_VARIABLES))
         for path, block in blocks.items():
             inside = key.removeprefix(f"{path}.") if path else key
             if not path or inside != key:
-                abbreviation, block_rows = _CONTEXT_BLOCKS.get(type(block), ("context", ()))
-                if _is_sub_sampled(block):
-                    block_rows = (*block_rows, *_SUB_SAMPLED)
-                outside = re.sub("context$", f"{abbreviation}.", path)
+                name, block_rows = context_block_names(block)
+                outside = re.sub("context$", f"{name}.", path)
                 names[key] = _rewritten(outside, rows) + _rewritten(
                     inside, (*block_rows, *_VARIABLES)
                 )
     return names
-
-
-def _is_sub_sampled(block: ContextBlock) -> bool:
-    return isinstance(block.pool, PairwiseAttention) and block.pool.sub_sample
 
 
 def _rewritten(name: str, rows: Rows) -> str:

@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,17 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import as_config, check_config, to_plain, versions
-from gcnet_jax.data import (
-    EvaluationBatch,
-    check_labels,
-    dataset_classes,
-    evaluation_batches,
-    split_size,
-    train_iterator,
-)
+from gcnet_jax.config import check_config
 from gcnet_jax.errors import Interrupted, Preempted
-from gcnet_jax.evaluation import SegmentationMetrics, create_evaluator, metrics_from_confusion
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import (
@@ -36,30 +26,26 @@ from gcnet_jax.parallel import (
     meet,
     replicated,
 )
-from gcnet_jax.pretrained import initialize
-from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
-from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
-from gcnet_jax.training import (
-    Advance,
-    Checkpoints,
-    PreemptionNotice,
-    RunLog,
-    Scores,
-    TrainState,
-    doing,
-    only_training,
-    storage_path,
-    try_out,
-)
-from gcnet_jax.training import train as take_steps
+from gcnet_jax.task import Scores, Task
+from gcnet_jax.training.checkpoint_files import storage_path, try_out
+from gcnet_jax.training.checkpoints import Checkpoints
+from gcnet_jax.training.display import doing
+from gcnet_jax.training.loop import train
+from gcnet_jax.training.only_training import only_training
+from gcnet_jax.training.preemption import PreemptionNotice
+from gcnet_jax.training.pretrained import initialize, run_metadata
+from gcnet_jax.training.program import TrainingProgram
+from gcnet_jax.training.run_log import RunLog
+from gcnet_jax.training.step import TrainState
 
 
-def train_from_config(
-    config: ConfigDict, workdir: epath.PathLike, *, started: float | None = None
+def run_training(
+    task: Task, config: ConfigDict, workdir: epath.PathLike, *, started: float | None = None
 ) -> None:
     """Trains the run that a config describes in `workdir`, from its newest checkpoint if any.
 
     Args:
+        task: of the run.
         config: of the run.
         workdir: its folder.
         started: when it was asked for, by `time.monotonic`; how long the first step took from there
@@ -73,32 +59,21 @@ def train_from_config(
     # From here to the end: a second signal while the processes clean up is no failure either.
     with PreemptionNotice() as preemption:
         try:
-            _train(config, workdir, preemption, time.monotonic() if started is None else started)
+            _train(task, config, workdir, preemption, time.monotonic() if started is None else started)
         except Preempted as notice:
             if preemption.by_hand:
                 raise Interrupted(str(notice)) from notice
             raise
 
 
-def train(config: ConfigDict | str | os.PathLike, workdir: str | os.PathLike) -> None:
-    """Trains a network, or goes on from the newest checkpoint in the workdir.
-
-    Args:
-        config: a config, the name of one of the library's, or the path of its file.
-        workdir: folder of the run, made if it is not there; `gcnet_jax.load` takes it afterwards.
-
-    Raises:
-        InputError: the config, the data or the workdir's checkpoints are not usable together, or
-            training diverges.
-        Preempted: SIGTERM came, and what was done is saved.
-    """
-    train_from_config(as_config(config), workdir)
-
-
 def _train(
-    config: ConfigDict, workdir: epath.PathLike, preemption: PreemptionNotice, started: float
+    task: Task,
+    config: ConfigDict,
+    workdir: epath.PathLike,
+    preemption: PreemptionNotice,
+    started: float,
 ) -> None:
-    check_config(config)
+    check_config(config, task.SCHEMA)
     workdir = storage_path(workdir)
     training, evaluation = config.training, config.evaluation
     shows = is_first_process()
@@ -106,26 +81,18 @@ def _train(
         mesh = create_mesh(spatial=config.parallel.spatial)
         keep_freed_memory()
     with doing("reading the data set", shows=shows):  # fail now, not in an hour
-        held_out_images = split_size(config.data.name, config.data.data_dir, evaluation.split)
-        check_labels(config.data.name, config.data.data_dir, evaluation.split)
-        classes = dataset_classes(config.data.name, config.data.data_dir)
+        meaning = task.meaning(config)
     with doing("tracing the network", shows=shows):
-        program = TrainingProgram(config, classes.num_classes, mesh)
+        program = TrainingProgram(task, config, meaning, mesh)
     check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
     shard = input_shard(mesh)
-    of_batches: Any = {"shard_index": shard.index, "shard_count": shard.count}
-    batches = train_iterator(
-        config.data, batch_size=training.batch_size, seed=config.seed, **of_batches
-    )
+    batches = task.training_batches(config, shard)
     evaluation_graphdef, _ = split_for_evaluation(program.model)
-    evaluator = create_evaluator(evaluation_graphdef, classes.num_classes, evaluation, mesh)
-
-    metadata = {
-        "config": to_plain(config),
-        "classes": classes.to_plain(),
-        "versions": versions(),
-    }
-    checkpoints = Checkpoints(workdir, metadata, keep_newest=training.keep_newest)
+    held_out = task.evaluation(config, meaning, evaluation_graphdef, mesh)
+    metadata = run_metadata(task, config, meaning)
+    checkpoints = Checkpoints(
+        workdir, metadata, best_metric=task.BEST_METRIC, keep_newest=training.keep_newest
+    )
     with _own_workdir(workdir, _bytes(program.shapes[0])):
         try:
             meet("all processes have traced the model")
@@ -137,7 +104,7 @@ def _train(
                 with doing("initialising the weights", shows=shows):
                     model = program.fresh_model()
                     if training.init_from:
-                        initialization = initialize(model, config, classes)
+                        initialization = initialize(task, model, config, meaning)
                     state = program.initial_state(model)
             if is_first_process():
                 write_whole(workdir / "config.json", json.dumps(metadata, indent=2) + "\n")
@@ -146,39 +113,45 @@ def _train(
                 first_step=int(state.step),
                 total_steps=training.total_steps,
                 log_every=training.log_every,
+                best_metric=task.BEST_METRIC,
                 batch_size=training.batch_size,
                 started=started,
                 unlogged=checkpoints.unlogged(int(state.step)),
                 unread=preemption.request,
                 writes=is_first_process(),
             )
-            pictures = None
+            observer = None
             if is_first_process():
-                pictures = TrainingPictures(config, classes, workdir, shard, log)
+                observer = task.observer(config, meaning, workdir, shard, log.picture)
 
             def evaluate(state: TrainState) -> Scores | None:
                 variables = {"params": state.params, "statistics": state.statistics}
                 variables = jax.device_put(variables, replicated(mesh))
-                held_out = evaluation_batches(config, evaluation.split, **of_batches)
-                with log.stage("validating", -(-held_out_images // shard.count)) as advance:
-                    held_out = _until_preempted(held_out, preemption, advance)
+                look = observer.look if observer is not None else None
+                with log.stage("validating", held_out.examples) as shown:
+
+                    def advance(examples: int) -> None:
+                        shown(examples)
+                        if preemption.reached():
+                            raise _GivenUp
+
                     try:
-                        counts = evaluator(variables, held_out, pictures and pictures.look)
+                        return held_out(variables, advance=advance, look=look).scores()
                     except _GivenUp:
                         return None
-                return _scores(metrics_from_confusion(counts), classes.names)
 
-            with log, pictures or contextlib.nullcontext():
+            with log, observer or contextlib.nullcontext():
                 log.message(_summary(config, workdir, state, initialization, mesh))
                 log.text(int(state.step), "config", _as_markdown(metadata["config"]))
                 to_do = int(state.step) < training.total_steps
                 step = program.compile(log.stage).run if to_do else program.step
                 meet("all processes have compiled the step")
-                take_steps(
+                train(
                     state,
                     step,
                     batches,
                     mesh=mesh,
+                    image_keys=task.IMAGE_KEYS,
                     total_steps=training.total_steps,
                     evaluate=evaluate,
                     evaluate_every=training.evaluate_every,
@@ -187,12 +160,13 @@ def _train(
                     checkpoint_every=training.checkpoint_every,
                     preempted=preemption.reached,
                     log=log,
-                    observer=pictures,
+                    observer=observer,
                 )
-                if pictures is not None:
-                    pictures.finish()
+                if observer is not None:
+                    observer.finish()
             took = time.monotonic() - started
-            log.message(_ending(workdir, took, log.best(evaluation.split), evaluation.split))
+            best = log.best(evaluation.split)
+            log.message(_ending(workdir, took, task.BEST_METRIC, best, evaluation.split))
             checkpoints.close()
         except BaseException:
             checkpoints.leave()
@@ -216,23 +190,8 @@ def _bytes(arrays: PyTree) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arrays))
 
 
-def _scores(metrics: SegmentationMetrics, names: Sequence[str]) -> Scores:
-    by_class = {f"IoU/{name}": value for name, value in metrics.iou_by_name(names).items()}
-    return Scores(metrics.summary(), by_class, metrics.note())
-
-
 class _GivenUp(Exception):
     """An evaluation that the machine is taken away from."""
-
-
-def _until_preempted(
-    batches: Iterable[EvaluationBatch], preemption: PreemptionNotice, advance: Advance
-) -> Iterator[EvaluationBatch]:
-    for batch in batches:
-        if preemption.reached():
-            raise _GivenUp
-        yield batch
-        advance(int((batch["index"] >= 0).sum()))
 
 
 def _summary(
@@ -257,10 +216,12 @@ def _summary(
     )
 
 
-def _ending(workdir: epath.Path, seconds: float, best: tuple[int, float] | None, split: str) -> str:
+def _ending(
+    workdir: epath.Path, seconds: float, metric: str, best: tuple[int, float] | None, split: str
+) -> str:
     said = f"done in {seconds:.0f} s"
     if best is not None:
-        said += f"; the best mIoU on {split} is {100 * best[1]:.2f}%, after step {best[0]}"
+        said += f"; the best {metric} on {split} is {100 * best[1]:.2f}%, after step {best[0]}"
     return f"{said}\ncheckpoints, curves.png and pictures are in {workdir}"
 
 

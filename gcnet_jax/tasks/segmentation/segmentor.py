@@ -7,7 +7,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Integer
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.models.heads import FCNHead
 from gcnet_jax.models.resnet import ResNet
 from gcnet_jax.ops import (
     apply_separable,
@@ -18,6 +17,7 @@ from gcnet_jax.ops import (
     resize_bilinear,
     strided,
 )
+from gcnet_jax.tasks.segmentation.heads import FCNHead
 
 
 class HeadLogits(NamedTuple):

@@ -12,24 +12,21 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.analysis import traced_multiply_adds
-from gcnet_jax.models import Segmentor, build_model
+from gcnet_jax.ops.multiply_adds import traced_multiply_adds
 from gcnet_jax.parallel import (
-    batch_sharding,
+    batch_shardings,
     check_batch_size,
-    check_height,
     create_mesh,
     input_shard,
     shard_batch,
 )
-from gcnet_jax.training import (
+from gcnet_jax.task import Task
+from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
+from gcnet_jax.training.step import (
     TrainState,
-    create_optimizer,
     create_state,
     create_train_step,
     initial_state,
-    learning_rate_schedule,
-    segmentation_loss,
     state_shardings,
 )
 
@@ -52,7 +49,7 @@ class ProgramMemory(NamedTuple):
 
     @classmethod
     def of(cls, compiled: jax.stages.Compiled) -> "ProgramMemory":
-        """That of a program."""
+        """Reads the plan of a compiled program."""
         plan: Any = compiled.memory_analysis()
         return cls(
             plan.argument_size_in_bytes,
@@ -82,7 +79,7 @@ class CompiledStep(NamedTuple):
 
     @property
     def memory(self) -> ProgramMemory:
-        """That it needs."""
+        """The bytes that the program needs."""
         return ProgramMemory.of(self.run)
 
 
@@ -90,8 +87,9 @@ class TrainingProgram:
     """What training runs in each step, on all devices; nothing is allocated for it.
 
     Args:
+        task: of the run.
         config: of the run.
-        num_classes: of the data set.
+        meaning: of the network's outputs, see `Task`.
         mesh: the devices; by default all there are. A program can also be compiled for devices that
             are only described.
 
@@ -105,10 +103,10 @@ class TrainingProgram:
         InputError: there is no such network, or a batch does not divide over the devices.
     """
 
-    def __init__(self, config: ConfigDict, num_classes: int, mesh: Mesh | None = None):
+    def __init__(self, task: Task, config: ConfigDict, meaning: Any, mesh: Mesh | None = None):
         if mesh is None:
             mesh = create_mesh(spatial=config.parallel.spatial)
-        self._config, self._num_classes, self._mesh = config, num_classes, mesh
+        self._task, self._config, self._meaning, self._mesh = task, config, meaning, mesh
         training = config.training
         check_batch_size(
             training.batch_size,
@@ -116,19 +114,14 @@ class TrainingProgram:
             parts=training.accumulation_steps,
             key="training.batch_size",
         )
-        check_height(
-            config.data.crop_size[0],
-            config.model.backbone.output_stride,
-            self._mesh,
-            key="data.crop_size",
-        )
+        batch = self._batch_shapes()
         self._optimizer = create_optimizer(config.optimizer, training.total_steps)
         self.model = nnx.eval_shape(self.fresh_model)
         self.model.train()
-        self.shapes = (self._state_shapes(), self._batch_shapes())
+        self.shapes = (self._state_shapes(), batch)
         self.step: Any = create_train_step(
             nnx.graphdef(self.model),
-            segmentation_loss(training.auxiliary_loss_weight),
+            task.loss(config),
             self._optimizer,
             self._mesh,
             schedule=learning_rate_schedule(config.optimizer, training.total_steps),
@@ -154,44 +147,39 @@ class TrainingProgram:
         return CompiledStep(compiled, traced - start, seconds)
 
     def multiply_adds(self) -> int:
-        """Of a step on all devices together, with the gradients and what is computed again."""
+        """Counts those of a step on all devices together, with the gradients and what is computed
+        again."""
         return traced_multiply_adds(self.step.trace(*self.shapes))
 
-    def fresh_model(self) -> Segmentor:
+    def fresh_model(self) -> nnx.Module:
         """The network with the weights that the config's seed gives it."""
-        return build_model(
-            self._config.model, num_classes=self._num_classes, seed=self._config.seed
-        )
+        return self._task.build_model(self._config, self._meaning)
 
-    def initial_state(self, model: Segmentor | None = None) -> TrainState:
+    def initial_state(self, model: nnx.Module | None = None) -> TrainState:
         """The state at step 0, on the devices.
 
         Args:
             model: the network with its weights; by default fresh ones.
         """
-        _, state = create_state(
-            model or self.fresh_model(),
+        model = model if model is not None else self.fresh_model()
+        return create_state(
+            model,
             self._optimizer,
             self._mesh,
             seed=self._config.seed,
             fsdp=self._config.parallel.fsdp,
-        )
-        return state
+        )[1]
 
-    def random_batch(self) -> PyTree:
-        """A batch of random pixels and labels, on the devices; one part of it in each process."""
-        rng, crop = np.random.default_rng(0), self._config.data.crop_size
-        images = (self._config.training.batch_size // input_shard(self._mesh).count, *crop)
-        batch = {
-            "image": rng.integers(0, 256, (*images, 3), np.uint8),
-            "label": rng.integers(0, self._num_classes, images, np.uint8),
-            "size": np.tile(np.array(crop, np.int32), (images[0], 1)),
-        }
-        return shard_batch(batch, self._mesh)
+    def random_batch(self) -> dict[str, jax.Array]:
+        """A batch of random examples of the config's shapes, on the devices; each process makes its
+        part."""
+        images = self._config.training.batch_size // input_shard(self._mesh).count
+        rng = np.random.default_rng(0)
+        batch = self._task.random_batch(self._config, self._meaning, rng, images)
+        return shard_batch(batch, self._mesh, self._task.IMAGE_KEYS)
 
     def _state_shapes(self) -> TrainState:
-        """Those of `initial_state`."""
-
+        """The shapes of what `initial_state` returns."""
         graphdef, variables = nnx.split(self.model)
 
         def state(variables: PyTree) -> TrainState:
@@ -203,14 +191,9 @@ class TrainingProgram:
         return jax.tree.map(_placed, shapes, shardings)
 
     def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Those of `random_batch`, over all processes."""
-        images = (self._config.training.batch_size, *self._config.data.crop_size)
-        batch = {
-            "image": jax.ShapeDtypeStruct((*images, 3), np.uint8),
-            "label": jax.ShapeDtypeStruct(images, np.uint8),
-            "size": jax.ShapeDtypeStruct((images[0], 2), np.int32),
-        }
-        shardings = {key: batch_sharding(self._mesh, x.shape) for key, x in batch.items()}
+        """The shapes of a batch over all processes."""
+        batch = self._task.batch_shapes(self._config, self._mesh)
+        shardings = batch_shardings(batch, self._mesh, self._task.IMAGE_KEYS)
         return jax.tree.map(_placed, batch, shardings)
 
 

@@ -1,0 +1,76 @@
+"""The keys that the configs of all tasks have, with the defaults of the published runs."""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from gcnet_jax.config.image_files import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS
+from gcnet_jax.config.ranges import Flag, Number, OneOf, Text, Whole
+from gcnet_jax.config.schema import Leaf, Schema, Section, joined
+
+_COUNT = Whole(1)
+_SHARE = Number(0, 1)
+_FOLDER = Text(r"[\s\S]+", "a folder, as text without control characters; . is the current one")
+
+SHARED: Section = {
+    "published_run": Leaf("", Text(), "the run whose weights `published` means, if there is one"),
+    "variant": Leaf("", Text(), "of an ablation, as `gcnet_jax.analysis.VARIANTS` calls it"),
+    "seed": Leaf(0, Whole(0), "of the initial weights, the data order, augmentation and dropout"),
+    "model": {},
+    "data": {
+        "name": Leaf("", Text(), "of the data set, as given to `gcnet prepare_dataset`"),
+        "data_dir": Leaf("data", _FOLDER, "where `gcnet prepare_dataset` has put it"),
+        "train_split": Leaf("train", Text(), "split to train on"),
+        "max_image_pixels": Leaf(
+            MAX_IMAGE_PIXELS, Whole(1, MOST_IMAGE_PIXELS), "of a file that `gcnet predict` reads"
+        ),
+        "num_workers": Leaf(4, Whole(0, 1024), "processes that prepare batches; 0: threads only"),
+    },
+    "optimizer": {
+        "learning_rate": Leaf(0.01, Number(0, excluded=(0,)), "of the first step"),
+        "final_learning_rate": Leaf(1e-4, Number(0), "of the last step"),
+        "power": Leaf(0.9, Number(0, 100), "of the polynomial decay between the two"),
+        "momentum": Leaf(0.9, Number(0, 1, excluded=(1,)), "of stochastic gradient descent"),
+        "weight_decay": Leaf(5e-4, _SHARE, "added to the gradient of every parameter"),
+    },
+    "training": {
+        "total_steps": Leaf(40_000, _COUNT, "of the optimizer"),
+        "batch_size": Leaf(8, Whole(1, 1 << 20), "images in a step, over all devices of all hosts"),
+        "accumulation_steps": Leaf(
+            1, Whole(1, 1 << 20), "the batch is worked through in so many parts"
+        ),
+        "pictures": Leaf(
+            4, Whole(0, 64), "images shown of the first batch and at each evaluation; 0: none"
+        ),
+        "log_every": Leaf(50, _COUNT, "steps"),
+        "evaluate_every": Leaf(4000, _COUNT, "steps"),
+        "checkpoint_every": Leaf(2000, _COUNT, "steps"),
+        "keep_newest": Leaf(2, _COUNT, "checkpoints, beside the best one"),
+        "init_from": Leaf("", Text(), "a checkpoint of any kind, or a published one by name"),
+        "init_part": Leaf(
+            "backbone", OneOf("backbone", "model"), "what to take of it; model: everything"
+        ),
+    },
+    "parallel": {
+        "spatial": Leaf(1, Whole(1, 1 << 16), "devices that split each image, by its height"),
+        "fsdp": Leaf(False, Flag(), "parameters and optimizer state spread over the devices"),
+    },
+    "evaluation": {
+        "split": Leaf("val", Text(), "split to evaluate on"),
+        "batch_size": Leaf(8, Whole(1, 1 << 20), "images at a time, over all devices"),
+    },
+}
+"""Every key but those of a task's own, by section."""
+
+
+def task_schema(name: str, own: Section, check: Callable[[ConfigDict], None]) -> Schema:
+    """The schema of a task's configs: what all have, and what is the task's own.
+
+    Args:
+        name: what configs call the task.
+        own: its keys, in sections that may have the names of shared ones.
+        check: raises InputError unless the values of a config, each in its range, fit together as
+            far as the task's own keys go.
+    """
+    task: Section = {"task": Leaf(name, Text(r"[\w.]+", "the name of a task"), "what is learnt")}
+    return Schema(name, joined({**task, **SHARED}, own), check)
