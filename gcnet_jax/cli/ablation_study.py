@@ -18,8 +18,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.analysis import image_cost, parameter_count, select_variant
 from gcnet_jax.cli import options
 from gcnet_jax.cli.figures import save_scores
-from gcnet_jax.cli.step_time import step_seconds
-from gcnet_jax.cli.timing import MedianAndSpread, median_and_spread
+from gcnet_jax.cli.timing import MedianAndSpread, median_and_spread, step_seconds
 from gcnet_jax.config import differences, to_plain
 from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.errors import InputError

@@ -14,7 +14,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gcnet_jax.cli.benchmarks.peer import import_peer
+from benchmarks.peer import import_peer
 from gcnet_jax.config import load_config
 from gcnet_jax.data import dataset_classes
 from gcnet_jax.evaluation import create_view, inference_mode, score_pixels
