@@ -127,7 +127,7 @@ class _OurInference:
         return (time.perf_counter() - start) / steps
 
     def description(self) -> dict[str, Any]:
-        """As that of the peer."""
+        """Returns the seconds to compile and the memory, by the names of the peer's."""
         memory = ProgramMemory.of(self._run)
         return {
             "compile_seconds": self._compile_seconds,

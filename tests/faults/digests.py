@@ -1,4 +1,4 @@
-"""What a run has saved, told apart to the last bit."""
+"""Hashes of what a run has saved, which tell states apart to the last bit."""
 
 import hashlib
 import threading
