@@ -8,12 +8,9 @@ if TYPE_CHECKING:
     from gcnet_jax.errors import InputError
     from gcnet_jax.models import functional
     from gcnet_jax.ops import normalize_images
-    from gcnet_jax.pretrained import load_model
+    from gcnet_jax.tasks.runs import evaluate, load, load_model, train
     from gcnet_jax.tasks.segmentation.build_model import build_model, create_model
-    from gcnet_jax.tasks.segmentation.evaluation_run import evaluate
-    from gcnet_jax.tasks.segmentation.load import load
     from gcnet_jax.tasks.segmentation.segmentor import Segmentor
-    from gcnet_jax.tasks.segmentation.training_run import train
 
 __all__ = [
     "InputError",
@@ -36,12 +33,12 @@ _MODULES = {
     "build_model": "gcnet_jax.tasks.segmentation.build_model",
     "create_model": "gcnet_jax.tasks.segmentation.build_model",
     "enable_compilation_cache": "gcnet_jax.config",
-    "evaluate": "gcnet_jax.tasks.segmentation.evaluation_run",
+    "evaluate": "gcnet_jax.tasks.runs",
     "functional": "gcnet_jax.models",
-    "load": "gcnet_jax.tasks.segmentation.load",
-    "load_model": "gcnet_jax.pretrained",
+    "load": "gcnet_jax.tasks.runs",
+    "load_model": "gcnet_jax.tasks.runs",
     "normalize_images": "gcnet_jax.ops",
-    "train": "gcnet_jax.tasks.segmentation.training_run",
+    "train": "gcnet_jax.tasks.runs",
 }
 
 

@@ -104,6 +104,32 @@ class Observer(AbstractContextManager, Protocol):
         ...
 
 
+class TrainedNetwork(Protocol):
+    """A network with its weights, to be called with an image or a list of images.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        config: of the run.
+        source: the file or folder that the weights are from.
+    """
+
+    model: nnx.Module
+    config: ConfigDict
+    source: epath.Path
+
+    def __call__(self, images: Any) -> Any:
+        """The result for an image; for a list a list of results."""
+        ...
+
+
+class EvaluationRun(Protocol):
+    """An evaluation of a checkpoint about to run, with all that can be checked checked."""
+
+    def evaluate(self) -> Evaluated:
+        """Evaluates it, with a progress bar on stderr."""
+        ...
+
+
 class Task(Protocol):
     """A task as functions of a config.
 
@@ -146,6 +172,10 @@ class Task(Protocol):
 
     def meaning_from_foreign(self, meta: Mapping[str, Any]) -> Any | None:
         """What the `meta` of a `.pth` file says of its outputs; None if it says nothing."""
+        ...
+
+    def meaning_in_words(self, meaning: Any) -> str:
+        """What the outputs mean, in one line."""
         ...
 
     def means_same(self, meaning: Any, other: Any) -> bool:
@@ -202,6 +232,38 @@ class Task(Protocol):
 
         Raises:
             InputError: the split is not there, or there is nothing in it to compare with.
+        """
+        ...
+
+    def evaluation_run(
+        self,
+        config: ConfigDict,
+        *,
+        split: str | None = None,
+        multi_scale: bool = False,
+        workdir: str | None = None,
+        checkpoint: str | None = None,
+    ) -> EvaluationRun:
+        """An evaluation of a checkpoint of a run.
+
+        Args:
+            config: of the run.
+            split: name of the split; by default the config's.
+            multi_scale: whether to average over several scales.
+            workdir: of the run, whose best checkpoint is taken; or
+            checkpoint: what `gcnet_jax.load_model` takes.
+
+        Raises:
+            InputError: the config, the data set and the checkpoint do not fit together.
+        """
+        ...
+
+    def trained(self, pretrained: Any, config: ConfigDict) -> TrainedNetwork:
+        """A network that is called with images.
+
+        Args:
+            pretrained: the model with its weights, a `gcnet_jax.training.PretrainedModel`.
+            config: of the run.
         """
         ...
 

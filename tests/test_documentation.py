@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from flax import nnx
 
+from benchmarks.command import BENCHMARKS
 from gcnet_jax.analysis import parameter_count
 from gcnet_jax.cli.gcnet import VERBS
 from gcnet_jax.tasks.configs import load_config
@@ -25,6 +26,10 @@ def test_what_the_readme_and_docs_name_is_there(root):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
         for script in re.findall(r"(?:python )?(scripts/\w+\.\w+)", blocks(page)):
             assert (root / script).exists(), f"{page.name} names {script}"
+        for module in re.findall(r"python -m (benchmarks|tests\.\w+)", text):
+            assert (root / module.replace(".", "/") / "__main__.py").exists()
+        for benchmark in re.findall(r"python -m benchmarks (\w+)", blocks(page)):
+            assert benchmark in BENCHMARKS, f"{page.name} names python -m benchmarks {benchmark}"
         for verb in re.findall(r"(?m)^\s*(?:srun )?gcnet (\w+)", blocks(page)):
             assert verb in VERBS, f"{page.name} names gcnet {verb}"
         for config in re.findall(r"(configs/[\w./-]+\.py)", text):

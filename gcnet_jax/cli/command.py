@@ -28,6 +28,7 @@ from gcnet_jax.errors import (
     did_you_mean,
     printable,
 )
+from gcnet_jax.tasks import schemas
 
 PREEMPTED = 75
 """Exit status after a stop that a later start goes on from (`EX_TEMPFAIL` of sysexits.h)."""
@@ -183,7 +184,7 @@ def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
 
 def _check_keys(argv: list[str]) -> None:
     """Raises InputError if an override names a key that no config has."""
-    keys = [key for key, _ in leaves()]
+    keys = {key for schema in schemas().values() for key, _ in leaves(schema.section)}
     for argument in argv[1:]:
         option = argument.partition("=")[0]
         match = re.fullmatch(r"--?(?:no)?config\.(.*)", option)
@@ -246,7 +247,9 @@ def _help(module: str, options: flags.FlagValues) -> str:
 
 
 def _help_config() -> str:
-    lines = ["Keys of a config, with their defaults; --config.KEY=VALUE changes one.", ""]
-    for key, leaf in leaves():
-        lines += [f"  {key} = {leaf.default!r}", f"      {leaf.about} ({leaf.range})"]
+    lines = ["Keys of a config, with their defaults; --config.KEY=VALUE changes one."]
+    for task, schema in schemas().items():
+        lines += ["", f"Of {task}:", ""]
+        for key, leaf in leaves(schema.section):
+            lines += [f"  {key} = {leaf.default!r}", f"      {leaf.about} ({leaf.range})"]
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
+from gcnet_jax.tasks import task_of
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -44,18 +45,19 @@ def _convert(arguments: list[str]) -> None:
     if output.exists():
         raise InputError(f"--output: {output} is there already; give a new name")
     with importing():
-        from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
-        from gcnet_jax.pretrained import load_pretrained, save_model
-    pretrained = load_pretrained(config, source, allow_partial=_ALLOW_PARTIAL.value)
+        from gcnet_jax.interop import write_torch_checkpoint
+        from gcnet_jax.training import load_pretrained, save_model
+    task = task_of(config)
+    pretrained = load_pretrained(task, config, source, allow_partial=_ALLOW_PARTIAL.value)
     if pretrained.left:
         print(f"left as initialised or not taken: {pretrained.left}")
-    state_dict = export_state_dict(pretrained.model)
+    state_dict = task.export_state_dict(pretrained.model)
     output.parent.mkdir(parents=True, exist_ok=True)
     if _TO.value == "orbax":
-        save_model(output, pretrained.model, config, pretrained.classes)
+        save_model(task, output, pretrained.model, config, pretrained.meaning)
     else:
-        write_torch_checkpoint(output, state_dict, pretrained.classes)
+        write_torch_checkpoint(output, state_dict, task.meaning_to_foreign(pretrained.meaning))
     numbers = sum(array.size for array in state_dict.values())
     print(f"{len(state_dict)} arrays, {numbers:,} numbers, from {pretrained.source}")
-    print(f"{pretrained.classes.num_classes} classes: {', '.join(pretrained.classes.names)}")
+    print(task.meaning_in_words(pretrained.meaning))
     print(f"written to {output}")

@@ -1,13 +1,19 @@
-"""How long things take: measured in turn, told as medians with their spread."""
+"""Timing: several ways measured in turn, training steps among them; medians with their spread."""
 
 import random
+import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 import rich.console
 import rich.progress
+from ml_collections import ConfigDict
+
+from gcnet_jax.data import DatasetClasses
+from gcnet_jax.tasks.segmentation import task as segmentation
+from gcnet_jax.training.program import CompiledStep, TrainingProgram
 
 CONSOLE = rich.console.Console(stderr=True)
 """Where progress is shown."""
@@ -53,6 +59,51 @@ class MedianAndSpread(NamedTuple):
 
 
 def median_and_spread(values: Sequence[float]) -> MedianAndSpread:
-    """The two of some values."""
+    """Returns the median of some values with their spread."""
     first, median, third = np.percentile(values, [25, 50, 75])
     return MedianAndSpread(float(median), float(third - first) / 2)
+
+
+def step_seconds(
+    configs: Mapping[str, ConfigDict], *, num_classes: int, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of single training steps for each config, measured in turn, compilation left out.
+
+    The batches are of random pixels, already on the devices.
+
+    Args:
+        configs: of the runs, by name.
+        num_classes: of the data set.
+        rounds: steps measured for each.
+    """
+    classes = DatasetClasses.numbered(num_classes)
+    programs = {
+        name: TrainingProgram(segmentation, config, classes) for name, config in configs.items()
+    }
+    steps = {name: TimedStep(program, program.compile()) for name, program in programs.items()}
+    return measure_in_turn(steps, rounds)
+
+
+class TimedStep:
+    """A compiled training step with a state and a batch of its own, run once before it counts.
+
+    Attributes:
+        first_loss: of the step that was run before.
+    """
+
+    def __init__(self, program: TrainingProgram, compiled: CompiledStep):
+        self._run = compiled.run
+        self._state, self._batch = program.initial_state(), program.random_batch()
+        self.first_loss = float(self._take(1)["loss"])
+
+    def seconds(self) -> float:
+        """Takes `steps_in_a_row`, and returns how long each took."""
+        steps, start = steps_in_a_row(), time.perf_counter()
+        self._take(steps)
+        return (time.perf_counter() - start) / steps
+
+    def _take(self, steps: int) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        for _ in range(steps):
+            self._state, metrics = self._run(self._state, self._batch)
+        return jax.block_until_ready((self._state, metrics))[1]

@@ -51,7 +51,7 @@ def _train(arguments: list[str]) -> None:
     workdir = options.run_folder(_WORKDIR.value)
     with importing():
         from gcnet_jax.parallel import is_first_process
-        from gcnet_jax.tasks.segmentation.training_run import train_from_config
+        from gcnet_jax.tasks.runs import train_from_config
         from gcnet_jax.training.output import Output
     _PROCESSES.join(listens=True)
     train_from_config(config, workdir, started=process.started())

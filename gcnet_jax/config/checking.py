@@ -38,7 +38,7 @@ def named_code(config: ConfigDict, schema: Schema) -> Iterator[tuple[str, str]]:
     """Yields the keys whose values name code of a user's own, with the values."""
     for key, leaf in leaves(schema.section):
         if isinstance(leaf.range, NamedOrCode):
-            value = config
+            value: Any = config
             for part in key.split("."):
                 value = value[part]
             if leaf.range.is_code(value):

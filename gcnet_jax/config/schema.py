@@ -56,8 +56,10 @@ def joined(shared: Section, own: Section) -> Section:
     result = dict(shared)
     for key, entry in own.items():
         there = result.get(key)
-        both = isinstance(there, dict) and isinstance(entry, dict)
-        result[key] = joined(there, entry) if both else entry
+        if isinstance(there, dict) and isinstance(entry, dict):
+            result[key] = joined(there, entry)
+        else:
+            result[key] = entry
     return result
 
 

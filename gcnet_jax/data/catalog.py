@@ -50,6 +50,11 @@ class DatasetClasses:
         """Number of classes, the ignored label not counted."""
         return len(self.names)
 
+    @classmethod
+    def numbered(cls, count: int) -> "DatasetClasses":
+        """Classes that have nothing but numbers, for what needs no names of a data set."""
+        return cls(tuple(map(str, range(count))), generic_palette(count))
+
     def to_plain(self) -> dict[str, Any]:
         """What a checkpoint's metadata holds."""
         return {"names": list(self.names), "palette": [list(color) for color in self.palette]}

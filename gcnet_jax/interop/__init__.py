@@ -1,13 +1,5 @@
 """Weights from OpenMMLab and torchvision, and back."""
 
-from gcnet_jax.interop.state_dicts import (
-    Mismatch,
-    StateDict,
-    check_weights,
-    context_block_entries,
-    export_state_dict,
-    import_state_dict,
-)
 from gcnet_jax.interop.published import (
     PublishedFile,
     fetch_published,
@@ -16,6 +8,14 @@ from gcnet_jax.interop.published import (
     published_name,
 )
 from gcnet_jax.interop.published_results import PublishedResult, published_results
+from gcnet_jax.interop.state_dicts import (
+    Mismatch,
+    StateDict,
+    check_weights,
+    context_block_entries,
+    export_state_dict,
+    import_state_dict,
+)
 from gcnet_jax.interop.torch_files import (
     Recorded,
     TorchCheckpoint,

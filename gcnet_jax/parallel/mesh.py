@@ -176,13 +176,6 @@ def shard_batch(batch: PyTree, mesh: Mesh, image_keys: Collection[str] = ()) -> 
     return jax.tree.map(place, batch, batch_shardings(batch, mesh, image_keys))
 
 
-def place(x: Any) -> jax.Array:
-        shape = (x.shape[0] * parts, *x.shape[1:])
-        return jax.make_array_from_process_local_data(batch_sharding(mesh, shape), x, shape)
-
-    return jax.tree.map(place, batch)
-
-
 def place(tree: PyTree, shardings: PyTree) -> PyTree:
     """Puts arrays that every process has alike onto a mesh; each takes its part of them.
 

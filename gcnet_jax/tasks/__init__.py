@@ -1,19 +1,21 @@
 """What networks are trained for: a folder a task, which a config names.
 
-The folder of a task has a module `config`, with the schema of its configs, and a module `task`, with
-what a run needs of it (`gcnet_jax.task.Task`). Nothing else in this library knows which tasks there
-are.
+The folder of a task has a module `config`, with the schema of its configs, and a module `task`,
+with what a run needs of it (`gcnet_jax.task.Task`). Nothing else here knows which tasks there are.
 """
 
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import Schema
 from gcnet_jax.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:  # which needs JAX, and to read a config needs none
+    from gcnet_jax.task import Task
 
 TASKS: Mapping[str, str] = MappingProxyType({"segmentation": "gcnet_jax.tasks.segmentation"})
 """The package of each task of this library, by what configs call it."""
@@ -33,13 +35,24 @@ def schema_of(config: ConfigDict | Mapping[str, Any]) -> Schema:
     return _module(config, "config").SCHEMA
 
 
+def schemas() -> dict[str, Schema]:
+    """The schemas of all tasks of this library, by what configs call them."""
+    return {task: schema_of({"task": task}) for task in TASKS}
+
+
+def task_of(config: ConfigDict | Mapping[str, Any]) -> "Task":
+    """The task that a config names; arguments and errors as of `schema_of`."""
+    return _module(config, "task")
+
+
 def _module(config: ConfigDict | Mapping[str, Any], name: str) -> Any:
     """A module of the package of a config's task.
 
     A config of a user's own may name a package of a user's own. A plain one comes out of a file,
     which must not choose code to import.
     """
-    task = config.get("task", _FIRST)
+    # What is no config at all is named by whoever reads it further.
+    task = config.get("task", _FIRST) if isinstance(config, ConfigDict | Mapping) else _FIRST
     package = TASKS.get(task) if isinstance(task, str) else None
     own = package is None and isinstance(config, ConfigDict) and "." in str(task)
     if package is None and not own:

@@ -15,7 +15,17 @@ from gcnet_jax.training.loop import train
 from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
+from gcnet_jax.training.pretrained import (
+    PretrainedModel,
+    initialize,
+    load_pretrained,
+    run_metadata,
+    save_model,
+    saved_config,
+)
+from gcnet_jax.training.program import CompiledStep, ProgramMemory, TrainingProgram
 from gcnet_jax.training.rows import read_rows
+from gcnet_jax.training.run import run_training
 from gcnet_jax.training.run_log import RunLog
 from gcnet_jax.training.step import (
     TrainState,
@@ -28,9 +38,13 @@ from gcnet_jax.training.step import (
 __all__ = [
     "Advance",
     "Checkpoints",
+    "CompiledStep",
     "PreemptionNotice",
+    "PretrainedModel",
+    "ProgramMemory",
     "RunLog",
     "TrainState",
+    "TrainingProgram",
     "create_optimizer",
     "create_state",
     "create_train_step",
@@ -38,12 +52,18 @@ __all__ = [
     "find_checkpoint",
     "finished_steps",
     "initial_state",
+    "initialize",
     "learning_rate_schedule",
+    "load_pretrained",
     "only_training",
     "read_metadata",
     "read_rows",
     "restore_variables",
+    "run_metadata",
+    "run_training",
+    "save_model",
     "save_variables",
+    "saved_config",
     "state_shardings",
     "storage_path",
     "train",

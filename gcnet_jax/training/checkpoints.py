@@ -2,10 +2,10 @@
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>` with the parts `model` (parameters and batch
 statistics, all that inference needs), `training` (step, optimizer state, seed), `data` (position of
-the input pipeline), `metadata` (config, what outputs mean, versions), `log` (metrics of the last steps,
-which no row has yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of all
-these). Orbax writes it in the background under another
-name and renames it when it is whole. None of it depends on how many devices or hosts there were.
+the input pipeline), `metadata` (config, what outputs mean, versions), `log` (metrics of the last
+steps, which no row has yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of
+all these). Orbax writes it in the background under another name and renames it when it is whole.
+None of it depends on how many devices or hosts there were.
 """
 
 import contextlib
@@ -91,7 +91,9 @@ class Checkpoints:
         policy = policies.AnyPreservationPolicy(
             [
                 policies.LatestN(n=self._keep_newest),
-                policies.BestN(n=1, get_metric_fn=self._score, keep_checkpoints_without_metrics=False),
+                policies.BestN(
+                    n=1, get_metric_fn=self._score, keep_checkpoints_without_metrics=False
+                ),
             ]
         )
         options = ocp.CheckpointManagerOptions(

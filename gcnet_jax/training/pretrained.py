@@ -262,9 +262,7 @@ def _saved_model(task: Task, folder: epath.Path, saved: dict) -> ConfigDict:
     return theirs
 
 
-def _check_code(
-    folder: epath.Path, theirs: ConfigDict, config: ConfigDict, schema: Schema
-) -> None:
+def _check_code(folder: epath.Path, theirs: ConfigDict, config: ConfigDict, schema: Schema) -> None:
     """Raises InputError if building the model of a checkpoint would import a stranger's choice.
 
     To build a block of a user's own is to import its module. Which modules to import is said by the

@@ -59,7 +59,9 @@ def run_training(
     # From here to the end: a second signal while the processes clean up is no failure either.
     with PreemptionNotice() as preemption:
         try:
-            _train(task, config, workdir, preemption, time.monotonic() if started is None else started)
+            _train(
+                task, config, workdir, preemption, time.monotonic() if started is None else started
+            )
         except Preempted as notice:
             if preemption.by_hand:
                 raise Interrupted(str(notice)) from notice

@@ -175,7 +175,9 @@ class RunLog:
         if best is not None and best[0] == step:
             shown[self._best_metric] += " (best)"
         if self._display.is_narrow:
-            shown = {name: text for name, text in shown.items() if name == self._best_metric} or shown
+            shown = {
+                name: text for name, text in shown.items() if name == self._best_metric
+            } or shown
         note = [f"({scores.note})"] if scores.note else []
         self.message("  ".join([f"step {step}", split, *shown.values(), *note]))
 

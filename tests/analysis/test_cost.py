@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gcnet_jax.analysis import multiply_adds, parameter_count, traced_multiply_adds
+from gcnet_jax.analysis import parameter_count
 from gcnet_jax.nn import Conv, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcite
+from gcnet_jax.ops.multiply_adds import multiply_adds, traced_multiply_adds
 
 C = 64
 

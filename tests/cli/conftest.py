@@ -1,18 +1,19 @@
-"""Commands on one device, from another folder: in this process, or one of their own."""
+"""Commands of the package, and a narrow run that they share."""
 
-import contextlib
-import dataclasses
 import importlib
-import io
-import logging
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import pytest
+
+from tests.commands import (
+    Finished,
+    check_failure,
+    environment_of_one_device,
+    run_as_process,
+    run_here,
+)
 
 # A narrow copy of the network on context_shapes and a run of seconds.
 TINY = (
@@ -27,44 +28,20 @@ TINY = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """What a command has printed, and the status that it ended with."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def _environment() -> dict[str, str]:
-    flags = "--xla_force_host_platform_device_count=1"
-    return {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
-
-
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """The environment variables of a command on one device."""
-    return _environment()
+    return environment_of_one_device()
 
 
 @pytest.fixture(scope="session")
 def process(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    """`process(script, *arguments)`: a command as a user starts it, on one device.
-
-    It is a process of its own and costs seconds of imports; `command` does the same work.
-    """
+    """`process(script, *arguments)`: a command as a user starts it, see `run_as_process`."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(script: str, *arguments: object, seconds: float = 300) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(root / "scripts" / f"{script}.py"), *map(str, arguments)],
-            cwd=elsewhere,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds,
-        )
+        program = (root / "scripts" / f"{script}.py", *arguments)
+        return run_as_process(program, elsewhere, seconds=seconds)
 
     return run
 
@@ -78,48 +55,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable:
         script: str, *arguments: object, devices: int = 1, folder: Path = elsewhere
     ) -> Finished:
         main = importlib.import_module(f"gcnet_jax.cli.{script}").main
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            contextlib.chdir(folder),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            _alone_on(devices),
-            _messages_on(err),
-        ):
-            status = main([str(argument) for argument in arguments])
-        return Finished(status, out.getvalue(), err.getvalue())
+        return run_here(main, arguments, folder, devices=devices)
 
     return run
-
-
-@contextlib.contextmanager
-def _alone_on(count: int) -> Iterator[None]:
-    """Lets JAX see so many devices, in 120 columns, and leaves malloc as it is."""
-    seen = jax.devices()[:count]
-    listened = jax.config.jax_enable_preemption_service
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("devices", "local_devices"):
-            patch.setattr(jax, name, lambda *args, **kwargs: seen)
-        patch.setattr(jax, "device_count", lambda *args, **kwargs: count)
-        patch.setenv("COLUMNS", "120")
-        patch.setenv("GLIBC_TUNABLES", "")
-        try:
-            yield
-        finally:
-            jax.config.update("jax_enable_preemption_service", listened)
-
-
-@contextlib.contextmanager
-def _messages_on(stream: io.StringIO) -> Iterator[None]:
-    """Writes what is logged to the stream, as a process of a command does."""
-    handler = logging.StreamHandler(stream)
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
@@ -156,12 +94,6 @@ def fails(command: Callable) -> Callable:
     """`fails(script, *arguments, says=..., code=1)`: it must end with that code and one line."""
 
     def check(script: str, *arguments: object, says: str, code: int = 1, devices: int = 1) -> None:
-        process = command(script, *arguments, devices=devices)
-        lines = [line for line in process.stderr.splitlines() if line.strip()]
-        assert process.returncode == code, process.stderr
-        assert lines, "nothing on stderr"
-        assert lines[-1].startswith("error: "), process.stderr
-        assert says in lines[-1], lines[-1]
-        assert "Traceback" not in process.stderr
+        check_failure(command(script, *arguments, devices=devices), says=says, code=code)
 
     return check

@@ -64,7 +64,7 @@ def without_gcsfs(tmp_path):
         ),
         pytest.param("analyze_context", ("cost", f"--output_dir={GS}"), NEEDS_GCSFS, marks=slow),
         pytest.param("ablate", ("CONFIG", f"--output_dir={GS}"), NEEDS_GCSFS, marks=slow),
-        pytest.param("benchmark", ("input", "CONFIG", f"--output={GS}"), NEEDS_GCSFS, marks=slow),
+        pytest.param("benchmarks", ("input", "CONFIG", f"--output={GS}"), NEEDS_GCSFS, marks=slow),
         pytest.param("collect_results", (f"--runs={GS}",), NEEDS_GCSFS, marks=slow),
         pytest.param("quickstart", (f"--output_dir={GS}",), "expected a local folder", marks=slow),
         pytest.param(
@@ -81,9 +81,11 @@ def test_one_line_says_what_is_missing_and_nothing_is_made(
         arguments.append(f"--config.data.data_dir={shapes_dir}")
     folder = tmp_path / "here"
     folder.mkdir()
-    paths = [str(without_gcsfs), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(without_gcsfs), str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    file = root / "scripts" / f"{script}.py"
+    program = [str(file)] if file.exists() else ["-m", script]
     process = subprocess.run(
-        [sys.executable, str(root / "scripts" / f"{script}.py"), *arguments],
+        [sys.executable, *program, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": ":".join(paths)},
         capture_output=True,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.cli.conftest import Finished
+from tests.commands import Finished
 
 NETWORK = (
     "--config.model.backbone.base_channels=4",

@@ -10,27 +10,27 @@ from hypothesis import strategies as st
 from ml_collections import config_dict
 
 from gcnet_jax.config import CONTEXT_BLOCKS
-from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Text, Whole
+from gcnet_jax.config.ranges import Flag, NamedOrCode, Number, OneOf, Several, Text, Whole
 from gcnet_jax.config.schema import leaves
 from gcnet_jax.data import scaled_sizes
 from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import inference_mode
 from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import check_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.config import check_model_config, default_config
+from gcnet_jax.tasks.segmentation.config import SCHEMA, check_model_config, default_config
+from gcnet_jax.tasks.segmentation.evaluation import inference_mode
+from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.training import (
     create_optimizer,
     create_train_step,
     initial_state,
     learning_rate_schedule,
-    segmentation_loss,
 )
 
-LEAVES = dict(leaves())
+LEAVES = dict(leaves(SCHEMA.section))
 
 
 def put(config, key, value):
@@ -312,8 +312,10 @@ def in_range(given):
             return st.sampled_from(given.allowed)
         case Flag():
             return st.booleans()
+        case NamedOrCode():
+            return st.sampled_from([*given.names, ""])
         case Text():
-            return st.sampled_from([*CONTEXT_BLOCKS, ""])
+            return st.just("")
         case Several():
             most = min(given.most, given.least + 2)
             return st.lists(in_range(given.of), min_size=given.least, max_size=most).map(tuple)

@@ -13,6 +13,7 @@ import pytest
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop.torch_files.writing import torch_file
+from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta
 from tests.hand_made_pth import PROTOCOL, file_of, tensor, text, weights
 
 SAMPLES = Path(__file__).parent / "written_by_torch"
@@ -40,8 +41,9 @@ def test_a_flipped_bit_of_a_zip_file_is_noticed_or_means_nothing(read):
         except InputError:
             noticed += 1
         else:
-            assert checkpoint.classes is not None
-            assert checkpoint.classes.names == ("x",)
+            classes = classes_from_meta(checkpoint.meta)
+            assert classes is not None
+            assert classes.names == ("x",)
             np.testing.assert_array_equal(checkpoint.state_dict["a"], ROW[:3])
             np.testing.assert_array_equal(checkpoint.state_dict["b"], ROW[3:5])
     assert noticed > len(content) / 4

@@ -4,10 +4,11 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.interop import CLASSIFIERS, export_state_dict, import_state_dict
 from gcnet_jax.models import ResNet
 from gcnet_jax.nn import AveragePooling, ContextBlock
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
+from gcnet_jax.tasks.segmentation.weights import OUTPUT_WEIGHTS as CLASSIFIERS
+from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
 
 
 def narrow_model(num_classes=5, seed=0, block="global_context", block_in_backbone=""):

@@ -14,9 +14,10 @@ import pytest
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, download, fetch_published, published_files
-from gcnet_jax.pretrained import load_pretrained
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.training.pretrained import load_pretrained
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -412,14 +413,17 @@ def test_the_sixteen_runs_and_both_backbones_have_an_address_that_holds_their_ha
 def test_published_means_the_weights_of_the_configs_run(root, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(
-        "gcnet_jax.pretrained.fetch_published", lambda name: asked.append(name) or tmp_path / name
+        "gcnet_jax.training.pretrained.fetch_published",
+        lambda name: asked.append(name) or tmp_path / name,
     )
     run = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
     with pytest.raises(InputError):  # the file that the stand-in names is not there
-        load_pretrained(load_config(root / "configs" / "gcnet" / f"{run}.py"), "published")
+        load_pretrained(
+            segmentation, load_config(root / "configs" / "gcnet" / f"{run}.py"), "published"
+        )
     assert asked == [run]
 
 
 def test_a_config_that_is_no_published_run_says_so():
     with pytest.raises(InputError, match="this config is no published run"):
-        load_pretrained(default_config(), "published")
+        load_pretrained(segmentation, default_config(), "published")

@@ -15,6 +15,7 @@ from gcnet_jax.interop import read_torch_checkpoint, write_torch_checkpoint
 from gcnet_jax.interop.torch_files import open_torch_file
 from gcnet_jax.interop.torch_files.tensors import STORAGES, Tensor
 from gcnet_jax.interop.torch_files.writing import torch_file
+from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta, classes_to_meta
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -186,7 +187,7 @@ def test_whatever_is_written_is_loaded_by_torch_with_weights_only(data):
 
 def test_a_written_checkpoint_is_loaded_by_torch_with_its_classes(tmp_path):
     classes = DatasetClasses(("a", "b"), ((1, 2, 3), (4, 5, 6)))
-    write_torch_checkpoint(tmp_path / "x.pth", ARRAYS, classes)
+    write_torch_checkpoint(tmp_path / "x.pth", ARRAYS, classes_to_meta(classes))
     content = torch.load(tmp_path / "x.pth", weights_only=True)
     assert content["meta"]["dataset_meta"]["classes"] == ["a", "b"]
     assert content["meta"]["PALETTE"] == [[1, 2, 3], [4, 5, 6]]
@@ -215,7 +216,7 @@ def test_both_formats_are_read_with_and_without_wrapping_and_prefix(
     content = {"state_dict": state_dict, "meta": {"epoch": 3}} if wrapped else state_dict
     save(content, tmp_path / "x.pth", zipped)
     read = read_torch_checkpoint(tmp_path / "x.pth")
-    assert read.classes is None
+    assert classes_from_meta(read.meta) is None
     assert read.state_dict.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(read.state_dict[name], array)
@@ -232,14 +233,14 @@ def test_both_formats_are_read_with_and_without_wrapping_and_prefix(
 )
 def test_class_names_and_colours_are_found_where_each_version_puts_them(tmp_path, zipped, meta):
     save({"state_dict": tensors(), "meta": meta}, tmp_path / "x.pth", zipped)
-    classes = read_torch_checkpoint(tmp_path / "x.pth").classes
+    classes = classes_from_meta(read_torch_checkpoint(tmp_path / "x.pth").meta)
     assert classes == DatasetClasses(("road", "bed"), ((1, 2, 3), (4, 5, 6)))
 
 
 def test_classes_without_colours_get_some(tmp_path):
     content = {"state_dict": tensors(), "meta": {"CLASSES": ["a", "b", "c"], "PALETTE": None}}
     torch.save(content, tmp_path / "x.pth")
-    classes = read_torch_checkpoint(tmp_path / "x.pth").classes
+    classes = classes_from_meta(read_torch_checkpoint(tmp_path / "x.pth").meta)
     assert classes is not None
     assert classes.names == ("a", "b", "c")
     assert len(set(classes.palette)) == 3
@@ -291,7 +292,7 @@ def test_a_palette_saved_as_a_numpy_array_is_kept(tmp_path, dtype, order):
     palette = np.array([[1, 2, 3], [200, 5, 6]], dtype, order=order)
     meta = {"CLASSES": ("a", "b"), "PALETTE": palette}
     torch.save({"state_dict": tensors(), "meta": meta}, tmp_path / "x.pth")
-    classes = read_torch_checkpoint(tmp_path / "x.pth").classes
+    classes = classes_from_meta(read_torch_checkpoint(tmp_path / "x.pth").meta)
     assert classes == DatasetClasses(("a", "b"), ((1, 2, 3), (200, 5, 6)))
 
 

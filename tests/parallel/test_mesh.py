@@ -32,7 +32,7 @@ def test_a_batch_lies_split_over_the_devices_in_order():
 def test_neighbours_along_spatial_hold_the_rows_of_the_same_images():
     mesh = create_mesh(jax.devices()[:4], spatial=2)
     images = np.arange(8).reshape(2, 4, 1)
-    batch = shard_batch({"image": images, "size": np.array([[4, 1], [3, 1]])}, mesh)
+    batch = shard_batch({"image": images, "size": np.array([[4, 1], [3, 1]])}, mesh, ["image"])
     assert parts_of(batch["image"]) == [[[[0], [1]]], [[[2], [3]]], [[[4], [5]]], [[[6], [7]]]]
     assert parts_of(batch["size"]) == [[[4, 1]], [[4, 1]], [[3, 1]], [[3, 1]]]
 

@@ -13,13 +13,14 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import dataset_classes, scaled_sizes
-from gcnet_jax.evaluation import Inference, create_counter
+from gcnet_jax.data import DatasetClasses, dataset_classes, scaled_sizes
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
+from gcnet_jax.tasks.segmentation.evaluation import Inference, create_counter
+from gcnet_jax.training.program import TrainingProgram
 
 PLATFORMS = ("tpu", "cuda")
 RUNS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/gcnet").glob("*.py"))
@@ -80,7 +81,9 @@ def check_split(text: str, shape: tuple[int, ...]) -> None:
 
 
 def training(config: ConfigDict, mesh: Mesh) -> export.Exported:
-    program = TrainingProgram(config, classes_of(config), mesh)
+    program = TrainingProgram(
+        segmentation, config, DatasetClasses.numbered(classes_of(config)), mesh
+    )
     return exported(program.step, *program.shapes)
 
 
@@ -101,18 +104,22 @@ class Evaluation:
         self.batch = {
             "scaled": [
                 {
-                    "image": self.shape((batch_size, *size, 3), np.uint8),
+                    "image": self.shape((batch_size, *size, 3), np.uint8, of_images=True),
                     "size": self.shape((batch_size, 2), np.int32),
                 }
                 for size in scaled
             ],
-            "label": self.shape((batch_size, *label), np.uint8),
+            "label": self.shape((batch_size, *label), np.uint8, of_images=True),
             "label_size": self.shape((batch_size, 2), np.int32),
         }
         self.counts = self.shape((2, classes_of(config), classes_of(config)), np.uint32, whole=True)
 
-    def shape(self, shape: tuple, dtype: Any, *, whole: bool = False) -> jax.ShapeDtypeStruct:
-        sharding = replicated(self.mesh) if whole else batch_sharding(self.mesh, shape)
+    def shape(
+        self, shape: tuple, dtype: Any, *, whole: bool = False, of_images: bool = False
+    ) -> jax.ShapeDtypeStruct:
+        sharding = (
+            replicated(self.mesh) if whole else batch_sharding(self.mesh, of_images=of_images)
+        )
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     def network(self, scale: int) -> export.Exported:

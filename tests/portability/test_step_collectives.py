@@ -5,32 +5,42 @@ import re
 
 import jax
 import pytest
+from jax.experimental import topologies
 from ml_collections import ConfigDict
 
-from gcnet_jax.analysis import carrying, read_collectives, summarize
+from gcnet_jax.data import DatasetClasses
+from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
+from gcnet_jax.tasks.segmentation import task as segmentation
+from gcnet_jax.training.program import TrainingProgram
+from tests.collectives import carrying, read_collectives, summarize
 
 R50 = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
 CROP = (64, 96)
 CLASSES = 19
 
 
-@functools.cache
-def narrow(root, spatial=1, fsdp=False):
-    """A published run's training step with one stage of few channels, over eight devices."""
+def narrow_config(root):
+    """Returns a published run's config with one stage of few channels."""
     config = load_config(root / R50)
     config.model.backbone.depth, config.model.backbone.num_stages = 18, 1
     config.model.backbone.base_channels = 16
     config.model.decode_head.stage, config.model.decode_head.channels = 0, 64
     config.model.auxiliary_head.enabled = False
+    return config
+
+
+@functools.cache
+def narrow(root, spatial=1, fsdp=False):
+    """Compiles the narrow config's training step for eight devices."""
+    config = narrow_config(root)
     config.parallel.spatial, config.parallel.fsdp = spatial, fsdp
     return compiled(config)
 
 
 def compiled(config: ConfigDict):
     config.data.crop_size = CROP
-    program = TrainingProgram(config, CLASSES)
+    program = TrainingProgram(segmentation, config, DatasetClasses.numbered(CLASSES))
     return program.shapes[0], read_collectives(program.compile().run.as_text())
 
 
@@ -89,3 +99,22 @@ def test_fsdp_gathers_parameters_for_each_pass_and_reduces_gradients_as_before(r
 @pytest.mark.slow
 def test_the_published_network_sends_its_gradients_in_two_all_reduces(root):
     check_gradients(*compiled(load_config(root / R50)))
+
+
+@pytest.mark.slow
+def test_the_compiler_for_tpus_joins_all_gradients_and_sums_them_in_bfloat16(root):
+    pytest.importorskip("libtpu")  # of jax[tpu]; it needs no TPU
+    described = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4")
+    config = narrow_config(root)
+    config.model.dtype, config.data.crop_size, config.training.batch_size = "bfloat16", CROP, 8
+    program = TrainingProgram(
+        segmentation, config, DatasetClasses.numbered(CLASSES), create_mesh(described.devices)
+    )
+    step = program.compile()
+    collectives = read_collectives(step.run.as_text())
+    assert len(carrying(collectives, 0.9)) == 1  # the gradients leave together
+    # Those of kernels are summed in the precision that they are computed in.
+    parameters = float32_bytes(program.shapes[0].params)
+    assert 0.5 < sum(c.total_bytes for c in collectives) / parameters < 0.7
+    assert step.memory.peak > parameters
+    assert step.run.cost_analysis()["bytes accessed"] > step.memory.arguments

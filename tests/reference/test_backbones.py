@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gcnet_jax.interop import export_state_dict, import_state_dict
 from gcnet_jax.models import ContextPlacement, ResNet, merge, split_for_evaluation
 from gcnet_jax.nn import GlobalContext, NonLocal
+from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
 from tests.reference import arrays
 from tests.reference.equivalence import every_day
 

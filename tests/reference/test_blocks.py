@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gcnet_jax.interop import export_state_dict, import_state_dict
 from gcnet_jax.nn import GlobalContext, NonLocal, SqueezeExcite
+from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
 from tests.reference import arrays
 
 CASES = json.loads((Path(__file__).parent / "golden" / "blocks.json").read_text())

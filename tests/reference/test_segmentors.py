@@ -10,16 +10,16 @@ import optax
 import pytest
 from flax import nnx
 
-from gcnet_jax.interop import export_state_dict, import_state_dict
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.loss import head_losses
+from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
 from gcnet_jax.training import (
     create_optimizer,
     create_state,
     create_train_step,
-    head_losses,
     learning_rate_schedule,
 )
 from tests.reference import arrays

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from gcnet_jax.data import transforms
-from gcnet_jax.evaluation import metrics_from_confusion
-from gcnet_jax.evaluation.evaluator import confusion_matrix
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.evaluation import metrics_from_confusion
+from gcnet_jax.tasks.segmentation.evaluation.evaluator import confusion_matrix
 from gcnet_jax.training import learning_rate_schedule
 from tests.reference import arrays
 

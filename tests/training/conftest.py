@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
-from gcnet_jax.training import TrainState, create_state, create_train_step, segmentation_loss
+from gcnet_jax.tasks.segmentation.loss import segmentation_loss
+from gcnet_jax.training import TrainState, create_state, create_train_step
 
 
 class Setup(NamedTuple):

@@ -44,7 +44,7 @@ NAMES = ("w[a]z", "w?z", "w*z", "%20 #$HOME~{x}@3:file\n größe")
 def test_a_run_in_a_folder_of_any_name_goes_on_from_what_it_saved(tmp_path, name):
     run(tmp_path / "wbz", points(), total_steps=30)  # which a pattern would take in its place
     run(tmp_path / name, points(), total_steps=20)
-    assert find_checkpoint(tmp_path / name).name == "20"
+    assert find_checkpoint(tmp_path / name, "mIoU").name == "20"
     state = run(tmp_path / name, points())
     assert int(state.step) == 40
 
@@ -120,7 +120,7 @@ def twenty(tmp_path):
 
 def test_a_copy_under_another_steps_name_is_set_aside_and_every_save_is_made(twenty, caplog):
     shutil.copytree(twenty / "20", twenty / "99")
-    assert find_checkpoint(twenty.parent).name == "20"
+    assert find_checkpoint(twenty.parent, "mIoU").name == "20"
     with caplog.at_level(logging.WARNING):
         state = run(twenty.parent, points())
     assert int(state.step) == 40
@@ -142,7 +142,7 @@ def test_a_copy_of_a_checkpoint_without_metrics_is_set_aside_too(twenty):
 
 def test_a_save_that_orbax_leaves_out_is_an_error(twenty):
     """Somebody puts a folder there while the run goes on."""
-    checkpoints = Checkpoints(twenty.parent, METADATA)
+    checkpoints = Checkpoints(twenty.parent, METADATA, best_metric="mIoU")
     with pytest.raises(InputError, match=r"checkpoint of step 30 was not written.* one of step 99"):
         run(twenty.parent, points(), preempted=lambda: put_in_the_way(twenty))
     checkpoints.close()
@@ -157,7 +157,7 @@ def put_in_the_way(folder):
 @pytest.mark.parametrize("name", ["²", "0020", str(10**30)])
 def test_numbers_that_are_no_steps_are_set_aside(twenty, name, caplog):
     shutil.copytree(twenty / "20", twenty / name)
-    assert find_checkpoint(twenty.parent).name == "20"
+    assert find_checkpoint(twenty.parent, "mIoU").name == "20"
     assert sorted(finished_steps(epath.Path(twenty))) == [10, 20]
     with caplog.at_level(logging.WARNING):
         assert int(run(twenty.parent, points()).step) == 40
@@ -199,7 +199,7 @@ def test_documents_of_any_content_are_one_line_and_the_run_goes_on(twenty, conte
     file = twenty / "20" / part / ("metrics" if part == "metrics" else "metadata")
     file.write_bytes(content.encode("latin1"))
     with caplog.at_level(logging.WARNING):
-        assert find_checkpoint(twenty.parent).name == ("10" if part == "metrics" else "20")
+        assert find_checkpoint(twenty.parent, "mIoU").name == ("10" if part == "metrics" else "20")
         assert int(run(twenty.parent, points()).step) == 40
     assert "checkpoints/20 cannot be read" in caplog.text
     assert (twenty.parent / "checkpoints_damaged" / "20").exists()

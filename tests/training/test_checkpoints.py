@@ -63,7 +63,7 @@ def small_step(state):
 def made(tmp_path_factory):
     """What `run` gives every test a copy of."""
     workdir = tmp_path_factory.mktemp("made")
-    checkpoints = Checkpoints(workdir, METADATA, keep_newest=2)
+    checkpoints = Checkpoints(workdir, METADATA, keep_newest=2, best_metric="mIoU")
     iterator, state, states = numbers(), small_state(), {}
     for number, score in ((1, 0.9), (2, 0.3), (3, None), (4, None)):
         state = small_step(state)
@@ -85,7 +85,7 @@ def run(made, tmp_path):
 
 def restore(workdir, metadata=METADATA):
     iterator = numbers()
-    checkpoints = Checkpoints(workdir, metadata)
+    checkpoints = Checkpoints(workdir, metadata, best_metric="mIoU")
     try:
         return checkpoints.restore_newest(small_state(), iterator), iterator
     finally:
@@ -117,7 +117,10 @@ def test_a_place_that_was_counted_in_batches_is_taken_in_samples(run):
             self.state = state
 
     iterator = Iterator()
-    assert Checkpoints(workdir, METADATA).restore_newest(small_state(), iterator) is not None
+    assert (
+        Checkpoints(workdir, METADATA, best_metric="mIoU").restore_newest(small_state(), iterator)
+        is not None
+    )
     assert iterator.state == {"next_sample": 42}
 
 
@@ -133,13 +136,13 @@ def test_the_newest_and_the_best_are_kept(run):
     workdir, _ = run
     kept = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     assert kept == [1, 3, 4]
-    assert find_checkpoint(workdir).name == "1"
+    assert find_checkpoint(workdir, "mIoU").name == "1"
 
 
 def test_without_an_evaluation_the_newest_counts_as_best(run):
     workdir, _ = run
     shutil.rmtree(workdir / "checkpoints" / "1")
-    assert find_checkpoint(workdir).name == "4"
+    assert find_checkpoint(workdir, "mIoU").name == "4"
 
 
 def test_inference_reads_parameters_and_statistics_alone(run):
@@ -159,7 +162,7 @@ def test_an_empty_workdir_has_nothing_to_restore(tmp_path):
     state, _ = restore(tmp_path)
     assert state is None
     with pytest.raises(InputError, match="no checkpoint in"):
-        find_checkpoint(tmp_path)
+        find_checkpoint(tmp_path, "mIoU")
 
 
 def all_files(folder):
@@ -239,15 +242,15 @@ def test_a_flipped_bit_in_parameters_is_refused_in_inference_too(run):
 def test_other_devices_take_up_a_state_that_was_spread_over_eight(tmp_path, make_setup, make_batch):
     eight, two = create_mesh(spatial=2), create_mesh(jax.devices()[:2])
     _, state, step, _ = make_setup(eight, fsdp=True)
-    state, _ = step(state, shard_batch(make_batch(0, height=32), eight))
-    checkpoints, iterator = Checkpoints(tmp_path, METADATA), numbers()
+    state, _ = step(state, shard_batch(make_batch(0, height=32), eight, ("image", "label")))
+    checkpoints, iterator = Checkpoints(tmp_path, METADATA, best_metric="mIoU"), numbers()
     next(iterator)
     checkpoints.save(state, iterator, step=1)
     checkpoints.close()
     expected = jax.device_get(state)
 
     _, template, step, _ = make_setup(two)
-    checkpoints, iterator = Checkpoints(tmp_path, METADATA), numbers()
+    checkpoints, iterator = Checkpoints(tmp_path, METADATA, best_metric="mIoU"), numbers()
     restored = checkpoints.restore_newest(template, iterator)
     assert states_equal(restored, expected)
     assert next(iterator) == 1
@@ -257,16 +260,16 @@ def test_other_devices_take_up_a_state_that_was_spread_over_eight(tmp_path, make
 def test_damaged_metrics_of_an_older_checkpoint_do_not_stop_the_run(run):
     workdir, states = run
     (workdir / "checkpoints" / "1" / "metrics" / "metrics").write_text('{"mIo')
-    assert find_checkpoint(workdir).name == "4"
+    assert find_checkpoint(workdir, "mIoU").name == "4"
     template = small_state()
-    checkpoints, iterator = Checkpoints(workdir, METADATA), numbers()
+    checkpoints, iterator = Checkpoints(workdir, METADATA, best_metric="mIoU"), numbers()
     state = checkpoints.restore_newest(template, iterator)
     assert states_equal(state, states[4])
     state = small_step(state)
     checkpoints.save(state, iterator, step=5, metrics={"mIoU": 0.1})
     checkpoints.close()
     assert (workdir / "checkpoints_damaged" / "1").exists()
-    assert find_checkpoint(workdir).name == "5"
+    assert find_checkpoint(workdir, "mIoU").name == "5"
 
 
 def test_when_no_checkpoint_can_be_read_it_is_an_error_and_nothing_is_moved(run):
@@ -320,7 +323,7 @@ def test_a_save_that_fails_in_the_background_is_one_clear_error_when_the_run_clo
 ):
     """Whatever ended the run, such as the full disk that the save has met as well."""
     workdir, states = run
-    checkpoints = Checkpoints(workdir, METADATA)
+    checkpoints = Checkpoints(workdir, METADATA, best_metric="mIoU")
     state = dataclasses.replace(jax.tree.map(jnp.asarray, states[4]), step=jnp.int32(5))
     checkpoints.save(state, numbers(), step=5)
 

@@ -14,14 +14,8 @@ from flax import nnx
 
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.parallel import create_mesh
-from gcnet_jax.training import (
-    Checkpoints,
-    RunLog,
-    Scores,
-    create_state,
-    create_train_step,
-    train,
-)
+from gcnet_jax.task import Scores
+from gcnet_jax.training import Checkpoints, RunLog, create_state, create_train_step, train
 from gcnet_jax.training import loop as loop_module
 from gcnet_jax.training.checkpoint_files import read_metrics
 
@@ -64,7 +58,7 @@ def run(
     mesh = create_mesh(jax.devices()[:2])
     optimizer = optax.sgd(rate)
     graphdef, state = create_state(Line(), optimizer, mesh, seed=0)
-    checkpoints = Checkpoints(workdir, METADATA)
+    checkpoints = Checkpoints(workdir, METADATA, best_metric="mIoU")
     try:
         state = checkpoints.restore_newest(state, batches) or state
         with RunLog(
@@ -72,6 +66,7 @@ def run(
             first_step=int(state.step),
             total_steps=total_steps,
             log_every=5,
+            best_metric="mIoU",
             batch_size=8,
             unlogged=checkpoints.unlogged(int(state.step)),
         ) as log:
@@ -82,6 +77,7 @@ def run(
                 ),
                 batches,
                 mesh=mesh,
+                image_keys=(),
                 total_steps=total_steps,
                 evaluate=evaluate or (lambda state: Scores({"mIoU": float(state.params["slope"])})),
                 evaluate_every=20,
@@ -211,14 +207,21 @@ def test_steps_are_dispatched_without_waiting_for_the_one_before(tmp_path, monke
         dispatched.append(None)
         return step_function(state, batch)
 
-    checkpoints = Checkpoints(tmp_path, METADATA)
-    options = {"first_step": 0, "total_steps": 20, "log_every": 1, "batch_size": 8}
+    checkpoints = Checkpoints(tmp_path, METADATA, best_metric="mIoU")
+    options = {
+        "first_step": 0,
+        "total_steps": 20,
+        "log_every": 1,
+        "best_metric": "mIoU",
+        "batch_size": 8,
+    }
     with Watched(tmp_path, **options) as log:
         train(
             state,
             counting_step,
             points(),
             mesh=mesh,
+            image_keys=(),
             total_steps=20,
             evaluate=lambda state: Scores({"mIoU": 0.0}),
             evaluate_every=100,
@@ -248,7 +251,7 @@ def test_a_preempted_run_saves_its_step_and_ends_bitwise_like_one_never_stopped(
     moments = iter([False] * 12 + [True])
     with pytest.raises(Preempted, match="stopped after step 13, which is saved"):
         run(tmp_path / "stopped", points(), preempted=lambda: next(moments))
-    assert Checkpoints(tmp_path / "stopped", METADATA).has_metrics(13) is False
+    assert Checkpoints(tmp_path / "stopped", METADATA, best_metric="mIoU").has_metrics(13) is False
     stopped = run(tmp_path / "stopped", points())
     assert float(stopped.params["slope"]) == float(whole.params["slope"])
     for split in ("train", "val"):
@@ -276,7 +279,7 @@ def test_an_evaluation_that_preemption_prevented_is_made_up_for(tmp_path, when, 
             preempted=lambda: next(moments),
         )
     assert rows(tmp_path, "val") == []
-    assert not Checkpoints(tmp_path, METADATA).has_metrics(20)
+    assert not Checkpoints(tmp_path, METADATA, best_metric="mIoU").has_metrics(20)
 
     with pytest.raises(Preempted, match="after step 20"):  # and prevented again
         run(tmp_path, points(), total_steps=total_steps, evaluate=lambda state: None)
@@ -285,7 +288,7 @@ def test_an_evaluation_that_preemption_prevented_is_made_up_for(tmp_path, when, 
     assert rows(tmp_path, "val")[0]["step"] == 20
     steps = [20] if total_steps == 20 else [20, 40]
     assert [row["step"] for row in rows(tmp_path, "val")] == steps
-    assert Checkpoints(tmp_path, METADATA).has_metrics(total_steps)
+    assert Checkpoints(tmp_path, METADATA, best_metric="mIoU").has_metrics(total_steps)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path):

@@ -22,7 +22,9 @@ def three_steps(make_setup, make_batch, devices, spatial=1, **options):
     _, state, step, _ = make_setup(mesh, dropout=0.5, **options)
     scalars = []
     for seed in range(3):
-        state, metrics = step(state, shard_batch(make_batch(seed, height=HEIGHT), mesh))
+        state, metrics = step(
+            state, shard_batch(make_batch(seed, height=HEIGHT), mesh, ("image", "label"))
+        )
         scalars += [float(metrics["loss"]), float(metrics["gradient_norm"])]
     return scalars, jax.device_get(state)
 
@@ -79,7 +81,7 @@ def test_fsdp_leaves_each_device_its_part_of_large_parameters_and_momentum(make_
     section.auxiliary_head.enabled = False
     mesh = create_mesh(spatial=2)
     _, state, step, _ = make_setup(mesh, fsdp=True, model_section=section)
-    batch = shard_batch(make_batch(0, height=HEIGHT), mesh)
+    batch = shard_batch(make_batch(0, height=HEIGHT), mesh, ("image", "label"))
     for _ in range(2):  # the layout lasts
         for part in (state.params, state.optimizer):
             large = [x for x in jax.tree.leaves(part) if x.size >= 2**14]
@@ -105,7 +107,7 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
     for devices in (1, 8):
         mesh = create_mesh(jax.devices()[:devices], spatial=devices)
         _, state, step, _ = make_setup(mesh)
-        batch = shard_batch(make_batch(0, size=1, height=512), mesh)
+        batch = shard_batch(make_batch(0, size=1, height=512), mesh, ("image", "label"))
         program = step.lower(state, batch).compile()
         temporary.append(program.memory_analysis().temp_size_in_bytes)
     assert temporary[1] < temporary[0] / 5

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from tensorboardX.proto import event_pb2
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.training import RunLog, Scores, doing, read_rows
+from gcnet_jax.task import Scores
+from gcnet_jax.training import RunLog, doing, read_rows
 
 METRICS = {"loss": 2.0, "learning_rate": 0.1}
 
@@ -32,7 +33,14 @@ def workdir(request, tmp_path):
 
 
 def log_of(workdir, first_step=0):
-    return RunLog(workdir, first_step=first_step, total_steps=100, log_every=2, batch_size=4)
+    return RunLog(
+        workdir,
+        first_step=first_step,
+        total_steps=100,
+        log_every=2,
+        best_metric="mIoU",
+        batch_size=4,
+    )
 
 
 def steps(workdir):
@@ -190,7 +198,13 @@ def test_rates_and_the_time_left_leave_out_the_first_step(tmp_path, monkeypatch,
 
 
 def test_a_row_of_the_first_step_alone_has_no_rate(tmp_path, capsys):
-    options = {"first_step": 0, "total_steps": 4, "log_every": 1, "batch_size": 4}
+    options = {
+        "first_step": 0,
+        "total_steps": 4,
+        "log_every": 1,
+        "best_metric": "mIoU",
+        "batch_size": 4,
+    }
     with RunLog(tmp_path, **options) as log:
         log.step(1, METRICS)
         log.step(2, METRICS)
@@ -200,7 +214,7 @@ def test_a_row_of_the_first_step_alone_has_no_rate(tmp_path, capsys):
 
 def test_what_was_measured_before_a_stop_counts_in_the_row_after_it(tmp_path):
     values = [{"loss": 0.1 * 3**step, "learning_rate": 0.1 / step} for step in range(1, 9)]
-    options = {"total_steps": 8, "log_every": 4, "batch_size": 4}
+    options = {"total_steps": 8, "log_every": 4, "best_metric": "mIoU", "batch_size": 4}
     with RunLog(tmp_path / "whole", first_step=0, **options) as log:
         for step, metrics in enumerate(values, start=1):
             log.step(step, metrics)
@@ -220,7 +234,13 @@ def test_what_was_measured_before_a_stop_counts_in_the_row_after_it(tmp_path):
 
 
 def test_metrics_of_other_names_are_not_averaged_together(tmp_path):
-    options = {"first_step": 1, "total_steps": 2, "log_every": 2, "batch_size": 4}
+    options = {
+        "first_step": 1,
+        "total_steps": 2,
+        "log_every": 2,
+        "best_metric": "mIoU",
+        "batch_size": 4,
+    }
     with RunLog(tmp_path, **options, unlogged=[{"loss": 9.0, "learning_rate": 1.0, "x": 0}]) as log:
         log.step(2, METRICS)
     assert read_rows(tmp_path)[0]["loss"] == METRICS["loss"]
@@ -232,7 +252,13 @@ def test_when_nobody_reads_any_more_it_says_so_once_and_goes_on_to_log(tmp_path,
     os.close(reader)
     monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
     asked = []
-    options = {"first_step": 0, "total_steps": 4, "log_every": 1, "batch_size": 4}
+    options = {
+        "first_step": 0,
+        "total_steps": 4,
+        "log_every": 1,
+        "best_metric": "mIoU",
+        "batch_size": 4,
+    }
     with RunLog(tmp_path, **options, unread=lambda: asked.append(1)) as log:
         log.message("hello")
         for step in (1, 2, 3):
@@ -247,7 +273,13 @@ def test_a_terminal_shows_progress_and_may_be_closed(tmp_path, monkeypatch):
     ours, its = pty.openpty()
     monkeypatch.setattr(sys, "stdout", os.fdopen(its, "w"))
     asked = []
-    options = {"first_step": 0, "total_steps": 100, "log_every": 2, "batch_size": 4}
+    options = {
+        "first_step": 0,
+        "total_steps": 100,
+        "log_every": 2,
+        "best_metric": "mIoU",
+        "batch_size": 4,
+    }
     with RunLog(tmp_path, **options, unread=lambda: asked.append(1)) as log:
         log.message("hello")
         for step in (1, 2, 3, 4):
@@ -270,7 +302,13 @@ def test_a_terminal_shows_what_is_under_way_and_where_it_is_narrow_the_most_impo
     monkeypatch.setenv("COLUMNS", str(columns))
     ours, its = pty.openpty()
     monkeypatch.setattr(sys, "stdout", os.fdopen(its, "w"))
-    options = {"first_step": 0, "total_steps": 160_000, "log_every": 2, "batch_size": 4}
+    options = {
+        "first_step": 0,
+        "total_steps": 160_000,
+        "log_every": 2,
+        "best_metric": "mIoU",
+        "batch_size": 4,
+    }
     with doing("reading"):
         pass
     with RunLog(tmp_path, **options) as log:
@@ -342,7 +380,13 @@ def test_a_bucket_that_refuses_ends_the_run_and_does_not_hang_it(bucket, storage
 
 
 def test_a_process_that_does_not_write_leaves_nothing(workdir):
-    options = {"first_step": 0, "total_steps": 4, "log_every": 2, "batch_size": 4}
+    options = {
+        "first_step": 0,
+        "total_steps": 4,
+        "log_every": 2,
+        "best_metric": "mIoU",
+        "batch_size": 4,
+    }
     with RunLog(workdir, **options, writes=False) as log, contextlib.suppress(StopIteration):
         log.step(1, METRICS)
         log.step(2, METRICS)

@@ -10,11 +10,12 @@ from flax import nnx
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, shard_batch
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
-from gcnet_jax.training import create_state, create_train_step, segmentation_loss
+from gcnet_jax.tasks.segmentation.loss import segmentation_loss
+from gcnet_jax.training import create_state, create_train_step
 
 
 def on(mesh, batch):
-    return shard_batch(batch, mesh)
+    return shard_batch(batch, mesh, ("image", "label"))
 
 
 def test_the_loss_falls_on_a_batch_seen_again_and_again(make_setup, batch):

@@ -1,5 +1,6 @@
 """Classes in the `meta` of OpenMMLab's checkpoints."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def classes_to_meta(classes: DatasetClasses) -> dict[str, Any]:
     }
 
 
-def classes_from_meta(meta: dict[str, Any]) -> DatasetClasses | None:
+def classes_from_meta(meta: Mapping[str, Any]) -> DatasetClasses | None:
     """The classes that a checkpoint's `meta` names, if any: as version 1.x does, else as 0.x.
 
     Raises:

@@ -5,8 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Integer, UInt8
 
 from gcnet_jax.ops import cross_entropy, normalize_images, pixel_accuracy
+from gcnet_jax.task import LossFunction, Metrics
 from gcnet_jax.tasks.segmentation.segmentor import HeadLogits, Segmentor
-from gcnet_jax.training.step import LossFunction, Metrics
 
 
 def segmentation_loss(auxiliary_weight: float = 0.4) -> LossFunction:

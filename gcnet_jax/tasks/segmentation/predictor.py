@@ -29,10 +29,16 @@ from gcnet_jax.data import (
     scaled_sizes,
 )
 from gcnet_jax.errors import InputError
-from gcnet_jax.evaluation import TILE, Inference, Logits, create_tile_scorer, tile_starts
 from gcnet_jax.files import as_path
 from gcnet_jax.ops import check_pixels_of_image
-from gcnet_jax.parallel import batch_sharding, create_mesh, place, replicated
+from gcnet_jax.parallel import batch_shardings, create_mesh, place, replicated
+from gcnet_jax.tasks.segmentation.evaluation import (
+    TILE,
+    Inference,
+    Logits,
+    create_tile_scorer,
+    tile_starts,
+)
 from gcnet_jax.tasks.segmentation.prediction_plan import Group, Size, plan_groups
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
@@ -305,7 +311,7 @@ class _Network:
 
     def put(self, tree: Any) -> Any:
         """Splits arrays of a batch over the devices."""
-        return jax.tree.map(lambda x: jax.device_put(x, batch_sharding(self.mesh, x.shape)), tree)
+        return jax.device_put(tree, batch_shardings(tree, self.mesh, ("image",)))
 
 
 @dataclasses.dataclass(frozen=True)

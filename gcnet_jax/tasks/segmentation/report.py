@@ -133,6 +133,7 @@ def _swatch(color: Sequence[int]) -> Html:
 def _training(evaluation: Evaluation) -> Html:
     """The curves of the run that the checkpoint lies in; nothing of any other checkpoint."""
     step = evaluation.checkpoint
+    assert step is not None
     workdir = step.parent.parent
     rows = read_rows(workdir) if step.parent.name == "checkpoints" else []
     if not rows:
@@ -237,6 +238,7 @@ def _png(label: Label, classes: DatasetClasses) -> bytes:
 
 def _repeat(evaluation: Evaluation, config: ConfigDict, command: str) -> Html:
     plain, checkpoint = to_plain(config), evaluation.checkpoint
+    assert checkpoint is not None
     trained = read_metadata(checkpoint) if checkpoint.is_dir() else {}
     facts = {
         "checkpoint": str(checkpoint),

@@ -18,8 +18,8 @@ from gcnet_jax.data import (
     open_split,
 )
 from gcnet_jax.data.pictures import Palette
-from gcnet_jax.evaluation import Predicted, rows_here
 from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.evaluation import Predicted, rows_here
 
 Label = UInt8[np.ndarray, "h w"]
 

@@ -159,7 +159,7 @@ class SplitEvaluation:
             split=self._split,
             images=self._images,
             inference=inference,
-            settings=_inference_settings(self._config, multi_scale=self._multi_scale),
+            settings=inference_settings(self._config, multi_scale=self._multi_scale),
             classes=self._classes,
             confusion=confusion,
             metrics=metrics_from_confusion(confusion),
@@ -178,7 +178,7 @@ class SplitEvaluation:
             advance(int((batch["index"] >= 0).sum()))
 
 
-def _inference_settings(config: ConfigDict, *, multi_scale: bool) -> dict[str, Any]:
+def inference_settings(config: ConfigDict, *, multi_scale: bool) -> dict[str, Any]:
     """What the figures of an evaluation depend on beside weights and data, ready for JSON."""
     evaluation = config.evaluation
     settings: dict[str, Any] = {"multi_scale": multi_scale, "mode": evaluation.mode}

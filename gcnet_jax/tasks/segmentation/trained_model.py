@@ -67,7 +67,11 @@ def load_trained_model(
         raise InputError(
             "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint"
         )
-    source = find_checkpoint(as_path(workdir), task.BEST_METRIC) if workdir is not None else str(checkpoint)
+    source = (
+        find_checkpoint(as_path(workdir), task.BEST_METRIC)
+        if workdir is not None
+        else str(checkpoint)
+    )
     pretrained = load_pretrained(task, config, source, allow_partial=allow_partial)
     if pretrained.left and is_first_process():
         print(f"left as initialised or not taken: {pretrained.left}")

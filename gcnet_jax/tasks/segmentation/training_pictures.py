@@ -24,10 +24,11 @@ from gcnet_jax.data import (
 )
 from gcnet_jax.data.picture_table import RGB, Label, Row, draw_table, encoded, fitted
 from gcnet_jax.errors import printable
-from gcnet_jax.evaluation import Predicted, rows_here
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import InputShard
-from gcnet_jax.training import RunLog, read_rows
+from gcnet_jax.task import ShowPicture
+from gcnet_jax.tasks.segmentation.evaluation import Predicted, rows_here
+from gcnet_jax.training import read_rows
 
 _FOLDER = "pictures"
 _CELL = 320  # pixels: the width of a picture, and its greatest height
@@ -78,7 +79,7 @@ class TrainingPictures:
         classes: of its data set.
         workdir: its folder.
         shard: the part of each batch that this process has.
-        log: of the run.
+        show: shows a picture in the run's log.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class TrainingPictures:
         classes: DatasetClasses,
         workdir: epath.Path,
         shard: InputShard,
-        log: RunLog,
+        show: ShowPicture,
     ):
         self._data, self._split = config.data, config.evaluation.split
-        self._classes, self._workdir, self._log = classes, workdir, log
+        self._classes, self._workdir, self._show = classes, workdir, show
         self._count = config.training.pictures
         in_part = images_in_part(
             config, self._split, shard_index=shard.index, shard_count=shard.count
@@ -198,7 +199,7 @@ class TrainingPictures:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / name, encoded(table, "PNG"))
         # The file of events is written again and again where it lies in a bucket.
-        self._log.picture(step, tag, encoded(table, "JPEG"), (table.height, table.width))
+        self._show(step, tag, encoded(table, "JPEG"), (table.height, table.width))
 
 
 @contextlib.contextmanager

@@ -51,5 +51,10 @@ def export_state_dict(model: nnx.Module) -> dict[str, np.ndarray]:
     return interop.export_state_dict(model, _names(model))
 
 
+def context_entries(backbone: nnx.Module) -> Collection[str]:
+    """The names of a backbone's entries that belong to context blocks."""
+    return interop.context_block_entries(backbone, _names(backbone))
+
+
 def _names(model: nnx.Module) -> Rows:
     return (*backbone_names(model), *_HEADS)

@@ -24,7 +24,7 @@ from gcnet_jax.nn import (
     SqueezeExcite,
 )
 from gcnet_jax.nn.context import modelling
-from gcnet_jax.parallel import create_mesh, replicated, shard_batch
+from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 
 CHANNELS = 8
 BLOCKS = {
@@ -278,7 +278,8 @@ def test_devices_that_share_images_compute_what_one_computes(name, monkeypatch):
         return jax.grad(scalar, argnums=(0, 1), has_aux=True)(params, x)
 
     alone = compute(params, x)
-    together = compute(jax.device_put(params, replicated(mesh)), shard_batch(x, mesh))
+    split = jax.device_put(x, batch_sharding(mesh, of_images=True))
+    together = compute(jax.device_put(params, replicated(mesh)), split)
     for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         # Some gradients are zero in theory, such as that of a score's bias: there is only noise.
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * max(np.abs(b).max(), 10))

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from gcnet_jax.data import dataset_classes
-from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
-from gcnet_jax.pretrained import save_model
+from gcnet_jax.interop import write_torch_checkpoint
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.foreign_classes import classes_to_meta
+from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.training.pretrained import save_model
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +43,7 @@ def workdir(narrow_model, narrow_config, classes, made_once):
     return made_once(
         "narrow_run",
         lambda folder: save_model(
-            folder / "checkpoints" / "3", narrow_model, narrow_config, classes
+            segmentation, folder / "checkpoints" / "3", narrow_model, narrow_config, classes
         ),
     )
 
@@ -50,7 +53,9 @@ def pth(narrow_model, classes, made_once):
     """The same weights as a `.pth` file."""
 
     def write(folder):
-        write_torch_checkpoint(folder / "narrow.pth", export_state_dict(narrow_model), classes)
+        write_torch_checkpoint(
+            folder / "narrow.pth", export_state_dict(narrow_model), classes_to_meta(classes)
+        )
 
     return made_once("narrow_pth", write) / "narrow.pth"
 

@@ -11,9 +11,11 @@ from PIL import Image
 
 import gcnet_jax
 from gcnet_jax.errors import InputError
-from gcnet_jax.interop import PublishedFile, export_state_dict, published, published_files
-from gcnet_jax.pretrained import save_model
+from gcnet_jax.interop import PublishedFile, published, published_files
 from gcnet_jax.tasks.segmentation import load as loading
+from gcnet_jax.tasks.segmentation import task as segmentation
+from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.training.pretrained import save_model
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,7 @@ def test_a_checkpoint_does_not_choose_code_to_run(narrow_config, classes, narrow
     (tmp_path / "hostile.py").write_text("raise SystemExit('it ran')")
     config = narrow_config.copy_and_resolve_references()
     config.model.decode_head.context.block = "hostile:Block"
-    save_model(tmp_path / "3", narrow_model, config, classes)
+    save_model(segmentation, tmp_path / "3", narrow_model, config, classes)
     with pytest.raises(InputError, match="'hostile:Block', whose code is not imported"):
         gcnet_jax.load(tmp_path / "3")
 

@@ -10,11 +10,11 @@ from etils import epath
 
 from gcnet_jax.config import to_plain
 from gcnet_jax.data import DatasetClasses, generic_palette
-from gcnet_jax.evaluation import metrics_from_confusion
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.evaluation_run import Evaluation
+from gcnet_jax.tasks.segmentation.evaluation import metrics_from_confusion
 from gcnet_jax.tasks.segmentation.report import report_page
 from gcnet_jax.tasks.segmentation.shown_images import ImageScore, ShownImage
+from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
 
 HOSTILE = "<script>alert('1')</script> & \"$x\""
 CHECKPOINT = epath.Path("/nowhere/<i>.pth")
@@ -74,7 +74,7 @@ def an_evaluation(names, dataset="camvid", checkpoint=CHECKPOINT, images=7):
     classes = DatasetClasses(tuple(names), tuple(generic_palette(count)))
     metrics = metrics_from_confusion(confusion)
     how = "whole images"
-    return Evaluation(dataset, "val", images, how, {}, checkpoint, classes, confusion, metrics)
+    return Evaluation(dataset, "val", images, how, {}, classes, confusion, metrics, checkpoint)
 
 
 def page_of(evaluation, images=None, available=7, command="gcnet evaluate runs/a"):

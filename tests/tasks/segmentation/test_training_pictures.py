@@ -10,10 +10,10 @@ import pytest
 from etils import epath
 
 from gcnet_jax.data import dataset_classes, evaluation_batches, train_iterator
-from gcnet_jax.evaluation import Predicted
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation import pictures as run_pictures
+from gcnet_jax.tasks.segmentation.evaluation import Predicted
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.training import RunLog
 
@@ -34,12 +34,14 @@ def workdir(request, tmp_path):
 
 
 def log_of(workdir):
-    return RunLog(workdir, first_step=0, total_steps=9, log_every=1, batch_size=16)
+    return RunLog(
+        workdir, first_step=0, total_steps=9, log_every=1, best_metric="mIoU", batch_size=16
+    )
 
 
 def pictures_of(config, workdir, log, shard=ALL):
     classes = dataset_classes(config.data.name, config.data.data_dir)
-    return TrainingPictures(config, classes, workdir, shard, log)
+    return TrainingPictures(config, classes, workdir, shard, log.picture)
 
 
 def evaluate(config, pictures, shard=ALL):

@@ -1,7 +1,7 @@
 """Inference over a data set, metrics, and pictures."""
 
 from gcnet_jax.data import colorize, label_overlay
-from gcnet_jax.evaluation.evaluator import (
+from gcnet_jax.tasks.segmentation.evaluation.evaluator import (
     Evaluator,
     Look,
     Predicted,
@@ -9,17 +9,20 @@ from gcnet_jax.evaluation.evaluator import (
     create_evaluator,
     rows_here,
 )
-from gcnet_jax.evaluation.inference import Inference, Logits
-from gcnet_jax.evaluation.metrics import SegmentationMetrics, metrics_from_confusion
-from gcnet_jax.evaluation.modes import (
+from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
+from gcnet_jax.tasks.segmentation.evaluation.metrics import (
+    SegmentationMetrics,
+    metrics_from_confusion,
+)
+from gcnet_jax.tasks.segmentation.evaluation.modes import (
     InferenceMode,
     SlidingWindows,
     WholeImages,
     inference_mode,
 )
-from gcnet_jax.evaluation.pictures import heat_bar, heat_overlay
-from gcnet_jax.evaluation.tiles import TILE, create_tile_scorer, tile_starts
-from gcnet_jax.evaluation.views import View, create_view, score_pixels
+from gcnet_jax.tasks.segmentation.evaluation.pictures import heat_bar, heat_overlay
+from gcnet_jax.tasks.segmentation.evaluation.tiles import TILE, create_tile_scorer, tile_starts
+from gcnet_jax.tasks.segmentation.evaluation.views import View, create_view, score_pixels
 
 __all__ = [
     "TILE",

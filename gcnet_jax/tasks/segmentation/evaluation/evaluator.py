@@ -13,9 +13,9 @@ from jaxtyping import Array, Int, Int32, Integer, PyTree, Shaped, UInt8, UInt32
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import EvaluationBatch
-from gcnet_jax.evaluation.inference import Inference, Logits
-from gcnet_jax.evaluation.views import score_pixels
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
+from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
+from gcnet_jax.tasks.segmentation.evaluation.views import score_pixels
 
 
 class Predicted(NamedTuple):
@@ -86,7 +86,7 @@ def create_evaluator(
         total = jax.device_put(zeros, replicated(mesh))
         in_flight = collections.deque()
         for host_batch in batches:
-            batch = shard_batch(host_batch, mesh)
+            batch = shard_batch(host_batch, mesh, ("image", "label"))
             logits = inference.decode(variables, batch["scaled"])
             total, predicted = add_counts(total, variables, logits, batch)
             if look is not None:

@@ -18,9 +18,9 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
-from gcnet_jax.evaluation.modes import InferenceMode
 from gcnet_jax.ops import apply_separable, interpolation_matrix
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding
+from gcnet_jax.tasks.segmentation.evaluation.modes import InferenceMode
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 _STRIPE_ELEMENTS = 2**24
@@ -105,7 +105,9 @@ def score_pixels(
 
     def of_stripe(rows: list[Float[Array, "b rows h"]]) -> Shaped[Array, "b rows w *rest"]:
         if mesh is not None:
-            rows = [lax.with_sharding_constraint(x, batch_sharding(mesh, x.shape)) for x in rows]
+            rows = [
+                lax.with_sharding_constraint(x, batch_sharding(mesh, of_images=True)) for x in rows
+            ]
         scores = [
             apply_separable(view.logits, stripe, view.columns)
             for view, stripe in zip(views, rows, strict=True)

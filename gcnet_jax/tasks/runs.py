@@ -1,0 +1,222 @@
+"""Runs of all tasks: train, evaluate and load them, by whatever names them."""
+
+import os
+from typing import Any
+
+from etils import epath
+from flax import nnx
+from ml_collections import ConfigDict
+
+from gcnet_jax.config import find_config, is_checkpoint, library_configs
+from gcnet_jax.errors import InputError, did_you_mean
+from gcnet_jax.files import as_path, read_json
+from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
+from gcnet_jax.task import TrainedNetwork
+from gcnet_jax.tasks import schema_of, task_of
+from gcnet_jax.tasks.configs import as_config, load_config
+from gcnet_jax.training import find_checkpoint as find_best_by
+from gcnet_jax.training import (
+    finished_steps,
+    load_pretrained,
+    read_metadata,
+    run_training,
+    saved_config,
+    storage_path,
+)
+
+
+def train(config: ConfigDict | str | os.PathLike, workdir: str | os.PathLike) -> None:
+    """Trains a network, or goes on from the newest checkpoint in the workdir.
+
+    Args:
+        config: a config, the name of one of the library's, or the path of its file.
+        workdir: folder of the run, made if it is not there; `gcnet_jax.load` takes it afterwards.
+
+    Raises:
+        InputError: the config, the data or the workdir's checkpoints are not usable together, or
+            training diverges.
+        Preempted: SIGTERM came, and what was done is saved.
+    """
+    train_from_config(as_config(config), workdir)
+
+
+def train_from_config(
+    config: ConfigDict, workdir: epath.PathLike, *, started: float | None = None
+) -> None:
+    """Trains the run that a config describes, see `gcnet_jax.training.run_training`."""
+    run_training(task_of(config), config, workdir, started=started)
+
+
+def evaluate(
+    workdir: str | os.PathLike,
+    split: str | None = None,
+    *,
+    config: ConfigDict | str | os.PathLike | None = None,
+    multi_scale: bool = False,
+) -> Any:
+    """Evaluates the best checkpoint of a run.
+
+    Args:
+        workdir: folder of the run.
+        split: name of the split; by default that of the config, on which training evaluates too.
+        config: a config, the name of one, or the path of its file; by default the run's own.
+        multi_scale: whether to average over `evaluation.scales`, each with its mirror image.
+
+    Returns:
+        The result, such as `gcnet_jax.tasks.segmentation.split_evaluation.Evaluation`, with a
+        `summary`, a `table()` and `to_plain()`.
+
+    Raises:
+        InputError: there is no checkpoint, it is not the config's, or the data set is not prepared.
+    """
+    used = as_config(config) if config is not None else _own_config(find_checkpoint(workdir))
+    task = task_of(used)
+    run = task.evaluation_run(
+        used, split=split, multi_scale=multi_scale, workdir=os.fspath(as_path(workdir))
+    )
+    return run.evaluate()
+
+
+def load_model(config: ConfigDict | str | os.PathLike, checkpoint: str | os.PathLike) -> nnx.Module:
+    """A network with the weights of a checkpoint, in evaluation mode.
+
+    Args:
+        config: a config, the name of one of the library's, or the path of its file.
+        checkpoint: a folder `<workdir>/checkpoints/<step>`; a `.pth` file of OpenMMLab; or
+            `"published"`: the published weights of the config's `published_run`, which are fetched
+            on first use.
+
+    Raises:
+        InputError: the checkpoint is not there, not whole, not this config's model, or has weights
+            that are not finite.
+    """
+    used = as_config(config)
+    return load_pretrained(task_of(used), used, checkpoint).model
+
+
+def load(
+    source: str | os.PathLike, *, config: ConfigDict | str | os.PathLike | None = None
+) -> TrainedNetwork:
+    """Loads a trained network.
+
+    Args:
+        source: the name of a published run, whose weights are fetched on first use; the folder of a
+            run, of which the best checkpoint is taken; the folder of one checkpoint; or a `.pth`
+            file of OpenMMLab.
+        config: a config, the name of one, or the path of its file. By default a run's and a
+            checkpoint's own. A `.pth` file does not say which network its arrays are of: it needs
+            one, unless its content is a published file's.
+
+    Returns:
+        The network, to be called with images.
+
+    Raises:
+        InputError: there is nothing of that name, it is not whole, it is not the config's network,
+            or it needs a config.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"the source is a {type(source).__name__}; expected the name of a published run, or "
+            "the path of a run, of a checkpoint or of a .pth file"
+        )
+    checkpoint, own = _locate(os.fspath(source), needs_config=config is None)
+    used = as_config(config) if config is not None else own
+    assert used is not None
+    task = task_of(used)
+    return task.trained(load_pretrained(task, used, checkpoint), used)
+
+
+def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
+    """The best checkpoint of a run if one was evaluated, else its newest.
+
+    Raises:
+        InputError: the workdir does not exist or has no checkpoint.
+    """
+    return find_best_by(workdir, task_of(_named_config(workdir)).BEST_METRIC)
+
+
+def _named_config(workdir: epath.PathLike) -> dict[str, Any]:
+    """The plain config of a run, as far as it can be read, which names its task."""
+    root = storage_path(workdir)
+    steps = finished_steps(root / "checkpoints")
+    readers = [lambda: read_json(root / "config.json")]
+    readers += [lambda step=step: read_metadata(root / "checkpoints" / str(step)) for step in steps]
+    for read in readers:
+        try:
+            config = read()["config"]
+            if isinstance(config, dict):
+                return config
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return {}
+
+
+def _own_config(checkpoint: epath.Path) -> ConfigDict:
+    return saved_config(checkpoint, schema_of)
+
+
+def _locate(name: str, *, needs_config: bool) -> tuple[str, ConfigDict | None]:
+    """What `load_pretrained` takes for a source, and the source's own config where it is needed."""
+    if name in published_files():  # a folder of that name would be given as ./NAME
+        return name, _config_of_published(name) if needs_config else None
+    path = as_path(name)
+    if not path.exists():
+        return _locate_config(name, path)
+    if path.is_dir():
+        folder = _checkpoint_folder(path)
+        return os.fspath(folder), _own_config(folder) if needs_config else None
+    return os.fspath(path), _config_of_file(path) if needs_config else None
+
+
+def _locate_config(name: str, path: epath.Path) -> tuple[str, ConfigDict]:
+    """The published weights of a config of this library."""
+    configs = library_configs()
+    known = {short for full in configs for short in (full, full.rpartition("/")[2])}
+    if name not in known:
+        raise InputError(
+            f"there is no file or folder {path}, and no published run or config of that name"
+            f"{did_you_mean(name, [*published_files(), *known])}"
+        )
+    config = load_config(find_config(name))
+    if not config.published_run:
+        raise InputError(
+            f"the config {name} has no published weights; train it, with gcnet_jax.train({name!r}, "
+            "WORKDIR), and load the workdir"
+        )
+    return config.published_run, config
+
+
+def _config_of_published(name: str) -> ConfigDict:
+    if name not in {full.rpartition("/")[2] for full in library_configs()}:
+        raise InputError(
+            f"the published weights {name} are of a backbone alone, which segments nothing; "
+            "training.init_from takes them"
+        )
+    return load_config(find_config(name))
+
+
+def _checkpoint_folder(path: epath.Path) -> epath.Path:
+    if path.name == "checkpoints":
+        raise InputError(
+            f"{path} holds the checkpoints of a run; give one of its folders, or {path.parent} for "
+            "the best of them"
+        )
+    if (path / "checkpoints").is_dir() or (path / "config.json").is_file():
+        return find_checkpoint(path)
+    if not is_checkpoint(path):
+        raise InputError(
+            f"{path} is neither a run nor a checkpoint; expected a folder in which gcnet train has "
+            "kept checkpoints, or one of those"
+        )
+    return path
+
+
+def _config_of_file(path: epath.Path) -> ConfigDict:
+    name = published_name(path)
+    if name is None:
+        read_torch_checkpoint(path)  # what is none at all needs no config
+        raise InputError(
+            f"{path} does not say which network it is of; name its config: "
+            f"gcnet_jax.load({os.fspath(path)!r}, config=NAME)"
+        )
+    return _config_of_published(name)

@@ -1,0 +1,199 @@
+"""Semantic segmentation as a task: see `gcnet_jax.task.Task`."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Shaped
+from ml_collections import ConfigDict
+
+from gcnet_jax.data import (
+    DatasetClasses,
+    TrainIterator,
+    check_labels,
+    dataset_classes,
+    train_iterator,
+)
+from gcnet_jax.parallel import InputShard, check_height
+from gcnet_jax.task import LossFunction, Observer, ShowPicture
+from gcnet_jax.tasks.segmentation import build_model as models
+from gcnet_jax.tasks.segmentation.config import SCHEMA
+from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta, classes_to_meta
+from gcnet_jax.tasks.segmentation.loss import segmentation_loss
+from gcnet_jax.tasks.segmentation.segmentor import Segmentor
+from gcnet_jax.tasks.segmentation.split_evaluation import SplitEvaluation
+from gcnet_jax.tasks.segmentation.weights import (
+    OUTPUT_WEIGHTS,
+    context_entries,
+    export_state_dict,
+    import_state_dict,
+)
+
+__all__ = [
+    "BEST_METRIC",
+    "IMAGE_KEYS",
+    "OUTPUT_WEIGHTS",
+    "SCHEMA",
+    "batch_shapes",
+    "build_model",
+    "context_entries",
+    "evaluation",
+    "evaluation_run",
+    "export_state_dict",
+    "import_state_dict",
+    "loss",
+    "meaning",
+    "meaning_from_foreign",
+    "meaning_from_plain",
+    "meaning_in_words",
+    "meaning_to_foreign",
+    "meaning_to_plain",
+    "means_same",
+    "observer",
+    "random_batch",
+    "trained",
+    "training_batches",
+]
+
+BEST_METRIC: str = "mIoU"
+"""The metric that decides which checkpoint is the best."""
+IMAGE_KEYS: Collection[str] = ("image", "label")
+"""The entries of batches whose second axis is the height of images."""
+
+
+# What the outputs mean ---------------------------------------------------------------------------
+
+
+def meaning(config: ConfigDict) -> DatasetClasses:
+    """The classes of the config's data set, which has labels to learn from and to compare with."""
+    for split in (config.data.train_split, config.evaluation.split):
+        check_labels(config.data.name, config.data.data_dir, split)
+    return dataset_classes(config.data.name, config.data.data_dir)
+
+
+def meaning_to_plain(meaning: DatasetClasses) -> dict[str, Any]:
+    """What a checkpoint's metadata says of the classes."""
+    return {"classes": meaning.to_plain()}
+
+
+def meaning_from_plain(metadata: Mapping[str, Any]) -> DatasetClasses:
+    """The classes that a checkpoint's metadata names."""
+    return DatasetClasses.from_plain(metadata["classes"])
+
+
+def meaning_to_foreign(meaning: DatasetClasses) -> dict[str, Any]:
+    """What a `.pth` file says to mmsegmentation of the classes."""
+    return classes_to_meta(meaning)
+
+
+def meaning_from_foreign(meta: Mapping[str, Any]) -> DatasetClasses | None:
+    """The classes that a `.pth` file names, if any."""
+    return classes_from_meta(meta)
+
+
+def meaning_in_words(meaning: DatasetClasses) -> str:
+    """How many classes there are, and which."""
+    return f"{meaning.num_classes} classes: {', '.join(meaning.names)}"
+
+
+def means_same(meaning: DatasetClasses, other: DatasetClasses) -> bool:
+    """Whether two networks tell the same classes apart."""
+    return meaning.names == other.names
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def build_model(config: ConfigDict, meaning: DatasetClasses) -> Segmentor:
+    """The segmentor of a config with fresh weights."""
+    return models.build_model(config.model, num_classes=meaning.num_classes, seed=config.seed)
+
+
+def loss(config: ConfigDict) -> LossFunction:
+    """Cross-entropy of both heads."""
+    return segmentation_loss(config.training.auxiliary_loss_weight)
+
+
+def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator:
+    """A process's part of randomly transformed crops with their labels, see `train_iterator`."""
+    return train_iterator(
+        config.data,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        shard_index=shard.index,
+        shard_count=shard.count,
+    )
+
+
+def batch_shapes(config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
+    """The shapes of a batch of crops over all processes."""
+    check_height(
+        config.data.crop_size[0],
+        config.model.backbone.output_stride,
+        mesh,
+        key="data.crop_size",
+    )
+    images = (config.training.batch_size, *config.data.crop_size)
+    return {
+        "image": jax.ShapeDtypeStruct((*images, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct(images, np.uint8),
+        "size": jax.ShapeDtypeStruct((images[0], 2), np.int32),
+    }
+
+
+def random_batch(
+    config: ConfigDict, meaning: DatasetClasses, rng: np.random.Generator, images: int
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """A batch of random pixels and labels."""
+    crop = config.data.crop_size
+    return {
+        "image": rng.integers(0, 256, (images, *crop, 3), np.uint8),
+        "label": rng.integers(0, meaning.num_classes, (images, *crop), np.uint8),
+        "size": np.tile(np.array(crop, np.int32), (images, 1)),
+    }
+
+
+def observer(
+    config: ConfigDict,
+    meaning: DatasetClasses,
+    workdir: epath.Path,
+    shard: InputShard,
+    show: ShowPicture,
+) -> Observer:
+    """What draws images, labels and predictions of a run."""
+    from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
+
+    return TrainingPictures(config, meaning, workdir, shard, show)
+
+
+# With weights ------------------------------------------------------------------------------------
+
+
+def evaluation(
+    config: ConfigDict,
+    meaning: DatasetClasses,
+    graphdef: nnx.GraphDef,
+    mesh: Mesh,
+    *,
+    split: str | None = None,
+) -> SplitEvaluation:
+    """A split to be sent through a segmentor and counted."""
+    return SplitEvaluation(config, meaning, graphdef, mesh, split=split)
+
+
+def evaluation_run(config: ConfigDict, **options: Any) -> Any:
+    """An evaluation of a checkpoint, see `EvaluationRun`."""
+    from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
+
+    return EvaluationRun(config, **options)
+
+
+def trained(pretrained: Any, config: ConfigDict) -> Any:
+    """A segmentor that is called with images."""
+    from gcnet_jax.tasks.segmentation.trained_segmentor import TrainedSegmentor
+
+    return TrainedSegmentor(pretrained, config)
