@@ -19,7 +19,6 @@ from gcnet_jax.config import (
     to_plain,
     versions,
 )
-from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import (
@@ -35,6 +34,7 @@ from gcnet_jax.interop import (
     read_torch_checkpoint,
 )
 from gcnet_jax.models import CONTEXT_BLOCKS, Segmentor, build_model
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes
 from gcnet_jax.training import read_metadata, restore_variables, save_variables
 
 InitPart = Literal["backbone", "model"]

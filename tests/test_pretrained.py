@@ -11,12 +11,12 @@ import pytest
 
 import gcnet_jax
 from gcnet_jax.config import default_config
-from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
 from gcnet_jax.interop.torch_files.writing import torch_file
 from gcnet_jax.models import build_model
 from gcnet_jax.pretrained import initialize, load_pretrained, save_model
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes
 
 IMAGES = jnp.linspace(-1, 1, 32 * 48 * 3).reshape(1, 32, 48, 3)
 

@@ -21,12 +21,12 @@ from gcnet_jax.cli.figures import save_scores
 from gcnet_jax.cli.step_time import step_seconds
 from gcnet_jax.cli.timing import MedianAndSpread, median_and_spread
 from gcnet_jax.config import differences, to_plain
-from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import build_model
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
 from gcnet_jax.tasks.segmentation.training_run import train_from_config
 

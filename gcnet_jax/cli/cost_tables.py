@@ -17,9 +17,9 @@ from gcnet_jax.analysis import (
     parameter_count,
     select_variant,
 )
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet, build_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 
 Size = tuple[int, int]
 

@@ -59,7 +59,7 @@ def _soak(arguments: list[str]) -> None:
         from gcnet_jax.cli.faults.references import reference_run
         from gcnet_jax.cli.faults.report import summary, write_page
         from gcnet_jax.cli.faults.series import Setting
-        from gcnet_jax.data import prepare
+        from gcnet_jax.tasks.segmentation.data import prepare
     output = Path(options.output_folder(_OUTPUT.value, "--output")).resolve()
     plan = draw_plan(_SEED.value, _FAULTS.value)
     if not small_disks_possible(output / "disk"):

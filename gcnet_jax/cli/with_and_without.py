@@ -19,7 +19,6 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli.side_by_side import train_side_by_side
 from gcnet_jax.config import find_config, load_config
-from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
 from gcnet_jax.evaluation import (
     colorize,
     create_evaluator,
@@ -30,6 +29,13 @@ from gcnet_jax.files import local, write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.data import (
+    dataset_classes,
+    decode,
+    evaluation_batches,
+    open_split,
+    prepare,
+)
 from gcnet_jax.tasks.segmentation.pictures import Curve, Picture, save_page
 from gcnet_jax.tasks.segmentation.trained_model import TrainedModel, load_trained_model
 from gcnet_jax.training import finished_steps, read_rows

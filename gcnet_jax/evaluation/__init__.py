@@ -1,6 +1,5 @@
 """Inference over a data set, metrics, and pictures."""
 
-from gcnet_jax.data import colorize, label_overlay
 from gcnet_jax.evaluation.evaluator import (
     Evaluator,
     Look,
@@ -20,6 +19,7 @@ from gcnet_jax.evaluation.modes import (
 from gcnet_jax.evaluation.pictures import heat_bar, heat_overlay
 from gcnet_jax.evaluation.tiles import TILE, create_tile_scorer, tile_starts
 from gcnet_jax.evaluation.views import View, create_view, score_pixels
+from gcnet_jax.tasks.segmentation.data import colorize, label_overlay
 
 __all__ = [
     "TILE",

@@ -10,12 +10,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import ScaledImages
 from gcnet_jax.evaluation.modes import inference_mode
 from gcnet_jax.evaluation.views import View, create_view, mirror
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
+from gcnet_jax.tasks.segmentation.data import ScaledImages
 
 Logits = list[list[Float[Array, "b h w classes"]]]
 """Of a batch: for each scale, the logits of the images and perhaps of the mirrored images."""

@@ -10,10 +10,10 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int32, Integer, PyTree, Shaped
 
-from gcnet_jax.data import ScaledImages
 from gcnet_jax.evaluation.inference import Inference, Logits
 from gcnet_jax.evaluation.views import score_pixels
 from gcnet_jax.parallel import compile_for, on_each_device
+from gcnet_jax.tasks.segmentation.data import ScaledImages
 
 TILE = (256, 512)
 """Height and width of a tile in pixels: with 150 classes its scores take 80 MB."""

@@ -10,8 +10,8 @@ from gcnet_jax.cli.benchmarks.input_pipelines import STAGES, STORAGES, OurPipeli
 from gcnet_jax.cli.benchmarks.peer import peer_is_installed
 from gcnet_jax.cli.benchmarks.scenes import draw_scene
 from gcnet_jax.config import load_config
-from gcnet_jax.data import split_size
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.data import split_size
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
 SMALL = ("--size=48,96", "--images=2", "--rounds=3")

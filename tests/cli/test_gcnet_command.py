@@ -12,7 +12,7 @@ import pytest
 
 from gcnet_jax.cli.gcnet import VERBS
 from gcnet_jax.config import default_config, find_config, leaves, load_config, to_plain
-from gcnet_jax.data import prepare
+from gcnet_jax.tasks.segmentation.data import prepare
 from gcnet_jax.training import read_rows
 
 

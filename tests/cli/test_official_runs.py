@@ -15,8 +15,8 @@ import pytest
 
 import gcnet_jax
 from gcnet_jax.config import load_config
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.models import merge, split_for_evaluation
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 from tests import official_trees, plain
 
 pytestmark = pytest.mark.slow

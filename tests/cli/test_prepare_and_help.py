@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from gcnet_jax.cli.gcnet import VERBS
-from gcnet_jax.data import prepare
+from gcnet_jax.tasks.segmentation.data import prepare
 from tests.official_trees import make_cityscapes, make_own_images
 
 SCRIPTS = {

@@ -12,13 +12,13 @@ from ml_collections import config_dict
 from gcnet_jax.config import CONTEXT_BLOCKS, check_config, check_model_config, default_config
 from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Text, Whole
 from gcnet_jax.config.schema import leaves
-from gcnet_jax.data import scaled_sizes
-from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import inference_mode
 from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
 from gcnet_jax.models import build_model, merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.data import scaled_sizes
+from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 from gcnet_jax.training import (
     create_optimizer,
     create_train_step,

@@ -8,9 +8,9 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.config import load_config
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.interop import published_results
 from gcnet_jax.models import build_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((ROOT / "tests" / "models" / "published_runs.json").read_text())

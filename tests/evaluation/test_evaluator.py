@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import default_config
-from gcnet_jax.data import decode, evaluation_batches, open_split
 from gcnet_jax.evaluation import (
     Inference,
     create_evaluator,
@@ -16,6 +15,7 @@ from gcnet_jax.evaluation.evaluator import confusion_matrix
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, replicated, shard_batch
+from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
 
 
 @pytest.fixture(scope="module")

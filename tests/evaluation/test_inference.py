@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnet_jax.config import default_config
-from gcnet_jax.data import resize_image, scaled_sizes
+from gcnet_jax.data import resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
     Inference,
@@ -25,6 +25,7 @@ from gcnet_jax.evaluation import (
 )
 from gcnet_jax.models import build_model, merge, model_config, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from tests import plain
 
 RATIOS = (0.5, 1.25)

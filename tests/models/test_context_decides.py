@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import load_config
-from gcnet_jax.data import dataset_classes
-from gcnet_jax.data.sources.context_shapes import generate
 from gcnet_jax.models import build_model, functional
 from gcnet_jax.ops import normalize_images
+from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data.sources.context_shapes import generate
 
 NAMES = dataset_classes("context_shapes").names
 CONTEXT_CLASSES = [i for i, name in enumerate(NAMES) if name.startswith(("day", "night"))]

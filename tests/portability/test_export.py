@@ -14,10 +14,10 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import load_config
-from gcnet_jax.data import dataset_classes, scaled_sizes
 from gcnet_jax.evaluation import Inference, create_counter
 from gcnet_jax.models import build_model, split_for_evaluation
 from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
+from gcnet_jax.tasks.segmentation.data import dataset_classes, scaled_sizes
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 
 PLATFORMS = ("tpu", "cuda")

@@ -16,7 +16,6 @@ from flax import nnx
 
 from gcnet_jax.cli.benchmarks.peer import import_peer
 from gcnet_jax.config import load_config
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.evaluation import create_view, inference_mode, score_pixels
 from gcnet_jax.interop import (
     export_state_dict,
@@ -26,6 +25,7 @@ from gcnet_jax.interop import (
 )
 from gcnet_jax.models import build_model, merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 from gcnet_jax.training import (
     create_optimizer,
     create_state,

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import default_config
-from gcnet_jax.data import transforms
+from gcnet_jax.data import rescaled_size
 from gcnet_jax.evaluation import metrics_from_confusion
 from gcnet_jax.evaluation.evaluator import confusion_matrix
+from gcnet_jax.tasks.segmentation.data import transforms
 from gcnet_jax.training import learning_rate_schedule
 from tests.reference import arrays
 
@@ -29,7 +30,7 @@ def road_scene(shared):
 @pytest.mark.parametrize("case", ["resize0", "resize1", "resize2"])
 def test_resize(theirs, road_scene, equivalence, case):
     image, label = road_scene
-    size = transforms.rescaled_size(label.shape, tuple(theirs[f"{case}|scale"].tolist()))
+    size = rescaled_size(label.shape, tuple(theirs[f"{case}|scale"].tolist()))
     assert size == tuple(theirs[f"{case}|shape"])
     image, label = transforms.resize(image, label, size)
     for quantity, ours, key in (

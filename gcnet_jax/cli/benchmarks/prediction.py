@@ -17,8 +17,8 @@ from PIL import Image
 from gcnet_jax.cli.benchmarks.comparison import print_tables, table, times_as_fast, with_spread
 from gcnet_jax.cli.benchmarks.memory import GIB, device_name
 from gcnet_jax.cli.timing import CONSOLE, median_and_spread
-from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.models import build_model, split_for_evaluation
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
 from gcnet_jax.tasks.segmentation.prediction_run import Photo, predict_files
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 

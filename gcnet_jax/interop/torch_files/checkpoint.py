@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.interop.openmmlab import StateDict
@@ -14,6 +13,7 @@ from gcnet_jax.interop.torch_files.pickles import Global, Recorded
 from gcnet_jax.interop.torch_files.reading import open_torch_file
 from gcnet_jax.interop.torch_files.tensors import Tensor
 from gcnet_jax.interop.torch_files.writing import torch_file
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
 
 _MOST_NAMED = 20
 _LONGEST_NAMES = 1_000_000  # all classes' names together

@@ -14,14 +14,6 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import as_config, check_config
-from gcnet_jax.data import (
-    DatasetClasses,
-    EvaluationBatch,
-    check_labels,
-    dataset_classes,
-    evaluation_batches,
-    split_size,
-)
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import (
     Look,
@@ -38,6 +30,15 @@ from gcnet_jax.parallel import (
     keep_freed_memory,
 )
 from gcnet_jax.pretrained import saved_config
+from gcnet_jax.tasks.segmentation.data import (
+    DatasetClasses,
+    EvaluationBatch,
+    check_labels,
+    dataset_classes,
+    evaluation_batches,
+    height_multiple,
+    split_size,
+)
 from gcnet_jax.tasks.segmentation.shown_images import ShownImages
 from gcnet_jax.tasks.segmentation.trained_model import (
     TrainedModel,
@@ -214,6 +215,7 @@ class EvaluationRun:
                 self.config,
                 self.split,
                 multi_scale=self._multi_scale,
+                height_multiple=height_multiple(self.config),
                 shard_index=shard.index,
                 shard_count=shard.count,
             )

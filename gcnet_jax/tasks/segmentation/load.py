@@ -15,12 +15,12 @@ from gcnet_jax.config import (
     library_configs,
     load_config,
 )
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
 from gcnet_jax.models import Segmentor, split_for_evaluation
 from gcnet_jax.pretrained import PretrainedModel, load_pretrained, saved_config
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.predictor import ImageInput, Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 from gcnet_jax.training import find_checkpoint

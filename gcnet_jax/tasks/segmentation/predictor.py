@@ -19,20 +19,18 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.data import (
-    DatasetClasses,
-    ScaledImages,
     displayed_pixels,
     displayed_size,
     read_displayed_size,
     read_rgb,
     resize_image,
-    scaled_sizes,
 )
 from gcnet_jax.errors import InputError
 from gcnet_jax.evaluation import TILE, Inference, Logits, create_tile_scorer, tile_starts
 from gcnet_jax.files import as_path
 from gcnet_jax.ops import check_pixels_of_image
 from gcnet_jax.parallel import batch_sharding, create_mesh, place, replicated
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, ScaledImages, scaled_sizes
 from gcnet_jax.tasks.segmentation.prediction_plan import Group, Size, plan_groups
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 

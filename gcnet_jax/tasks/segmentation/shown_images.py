@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import (
+from gcnet_jax.evaluation import Predicted, rows_here
+from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.data import (
     EvaluationBatch,
     colorize,
     decode,
@@ -17,9 +19,7 @@ from gcnet_jax.data import (
     label_overlay,
     open_split,
 )
-from gcnet_jax.data.pictures import Palette
-from gcnet_jax.evaluation import Predicted, rows_here
-from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.data.pictures import Palette
 
 Label = UInt8[np.ndarray, "h w"]
 

@@ -14,14 +14,6 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import as_config, check_config, to_plain, versions
-from gcnet_jax.data import (
-    EvaluationBatch,
-    check_labels,
-    dataset_classes,
-    evaluation_batches,
-    split_size,
-    train_iterator,
-)
 from gcnet_jax.errors import Interrupted, Preempted
 from gcnet_jax.evaluation import SegmentationMetrics, create_evaluator, metrics_from_confusion
 from gcnet_jax.files import write_whole
@@ -37,6 +29,15 @@ from gcnet_jax.parallel import (
     replicated,
 )
 from gcnet_jax.pretrained import initialize
+from gcnet_jax.tasks.segmentation.data import (
+    EvaluationBatch,
+    check_labels,
+    dataset_classes,
+    evaluation_batches,
+    height_multiple,
+    split_size,
+    train_iterator,
+)
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.tasks.segmentation.training_program import TrainingProgram
 from gcnet_jax.training import (
@@ -159,7 +160,12 @@ def _train(
             def evaluate(state: TrainState) -> Scores | None:
                 variables = {"params": state.params, "statistics": state.statistics}
                 variables = jax.device_put(variables, replicated(mesh))
-                held_out = evaluation_batches(config, evaluation.split, **of_batches)
+                held_out = evaluation_batches(
+                    config,
+                    evaluation.split,
+                    height_multiple=height_multiple(config),
+                    **of_batches,
+                )
                 with log.stage("validating", -(-held_out_images // shard.count)) as advance:
                     held_out = _until_preempted(held_out, preemption, advance)
                     try:

@@ -3,8 +3,8 @@ import random
 import pytest
 
 from gcnet_jax.cli.faults.injection import Records, damage_file, saves_under_way
-from gcnet_jax.data import open_split
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.data import open_split
 
 
 @pytest.fixture

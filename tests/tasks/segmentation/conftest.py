@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gcnet_jax.config import default_config
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.interop import export_state_dict, write_torch_checkpoint
 from gcnet_jax.models import build_model
 from gcnet_jax.pretrained import save_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 
 
 @pytest.fixture(scope="session")

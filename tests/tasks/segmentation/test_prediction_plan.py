@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcnet_jax.config import default_config
-from gcnet_jax.data import scaled_sizes
+from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.prediction_plan import plan_groups
 
 sides = st.integers(1, 5000)

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcnet_jax.data import decode, evaluation_batches, open_split
 from gcnet_jax.evaluation import Predicted, evaluator
 from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
 from gcnet_jax.tasks.segmentation.shown_images import ImageScore, ShownImages
 
 COUNT = 3
