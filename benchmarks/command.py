@@ -222,7 +222,7 @@ def _parse_budgets(texts: Sequence[str]) -> list[float]:
 
 
 def _num_classes(config: ConfigDict) -> int:
-    from gcnet_jax.data import dataset_classes
+    from gcnet_jax.tasks.segmentation.data import dataset_classes
 
     return dataset_classes(config.data.name, config.data.data_dir).num_classes
 

@@ -36,18 +36,18 @@ from benchmarks.scenes import (
     write_scenes,
 )
 from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
-from gcnet_jax.data import (
-    decode,
-    evaluation_batches,
-    open_split,
-    resize_image,
-    scaled_sizes,
-    split_size,
-)
+from gcnet_jax.data import resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import check_batch_size, create_mesh
 from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.data import (
+    decode,
+    evaluation_batches,
+    open_split,
+    scaled_sizes,
+    split_size,
+)
 from gcnet_jax.tasks.segmentation.evaluation import create_evaluator
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 

@@ -21,9 +21,10 @@ from benchmarks.scenes import (
     write_scenes,
 )
 from gcnet_jax.config import Pixels
-from gcnet_jax.data import Split, decode, open_split, transforms
-from gcnet_jax.data.pipeline import RandomTransform
-from gcnet_jax.data.records import decode_rgb, encode_plain
+from gcnet_jax.data import Split
+from gcnet_jax.data.image_coding import decode_rgb, encode_plain
+from gcnet_jax.tasks.segmentation.data import decode, open_split, transforms
+from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 
 STAGES: tuple[str, ...] = ("read", "image", "label", "crop", "colours", "rest")
 """Parts of the work: to read the stored bytes; to decode the image; to decode the label; to resize

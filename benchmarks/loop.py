@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 from benchmarks.comparison import print_tables, table, times_as_fast, with_spread
 from benchmarks.memory import device_name
 from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.segmentation import task as segmentation
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.training import Checkpoints, RunLog, TrainState, train
 from gcnet_jax.training.program import CompiledStep, TrainingProgram
 

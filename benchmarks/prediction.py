@@ -17,9 +17,9 @@ from PIL import Image
 from benchmarks.comparison import print_tables, table, times_as_fast, with_spread
 from benchmarks.memory import GIB, device_name
 from gcnet_jax.cli.timing import CONSOLE, median_and_spread
-from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
 from gcnet_jax.tasks.segmentation.prediction_run import Photo, predict_files
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 

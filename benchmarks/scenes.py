@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from gcnet_jax.config import Pixels
-from gcnet_jax.data import IGNORE_LABEL, prepare_folder
-from gcnet_jax.data.records import encode_png
+from gcnet_jax.data.image_coding import encode_png
+from gcnet_jax.tasks.segmentation.data import IGNORE_LABEL, prepare_folder
 
 DATASET, SPLIT = "scenes", "drawn"
 """What scenes are called once they are prepared."""

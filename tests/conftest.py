@@ -167,7 +167,7 @@ def compilations() -> Callable[[], contextlib.AbstractContextManager[list[str]]]
 @pytest.fixture(scope="session")
 def shapes_dir(made_once: Callable[..., Path]) -> Path:
     """A folder with context_shapes prepared."""
-    from gcnet_jax.data import prepare
+    from gcnet_jax.tasks.segmentation.data import prepare
 
     return made_once("shapes", lambda folder: prepare("context_shapes", folder))
 

@@ -20,12 +20,12 @@ from gcnet_jax.cli import options
 from gcnet_jax.cli.figures import save_scores
 from gcnet_jax.cli.timing import MedianAndSpread, median_and_spread, step_seconds
 from gcnet_jax.config import differences, to_plain
-from gcnet_jax.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.runs import train_from_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes, evaluation_batches, split_size
 from gcnet_jax.tasks.segmentation.evaluation import create_evaluator, metrics_from_confusion
 from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
 

@@ -20,12 +20,13 @@ from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.analysis import Distances, block_inputs, context_blocks, query_distances
-from gcnet_jax.data import decode, open_split, resize_image, scaled_sizes
+from gcnet_jax.data import resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation.data import decode, open_split, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import heat_bar, heat_overlay
 from gcnet_jax.tasks.segmentation.pictures import Picture, save_examples
 from gcnet_jax.tasks.segmentation.trained_model import TrainedModel, load_trained_model

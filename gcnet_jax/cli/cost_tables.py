@@ -17,10 +17,10 @@ from gcnet_jax.analysis import (
     parameter_count,
     select_variant,
 )
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet
 from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 
 Size = tuple[int, int]
 

@@ -68,7 +68,8 @@ def _configs() -> None:
 
 def _data() -> None:
     with importing():
-        from gcnet_jax.data import OFFICIAL_SETS, is_prepared, split_names, split_size
+        from gcnet_jax.data import is_prepared
+        from gcnet_jax.tasks.segmentation.data import OFFICIAL_SETS, split_names, split_size
     folder = as_path(_DATA_DIR.value)
     own = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     rows = []
@@ -127,7 +128,8 @@ def _published_figures() -> dict[str, str]:
 
 def _prepared(name: str, splits: set[str]) -> str:
     """Whether some splits of a data set are prepared; or those of them that are."""
-    from gcnet_jax.data import is_prepared, split_names
+    from gcnet_jax.data import is_prepared
+    from gcnet_jax.tasks.segmentation.data import split_names
 
     if not is_prepared(name, _DATA_DIR.value):
         return ""

@@ -119,14 +119,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: list[str]) -> None:
     with importing():
-        from gcnet_jax.data import (
+        from gcnet_jax.data.preparation import SAMPLES
+        from gcnet_jax.tasks.segmentation.data import (
             OFFICIAL_SETS,
             prepare,
             prepare_folder,
             split_names,
             split_size,
         )
-        from gcnet_jax.data.preparation import SAMPLES
     if len(arguments) != 1:
         raise UsageError(
             f"give the name of one data set: {', '.join(OFFICIAL_SETS)}, or {_OWN}; see --help"
@@ -180,8 +180,8 @@ def _training_command(name: str) -> str:
 def _show_labels(name: str) -> None:
     import rich.console
 
-    from gcnet_jax.data import dataset_classes, split_label_counts, split_names
-    from gcnet_jax.data.label_counts import counts_table
+    from gcnet_jax.tasks.segmentation.data import dataset_classes, split_label_counts, split_names
+    from gcnet_jax.tasks.segmentation.data.label_counts import counts_table
 
     splits = split_names(name, _DATA_DIR.value)
     counts = {split: split_label_counts(name, _DATA_DIR.value, split) for split in splits}

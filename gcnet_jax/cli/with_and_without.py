@@ -19,12 +19,18 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.cli.side_by_side import train_side_by_side
 from gcnet_jax.config import find_config
-from gcnet_jax.data import dataset_classes, decode, evaluation_batches, open_split, prepare
 from gcnet_jax.files import local, write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.data import (
+    dataset_classes,
+    decode,
+    evaluation_batches,
+    open_split,
+    prepare,
+)
 from gcnet_jax.tasks.segmentation.evaluation import (
     colorize,
     create_evaluator,

@@ -1,74 +1,61 @@
-"""Data sets, their classes, and the pipelines that turn them into batches."""
+"""Prepared data sets on disk, and the order in which training and evaluation read them.
+
+What a record is, a task says with a class of its own, a `RecordFormat`.
+"""
 
 from gcnet_jax.data.buckets import group_into_buckets
-from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses, generic_palette
-from gcnet_jax.data.datasets import (
-    OFFICIAL_SETS,
-    Split,
-    check_labels,
-    dataset_classes,
-    is_prepared,
-    open_split,
-    split_image_sizes,
-    split_label_counts,
-    split_names,
-    split_size,
-)
-from gcnet_jax.data.evaluation_batches import (
-    EvaluationBatch,
-    ScaledImages,
-    evaluation_batches,
-    images_in_part,
-    resize_image,
-    scaled_sizes,
-)
+from gcnet_jax.data.contents import Contents
+from gcnet_jax.data.datasets import DataSets
+from gcnet_jax.data.evaluation_order import Place, evaluation_order, ordered_batches
+from gcnet_jax.data.examples import Example, Examples, OfficialSet, Part
+from gcnet_jax.data.folders import check_name, is_prepared
+from gcnet_jax.data.image_coding import decode_as_stored, decode_rgb, encode_plain, encode_png
 from gcnet_jax.data.image_files import (
     displayed_pixels,
     displayed_size,
     read_displayed_size,
     read_rgb,
 )
-from gcnet_jax.data.label_counts import LabelCounts
-from gcnet_jax.data.pictures import colorize, encode_indexed, label_overlay
-from gcnet_jax.data.pipeline import Batch, TrainIterator, train_iterator
-from gcnet_jax.data.prepare_sets import prepare, prepare_folder
-from gcnet_jax.data.records import Record, Sample, decode
+from gcnet_jax.data.patterns import Patterns
+from gcnet_jax.data.pipeline import TrainIterator, shard_size, shuffled_batches
+from gcnet_jax.data.preparation import Check
+from gcnet_jax.data.prepare_sets import prepare_official, prepare_own
+from gcnet_jax.data.record_format import Counts, RecordFormat, StoredExample
+from gcnet_jax.data.resizing import rescaled_size, resize_image
+from gcnet_jax.data.split import Split
 
 __all__ = [
-    "IGNORE_LABEL",
-    "OFFICIAL_SETS",
-    "Batch",
-    "DatasetClasses",
-    "EvaluationBatch",
-    "LabelCounts",
-    "Record",
-    "Sample",
-    "ScaledImages",
+    "Check",
+    "Contents",
+    "Counts",
+    "DataSets",
+    "Example",
+    "Examples",
+    "OfficialSet",
+    "Part",
+    "Patterns",
+    "Place",
+    "RecordFormat",
     "Split",
+    "StoredExample",
     "TrainIterator",
-    "check_labels",
-    "colorize",
-    "dataset_classes",
-    "decode",
+    "check_name",
+    "decode_as_stored",
+    "decode_rgb",
     "displayed_pixels",
     "displayed_size",
-    "encode_indexed",
-    "evaluation_batches",
-    "generic_palette",
+    "encode_plain",
+    "encode_png",
+    "evaluation_order",
     "group_into_buckets",
-    "images_in_part",
     "is_prepared",
-    "label_overlay",
-    "open_split",
-    "prepare",
-    "prepare_folder",
+    "ordered_batches",
+    "prepare_official",
+    "prepare_own",
     "read_displayed_size",
     "read_rgb",
+    "rescaled_size",
     "resize_image",
-    "scaled_sizes",
-    "split_image_sizes",
-    "split_label_counts",
-    "split_names",
-    "split_size",
-    "train_iterator",
+    "shard_size",
+    "shuffled_batches",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 _MOST_SHAPES = 256
-"""More are not compared with each other: the time grows with the third power."""
+"""Most shapes to compare with each other: the time grows with the third power."""
 
 
 def group_into_buckets(
@@ -40,7 +40,7 @@ def group_into_buckets(
 def _few_shapes(
     sizes: Int[np.ndarray, "n arrays 2"],
 ) -> tuple[Int[np.ndarray, "groups arrays 2"], Int[np.ndarray, " n"]]:
-    """Shapes to start from, and which of them each image has: sizes, rounded up if many differ."""
+    """Returns shapes to start from, and which each image has: sizes, rounded up if many differ."""
     step = 1
     while True:
         shapes, group = np.unique(-(-sizes // step) * step, axis=0, return_inverse=True)

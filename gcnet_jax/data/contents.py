@@ -1,24 +1,21 @@
-"""The table of contents that lies beside the shards of a data set, and where data sets lie."""
+"""The table of contents that lies beside the shards of a data set."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from etils import epath
 
-from gcnet_jax.config import MOST_IMAGE_PIXELS, PIXELS, Pixels
-from gcnet_jax.data.catalog import DatasetClasses
-from gcnet_jax.data.label_counts import LabelCounts
+from gcnet_jax.config import MOST_IMAGE_PIXELS
+from gcnet_jax.data.record_format import RecordFormat
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path, as_utf8, read_json, write_whole
-
-VERSION = "2.0.0"
-"""Version of the stored format, which is also the name of the folder that TFDS looks for."""
+from gcnet_jax.files import read_json, write_whole
 
 CONTENTS = "contents.json"
 """Name of the file."""
 _LARGEST_IDENTITY = (1 << 32) - 1
+
+F = TypeVar("F", bound=RecordFormat)
 
 
 class ShardContents(NamedTuple):
@@ -28,31 +25,33 @@ class ShardContents(NamedTuple):
         fingerprint: tells the examples that it was made from.
         sizes: (height, width) of each image, in order.
         identities: the `identity` of each record; empty in data sets of an earlier time.
-        counts: what its labels hold; None in data sets of an earlier time.
+        counts: what the task has counted of its examples; None in data sets of an earlier time.
     """
 
     fingerprint: str
     sizes: list[tuple[int, int]]
     identities: Sequence[int]
-    counts: LabelCounts | None
+    counts: Any
 
 
-class Contents(NamedTuple):
+class Contents(NamedTuple, Generic[F]):
     """The table of contents of a data set, kept beside its shards.
 
     Attributes:
-        pixels: how images and labels are stored.
-        classes: the classes.
+        record_format: how the records are stored.
         splits: the whole shards of each split, by their position.
     """
 
-    pixels: Pixels
-    classes: DatasetClasses
+    record_format: F
     splits: dict[str, dict[int, ShardContents]]
 
     @classmethod
-    def read(cls, folder: epath.Path) -> "Contents":
+    def read(cls, folder: epath.Path, record_format: type[F]) -> "Contents[F]":
         """Reads the table of a folder.
+
+        Args:
+            folder: of the data set.
+            record_format: the task's.
 
         Raises:
             InputError: if it is missing or damaged.
@@ -60,16 +59,11 @@ class Contents(NamedTuple):
         path = folder / CONTENTS
         try:
             plain = read_json(path)
-            classes = DatasetClasses.from_plain(plain["classes"])
-            if plain["pixels"] not in PIXELS:
-                raise ValueError(f"pixels are {plain['pixels']!r}; expected one of {PIXELS}")
-            return cls(
-                pixels=plain["pixels"],
-                classes=classes,
-                splits={
-                    split: {
-                        int(i): _shard(shard, classes.num_classes) for i, shard in shards.items()
-                    }
+            described = record_format.from_plain(plain)
+            return Contents(
+                described,
+                {
+                    split: {int(i): _shard(shard, described) for i, shard in shards.items()}
                     for split, shards in plain["splits"].items()
                 },
             )
@@ -88,19 +82,17 @@ class Contents(NamedTuple):
 
     def write(self, folder: epath.Path) -> None:
         """Writes the table, or leaves the one that was there."""
-        plain: dict[str, Any] = {
-            "pixels": self.pixels,
-            "classes": self.classes.to_plain(),
+        counts = {split: self.counts(split) for split in self.splits}
+        plain = {
+            **self.record_format.to_plain(),
             "splits": {
                 split: {index: _plain_shard(shard) for index, shard in shards.items()}
                 for split, shards in self.splits.items()
             },
             # For readers of the file; the shards' counts are what is read back.
-            "labels": {
-                split: counts.by_name(self.classes.names)
-                for split in self.splits
-                if (counts := self.label_counts(split)) is not None
-            },
+            **self.record_format.summary(
+                {split: of_split for split, of_split in counts.items() if of_split is not None}
+            ),
         }
         write_whole(folder / CONTENTS, json.dumps(plain))
 
@@ -109,9 +101,9 @@ class Contents(NamedTuple):
         shards = self.splits[split]
         return [size for index in sorted(shards) for size in shards[index].sizes]
 
-    def label_counts(self, split: str) -> LabelCounts | None:
-        """Returns what the labels of a split hold; None if an earlier version did not count."""
-        total = LabelCounts.nothing(self.classes.num_classes)
+    def counts(self, split: str) -> Any:
+        """Returns the task's counts of a split; None if an earlier version did not count."""
+        total = self.record_format.no_counts()
         for shard in self.splits[split].values():
             if shard.counts is None:
                 return None
@@ -119,18 +111,8 @@ class Contents(NamedTuple):
         return total
 
 
-def final_folder(data_dir: epath.PathLike, name: str) -> epath.Path:
-    """Returns the folder that a data set has once it is whole."""
-    return as_utf8(as_path(data_dir).expanduser()) / name / VERSION
-
-
-def unfinished_folder(data_dir: epath.PathLike, name: str) -> epath.Path:
-    """Returns the folder in which a data set is made."""
-    return final_folder(data_dir, name).with_name(f"unfinished-{VERSION}")
-
-
-def _shard(plain: dict[str, Any], num_classes: int) -> ShardContents:
-    """What JSON says of a shard; a KeyError, TypeError or ValueError if it is something else."""
+def _shard(plain: dict[str, Any], record_format: RecordFormat) -> ShardContents:
+    """Returns what JSON says of a shard; a KeyError, TypeError or ValueError if nothing."""
     sizes = [(height, width) for height, width in plain["sizes"]]
     identities, counts = plain.get("identities", ()), plain.get("counts")
     for size in sizes:
@@ -142,7 +124,7 @@ def _shard(plain: dict[str, Any], num_classes: int) -> ShardContents:
         str(plain["fingerprint"]),
         sizes,
         [_whole(number, 0, _LARGEST_IDENTITY) for number in identities],
-        None if counts is None else LabelCounts.from_plain(counts, num_classes),
+        None if counts is None else record_format.counts_from_plain(counts),
     )
 
 
@@ -157,5 +139,5 @@ def _plain_shard(shard: ShardContents) -> dict[str, Any]:
         "fingerprint": shard.fingerprint,
         "sizes": shard.sizes,
         "identities": shard.identities,
-        "counts": None if shard.counts is None else dataclasses.asdict(shard.counts),
+        "counts": None if shard.counts is None else shard.counts.to_plain(),
     }

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS
-from gcnet_jax.data.records import FORMATS, decode_rgb, one_of_the_formats
+from gcnet_jax.data.image_coding import FORMATS, decode_rgb, one_of_the_formats
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import open_regular, read_regular
 
@@ -130,7 +130,7 @@ def read_rgb(
 
 
 def displayed_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels of a Pillow image as RGB, turned as it is displayed.
+    """Returns the pixels of a Pillow image as RGB, turned as it is displayed.
 
     Of 16 bits the upper eight count, and transparency does not, as when a file is read.
 
@@ -150,7 +150,7 @@ def displayed_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
-    """The (height, width) of a Pillow image as it is displayed, of which nothing is decoded."""
+    """Returns (height, width) of a Pillow image as it is displayed; nothing of it is decoded."""
     # Pillow would decode a PNG to look for EXIF data behind its pixels.
     has_header = image.format != "PNG" or "exif" in image.info
     is_turned = has_header and image.getexif().get(_ORIENTATION, 1) in range(5, 9)
@@ -158,7 +158,7 @@ def displayed_size(image: Image.Image) -> tuple[int, int]:
 
 
 def read_displayed_size(path: epath.PathLike) -> tuple[int, int] | None:
-    """The (height, width) that an image file says it has, as it is displayed.
+    """Returns the (height, width) that an image file says it has, as it is displayed.
 
     Whoever reads the image may find another, in a damaged file.
 

@@ -13,10 +13,10 @@ from gcnet_jax.errors import InputError
 
 @contextlib.contextmanager
 def only_process(folder: epath.Path, console: Console) -> Iterator[None]:
-    """Refuses to write where another process does; a killed one is in nobody's way.
+    """Holds a folder for this process alone, until the context or the process ends.
 
     Args:
-        folder: which is there, on a local or mounted file system.
+        folder: the folder to write in, on a local or mounted file system.
         console: for a word where the file system has no locks.
 
     Raises:

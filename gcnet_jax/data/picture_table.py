@@ -1,4 +1,4 @@
-"""A picture of rows of images and label maps, with the colours of the classes named below.
+"""A picture of rows of images, with what their colours stand for below.
 
 Drawn with Pillow and OpenCV, in hundredths of a second: training draws one at each evaluation.
 """
@@ -14,16 +14,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses
-from gcnet_jax.data.pictures import IGNORED_COLOR, colorize
 from gcnet_jax.errors import printable
 
 RGB = UInt8[np.ndarray, "h w 3"]
-Label = UInt8[np.ndarray, "h w"]
+Indices = UInt8[np.ndarray, "h w"]
+Color = tuple[int, int, int]
 
 _GAP, _LINE = 6, 20  # pixels between pictures, and of the height of a line of text
-_LONGEST_NAME = 40  # characters of a class
-"""Of pixels whose label names no class."""
+_LONGEST_NAME = 40  # characters in the legend
 
 
 class Row(NamedTuple):
@@ -31,35 +29,27 @@ class Row(NamedTuple):
 
     Attributes:
         name: written above.
-        cells: RGB images as they are, and label maps, which get the colours of their classes and
-            grey where they name none; all of one size.
+        cells: RGB images, all of one size.
     """
 
     name: str
-    cells: Sequence[RGB | Label]
+    cells: Sequence[RGB]
 
 
 def draw_table(
-    columns: Sequence[str], rows: Sequence[Row], classes: DatasetClasses, *, cell: int
+    columns: Sequence[str], rows: Sequence[Row], legend: Sequence[tuple[str, Color]], *, cell: int
 ) -> Image.Image:
-    """Draws a picture with titles, rows, and the names and colours of the labels that are seen.
+    """Draws a picture with titles, rows and a legend.
 
     Args:
         columns: the title of each.
         rows: from top to bottom.
-        classes: what labels mean.
+        legend: what to write beside a patch of each colour.
         cell: width of a column in pixels; no cell is larger, see `fitted`.
     """
-    seen = {
-        int(value) if value < classes.num_classes else IGNORE_LABEL
-        for row in rows
-        for pixels in row.cells
-        if pixels.ndim == 2
-        for value in np.unique(pixels)
-    }
     width = len(columns) * (cell + _GAP) + _GAP
-    legend = _legend(sorted(seen), classes, width)
-    height = sum(_LINE + row.cells[0].shape[0] + _GAP for row in rows) + _LINE + legend.height
+    below = _legend(legend, width)
+    height = sum(_LINE + row.cells[0].shape[0] + _GAP for row in rows) + _LINE + below.height
     canvas = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(canvas)
     lefts = [_GAP + i * (cell + _GAP) for i in range(len(columns))]
@@ -69,15 +59,17 @@ def draw_table(
     for row in rows:
         draw.text((_GAP, top + 2), printable(row.name), "grey", _font())
         for left, pixels in zip(lefts, row.cells, strict=True):
-            picture = pixels if pixels.ndim == 3 else colorize(pixels, classes.palette)
-            canvas.paste(Image.fromarray(picture), (left, top + _LINE))
+            canvas.paste(Image.fromarray(pixels), (left, top + _LINE))
         top += _LINE + row.cells[0].shape[0] + _GAP
-    canvas.paste(legend, (_GAP, top))
+    canvas.paste(below, (_GAP, top))
     return canvas
 
 
-def fitted(pixels: RGB | Label, cell: int) -> RGB | Label:
-    """An image or a label map as large as fits a square of `cell` pixels, in its own aspect."""
+def fitted(pixels: RGB | Indices, cell: int) -> RGB | Indices:
+    """Returns an image as large as fits a square of `cell` pixels, in its own aspect.
+
+    Values of a single channel are taken as they are, for they may be indices; RGB is averaged.
+    """
     factor = cell / max(pixels.shape[:2])
     height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
     smooth = pixels.ndim == 3 and factor < 1
@@ -86,7 +78,7 @@ def fitted(pixels: RGB | Label, cell: int) -> RGB | Label:
 
 
 def encoded(picture: Image.Image, kind: str) -> bytes:
-    """The bytes of an image file.
+    """Returns the bytes of an image file.
 
     Args:
         picture: to encode.
@@ -99,14 +91,9 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _legend(seen: Sequence[int], classes: DatasetClasses, width: int) -> Image.Image:
-    """A patch and a name for every label that is seen, in columns."""
-    entries = [
-        ("(ignored)", IGNORED_COLOR)
-        if value == IGNORE_LABEL
-        else (_shortened(printable(f"{value} {classes.names[value]}")), classes.palette[value])
-        for value in seen
-    ]
+def _legend(entries: Sequence[tuple[str, Color]], width: int) -> Image.Image:
+    """Returns a patch and a name for each entry, in columns."""
+    entries = [(_shortened(printable(name)), color) for name, color in entries]
     column = 2 * _LINE + max((int(_font().getlength(name)) for name, _ in entries), default=0)
     columns = max(1, (width - _GAP) // column)
     lines = -(-len(entries) // columns)
@@ -125,7 +112,7 @@ def _shortened(name: str) -> str:
 
 @functools.cache
 def _font() -> ImageFont.FreeTypeFont:
-    """Matplotlib brings one with more alphabets than Pillow's."""
+    """Returns the font of Matplotlib, which has more alphabets than Pillow's."""
     import matplotlib  # here: it takes long, and whoever reads data or trains waits for it
 
     return ImageFont.truetype(

@@ -5,20 +5,14 @@ nor threads, nor a restart in between change them, and the batches of several ho
 exactly the samples of the batch that one host alone would make.
 """
 
-import dataclasses
 import os
-from collections.abc import Callable
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import grain
 import numpy as np
 from absl import flags
-from jaxtyping import Int32, UInt8
-from ml_collections import ConfigDict
 
-from gcnet_jax.data import transforms
-from gcnet_jax.data.datasets import check_labels, open_split
-from gcnet_jax.data.records import Record, decode
 from gcnet_jax.data.workers import (
     BUFFERED_BATCHES,
     check_shared_memory,
@@ -31,128 +25,66 @@ from gcnet_jax.errors import InputError
 
 _MAX_THREADS = 16
 _LAST_SAMPLE = 2**48
-_BYTES_A_PIXEL = 4  # of an image and its label
+
+B = TypeVar("B", bound=Mapping[str, Any])
+
+Records = grain.sources.RandomAccessDataSource[Any]
+"""Whatever has a length and items, such as a `Split`."""
+
+Transform = Callable[[Any, np.random.Generator], Mapping[str, np.ndarray]]
+"""Makes, of a record and a source of randomness, the entries of a batch without the batch axis.
+
+Worker processes get it pickled.
+"""
 
 
-class Batch(TypedDict):
-    """Images of one size with their labels.
-
-    Attributes:
-        image: RGB, 0 in the padding.
-        label: class indices, 255 where ignored and in the padding.
-        size: height and width in pixels of the part of each image that is not padding. It lies at
-          the top left.
-    """
-
-    image: UInt8[np.ndarray, "b h w 3"]
-    label: UInt8[np.ndarray, "b h w"]
-    size: Int32[np.ndarray, "b 2"]
-
-
-def train_iterator(
-    data_config: ConfigDict,
+def shuffled_batches(
+    records: Records,
+    transform: Transform,
     *,
     batch_size: int,
+    sample_bytes: int,
     seed: int,
+    num_workers: int,
     shard_index: int = 0,
     shard_count: int = 1,
-) -> "TrainIterator":
-    """Returns an endless iterator over randomly transformed training batches.
+) -> "TrainIterator[Any]":
+    """Returns an endless iterator over randomly transformed batches.
 
-    Every epoch visits each image once, in an order of its own. A batch may span two epochs.
+    Every epoch visits each record once, in an order of its own. A batch may span two epochs.
 
     Args:
-        data_config: what to read and how to transform it, with the keys ``name``, ``data_dir``,
-          ``train_split``, ``base_scale`` (long edge, short edge), ``scale_range``, ``crop_size``
-          (height, width), ``cat_max_ratio``, ``flip_probability``, ``photometric_distortion`` and
-          ``num_workers``. With 0 workers, threads of this process make the batches. Otherwise a
-          script must guard its entry with ``if __name__ == "__main__"``, for workers import it.
-        batch_size: number of images a step, over all processes.
+        records: of one split.
+        transform: makes a sample of a record.
+        batch_size: number of samples a step, over all processes.
+        sample_bytes: size of one sample, in bytes.
         seed: determines order and transforms.
+        num_workers: processes that make batches. With 0, threads of this one make them. Otherwise a
+            script must guard its entry with `if __name__ == "__main__"`, for workers import it.
         shard_index: which part of each batch to make.
-        shard_count: how many parts there are; each has ``batch_size / shard_count`` images.
+        shard_count: how many parts there are; each has `batch_size / shard_count` samples.
 
     Raises:
-        InputError: if the split cannot be opened or has no labels, or the batch does not divide by
-          the parts.
+        InputError: if the batch does not divide by the parts.
     """
     local_batch_size = shard_size(batch_size, shard_count)
-    config: Any = data_config  # its values have no static types
-    records = open_split(config.name, config.data_dir, config.train_split)
-    check_labels(config.name, config.data_dir, config.train_split)
-    transform = RandomTransform.from_config(data_config)
     samples = grain.MapDataset.source(records).seed(seed).shuffle().repeat().random_map(transform)
 
-    def batches_from(first: int) -> grain.MapDataset[Batch]:
+    def batches_from(first: int) -> grain.MapDataset[Any]:
         # Sliced only here, after everything random: a sample's randomness follows from its position
         # in the one global sequence, whichever process makes it. Each batch is cut into one piece a
         # process, in order, so that a sample also has the same place in the batch.
         return samples[first:].batch(local_batch_size)[shard_index::shard_count]
 
-    height, width = config.crop_size
     return TrainIterator(
         batches_from,
         batch_size=batch_size,
-        batch_bytes=local_batch_size * height * width * _BYTES_A_PIXEL,
-        num_workers=config.num_workers,
+        batch_bytes=local_batch_size * sample_bytes,
+        num_workers=num_workers,
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomTransform:
-    """The training transforms, in mmsegmentation's order, from a record to a sample of a batch.
-
-    Attributes:
-        base_scale: (long edge, short edge) in pixels at ratio 1.
-        scale_range: the ratio is drawn from here.
-        crop_size: (height, width) in pixels; what is smaller is padded to it.
-        cat_max_ratio: no class may cover as much of a crop.
-        flip_probability: how often to mirror left and right.
-        photometric_distortion: whether to change colours.
-    """
-
-    base_scale: tuple[int, int]
-    scale_range: tuple[float, float]
-    crop_size: tuple[int, int]
-    cat_max_ratio: float
-    flip_probability: float
-    photometric_distortion: bool
-
-    @classmethod
-    def from_config(cls, data_config: ConfigDict) -> "RandomTransform":
-        """The transforms of a config, whose keys of these names there are."""
-        config: Any = data_config  # its values have no static types
-        return cls(
-            base_scale=tuple(config.base_scale),
-            scale_range=tuple(config.scale_range),
-            crop_size=tuple(config.crop_size),
-            cat_max_ratio=config.cat_max_ratio,
-            flip_probability=config.flip_probability,
-            photometric_distortion=config.photometric_distortion,
-        )
-
-    def __call__(self, record: Record, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Returns the entries of a :class:`Batch` for one image, without the batch axis."""
-        sample = decode(record)
-        image, label = sample["image"], sample["label"]
-
-        scale = transforms.draw_scale(rng, self.base_scale, self.scale_range)
-        height, width = label.shape
-        size = transforms.rescaled_size((height, width), scale)
-        box = transforms.draw_crop(rng, label, size, self.crop_size, self.cat_max_ratio)
-        image, label = transforms.resize(image, label, size, box)
-        if rng.random() < self.flip_probability:
-            image, label = transforms.flip(image, label)
-        if self.photometric_distortion:
-            distortion = transforms.draw_photometric_distortion(rng)
-            image = transforms.distort_photometric(image, distortion)
-
-        valid_size = np.array(label.shape, np.int32)
-        image, label = transforms.pad(image, label, self.crop_size)
-        return {"image": image, "label": label, "size": valid_size}
-
-
-class TrainIterator(grain.DatasetIterator[Batch]):
+class TrainIterator(grain.DatasetIterator[B]):
     """Endless iterator over batches whose whole state is the number of the next sample.
 
     Grain's own iterators keep a state for every worker, which cannot be restored with another
@@ -171,7 +103,7 @@ class TrainIterator(grain.DatasetIterator[Batch]):
 
     def __init__(
         self,
-        batches_from: Callable[[int], grain.MapDataset[Batch]],
+        batches_from: Callable[[int], grain.MapDataset[B]],
         *,
         batch_size: int,
         batch_bytes: int,
@@ -183,9 +115,9 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         self._batch_bytes = batch_bytes
         self._num_workers = num_workers
         self._next_sample = 0
-        self._running: grain.DatasetIterator[Batch] | None = None
+        self._running: grain.DatasetIterator[B] | None = None
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> B:
         self.start_prefetch()
         assert self._running is not None
         try:
@@ -211,7 +143,7 @@ class TrainIterator(grain.DatasetIterator[Batch]):
                 self._running.get_state()
                 self._running.start_prefetch()
 
-    def _prefetched(self, batches: grain.MapDataset[Batch]) -> grain.IterDataset[Batch]:
+    def _prefetched(self, batches: grain.MapDataset[B]) -> grain.IterDataset[B]:
         if self._num_workers == 0:
             threads = min(os.cpu_count() or 1, _MAX_THREADS)
             return batches.to_iter_dataset(grain.ReadOptions(threads, threads))
@@ -231,7 +163,7 @@ class TrainIterator(grain.DatasetIterator[Batch]):
         return {"next_sample": self._next_sample}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to a state from ``get_state`` of an iterator with the same seed.
+        """Goes to a state from `get_state` of an iterator with the same seed.
 
         Raises:
             InputError: it is no such state.
@@ -253,7 +185,7 @@ class TrainIterator(grain.DatasetIterator[Batch]):
 
 
 def shard_size(batch_size: int, shard_count: int) -> int:
-    """How many images of a batch each part has.
+    """Returns how many samples of a batch each part has.
 
     Raises:
         InputError: the batch does not divide by the parts.

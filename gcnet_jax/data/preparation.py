@@ -1,4 +1,4 @@
-"""Writing a data set as ``array_record`` files, in steps that survive an interruption.
+"""Writing a data set as `array_record` files, in steps that survive an interruption.
 
 Examples are written in shards of a fixed number, into a folder beside the final one. A shard is
 written under another name and gets its own when it is whole; then it is entered in the table of
@@ -11,9 +11,9 @@ are added later are made in such a folder too, from which they move beside those
 import contextlib
 import hashlib
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import tensorflow_datasets as tfds
@@ -22,35 +22,27 @@ from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gcnet_jax.data.catalog import DatasetClasses
-from gcnet_jax.data.contents import (
-    CONTENTS,
-    VERSION,
-    Contents,
-    ShardContents,
-    final_folder,
-    unfinished_folder,
-)
-from gcnet_jax.data.label_counts import LabelCounts, Remedies, check_learnable, counts_table
+from gcnet_jax.data.contents import CONTENTS, Contents, ShardContents
+from gcnet_jax.data.examples import Example, Examples
+from gcnet_jax.data.folders import VERSION, final_folder, unfinished_folder
 from gcnet_jax.data.only_process import only_process
-from gcnet_jax.data.records import (
-    FEATURES,
-    WRITER_OPTIONS,
-    Pixels,
-    Sample,
-    decode,
+from gcnet_jax.data.record_format import (
+    RecordFormat,
+    StoredExample,
     deserialize,
+    different_entry,
     identity,
-    serialize,
 )
-from gcnet_jax.data.sample_picture import save_samples
-from gcnet_jax.data.sources.examples import Example, Examples
 from gcnet_jax.errors import InputError
+
+Check = Callable[[Mapping[str, Any], Console], None]
+"""Given the task's counts of each split that has been counted, raises InputError if training could
+not learn from them; the console is for what there is to see."""
 
 EXAMPLES_PER_SHARD = 64
 
 SAMPLES = "samples.png"
-"""Name of the picture of some images with their masks."""
+"""Name of the picture of some examples."""
 
 _MAX_THREADS = 16
 _RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"  # options of array_record's reader
@@ -61,34 +53,31 @@ def write_dataset(
     data_dir: epath.PathLike,
     name: str,
     description: str,
-    classes: DatasetClasses,
+    record_format: RecordFormat,
     examples: Examples,
-    pixels: Pixels,
-    remedies: Remedies,
+    check: Check,
 ) -> None:
     """Writes all shards that are not there yet, and finishes the data set.
 
-    What the labels hold is counted on the way. If training could not learn from them, the counts
-    are shown and the data set is not finished. Other splits that are there stay, and can be read
-    all the while.
+    Other splits that are there stay, and can be read all the while.
 
     Args:
         data_dir: folder for all prepared data sets.
         name: name of the data set.
         description: one sentence about it.
-        classes: its classes.
+        record_format: how to store its records.
         examples: its splits.
-        pixels: how to store images and labels.
-        remedies: what to do about labels that cannot be learnt.
+        check: says whether training could learn from what has been counted. If not, the data set is
+            not finished, and nothing that has been written is lost.
 
     Raises:
-        InputError: if an example is not as expected, the labels cannot be learnt, the data set has
-          been begun with other settings, or another process is writing it.
+        InputError: if an example is not as expected, the check fails, the data set has been begun
+            with other settings, or another process is writing it.
     """
     folder = unfinished_folder(data_dir, name)
     folder.mkdir(parents=True, exist_ok=True)
     with _progress() as progress, only_process(folder, progress.console):
-        contents = _begun(folder, classes, pixels)
+        contents = _begun(folder, record_format)
         planned = {split: _shards(folder, name, split, examples[split]) for split in examples}
         _forget_others(folder, contents, planned)
         for split in examples:
@@ -96,8 +85,10 @@ def write_dataset(
         target = final_folder(data_dir, name)
         if target.exists():
             _link_other_splits(folder, name, contents, target)
-        _check_labels(contents, remedies, progress.console)
-        save_samples(folder / SAMPLES, _samples(folder, name, contents), classes)
+        counts = {split: contents.counts(split) for split in contents.splits}
+        counted = {split: of_split for split, of_split in counts.items() if of_split is not None}
+        check(counted, progress.console)
+        record_format.save_samples(folder / SAMPLES, _samples(folder, name, contents))
         _describe(folder, name, description, contents)
         if target.exists():
             contents.write(folder)
@@ -170,20 +161,20 @@ def _write_split(
         completed=sum(len(shard.sizes) for shard in written.values()),
     )
     remaining = [example for shard in missing.values() for example in shard.examples]
-    with contextlib.closing(_serialized(remaining, contents)) as records:
+    with contextlib.closing(_stored(remaining, contents.record_format)) as records:
         for index, shard in missing.items():
             sizes: list[tuple[int, int]] = []
             identities: list[int] = []
-            counts = LabelCounts.nothing(contents.classes.num_classes)
+            counts = contents.record_format.no_counts()
             partial = shard.path.with_name(f"{shard.path.name}.partial")
-            writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS[contents.pixels])
+            writer = ArrayRecordWriter(os.fspath(partial), contents.record_format.writer_options)
             for _ in shard.examples:
-                serialized = next(records)
+                stored = next(records)
                 with _failing_writes_named(partial):
-                    writer.write(serialized.record)
-                sizes.append(serialized.size)
-                identities.append(identity(serialized.record))
-                counts += serialized.counts
+                    writer.write(stored.record)
+                sizes.append(stored.size)
+                identities.append(identity(stored.record))
+                counts += stored.counts
                 progress.advance(task)
             with _failing_writes_named(partial):
                 writer.close()
@@ -192,27 +183,15 @@ def _write_split(
             contents.write(folder)
 
 
-class _Serialized(NamedTuple):
-    record: bytes
-    size: tuple[int, int]
-    counts: LabelCounts
-
-
-def _serialized(examples: Sequence[Example], contents: Contents) -> Generator[_Serialized]:
+def _stored(
+    examples: Sequence[Example], record_format: RecordFormat
+) -> Generator[StoredExample[Any]]:
     """Loads examples with several threads, in order and never many at a time."""
-
-    def serialized(example: Example) -> _Serialized:
-        encoded, image, label = example.load()
-        height, width = label.shape
-        return _Serialized(
-            serialize(example.name, encoded, image, label, contents.pixels),
-            (height, width),
-            LabelCounts.of_label(label, contents.classes.num_classes),
-        )
-
     threads = min(os.cpu_count() or 1, _MAX_THREADS)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    loaded = iter(grain.MapDataset.source(examples).map(serialized).to_iter_dataset(options))
+    loaded = iter(
+        grain.MapDataset.source(examples).map(record_format.store).to_iter_dataset(options)
+    )
     try:
         yield from loaded
     finally:
@@ -242,20 +221,17 @@ def _progress() -> Progress:
 # The unfinished folder ---------------------------------------------------------------------------
 
 
-def _begun(folder: epath.Path, classes: DatasetClasses, pixels: Pixels) -> Contents:
-    """What an interrupted preparation has left; nothing of a first start."""
+def _begun(folder: epath.Path, record_format: RecordFormat) -> Contents[RecordFormat]:
+    """Returns what an interrupted preparation has left; nothing of a first start."""
     if not (folder / CONTENTS).exists():
-        return Contents(pixels, classes, {})
-    contents = Contents.read(folder)
-    for what, before, now in (
-        ("pixels", contents.pixels, pixels),
-        ("classes", contents.classes, classes),
-    ):
-        if before != now:
-            raise InputError(
-                f"{folder} has been begun with other {what} ({before}, now {now}); "
-                "go on with those, or delete it to start over"
-            )
+        return Contents(record_format, {})
+    contents = Contents.read(folder, type(record_format))
+    if different := different_entry(contents.record_format, record_format):
+        what, before, now = different
+        raise InputError(
+            f"{folder} has been begun with other {what} ({before}, now {now}); "
+            "go on with those, or delete it to start over"
+        )
     return contents
 
 
@@ -285,7 +261,7 @@ def _forget_others(
 
 
 def _files(folder: epath.Path, name: str, contents: Contents, split: str) -> list[epath.Path]:
-    """The files of a split that is whole, in order."""
+    """Returns the files of a split that is whole, in order."""
     template, count = _file_template(folder, name), len(contents.splits[split])
     return [
         template.replace(split=split).sharded_filepath(shard_index=index, num_shards=count)
@@ -297,7 +273,7 @@ def _link_other_splits(
     folder: epath.Path, name: str, contents: Contents, target: epath.Path
 ) -> None:
     """Adds the splits of a whole data set, which stay where they are."""
-    there = Contents.read(target)
+    there = Contents.read(target, type(contents.record_format))
     contents.splits.update(there.splits)
     for split in there.splits:
         for file in _files(folder, name, contents, split):
@@ -319,28 +295,17 @@ def _move_into(target: epath.Path, folder: epath.Path) -> None:
     folder.rmdir()
 
 
-def _check_labels(contents: Contents, remedies: Remedies, console: Console) -> None:
-    """Raises InputError, below a table of what there is, if training could not learn the labels."""
-    counts = {split: contents.label_counts(split) for split in contents.splits}
-    counted = {split: of_split for split, of_split in counts.items() if of_split is not None}
-    try:
-        check_learnable(counted, contents.classes, remedies)
-    except InputError:
-        console.print(counts_table(counted, contents.classes))
-        raise
-
-
-def _samples(folder: epath.Path, name: str, contents: Contents) -> Iterator[tuple[str, Sample]]:
-    """Reads examples spread over each split, as they are stored; with their names."""
+def _samples(folder: epath.Path, name: str, contents: Contents) -> Iterator[tuple[str, Any]]:
+    """Yields records spread over each split, with what to call them."""
     for split, shards in contents.splits.items():
         files = _files(folder, name, contents, split)
         places = [(file, i) for n, file in enumerate(files) for i in range(len(shards[n].sizes))]
         number = min(max(1, _SAMPLES // len(contents.splits)), len(places))
         for path, position in (places[i * len(places) // number] for i in range(number)):
             reader = ArrayRecordReader(os.fspath(path), _RANDOM_ACCESS)
-            record = deserialize(reader.read([position])[0])
+            record = deserialize(type(contents.record_format), reader.read([position])[0])
             reader.close()
-            yield f"{split}: {record['name'].decode()}", decode(record)
+            yield f"{split}: {record['name'].decode()}", record
 
 
 def _describe(folder: epath.Path, name: str, description: str, contents: Contents) -> None:
@@ -357,7 +322,7 @@ def _describe(folder: epath.Path, name: str, description: str, contents: Content
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=FEATURES,
+        features=contents.record_format.FEATURES,
         split_infos=split_infos,
         filename_template=template,
         version=VERSION,

@@ -1,24 +1,35 @@
 """The records of one split of a prepared data set, each checked to be the one that was prepared."""
 
 import bisect
+import functools
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import tensorflow_datasets as tfds
 from etils import epath
 
-from gcnet_jax.data.contents import ShardContents
-from gcnet_jax.data.records import Record, deserialize, identity
+from gcnet_jax.config import brief_reason
+from gcnet_jax.data.contents import Contents, ShardContents
+from gcnet_jax.data.folders import prepare_again
+from gcnet_jax.data.record_format import RecordFormat, deserialize, identity
 from gcnet_jax.errors import InputError
+from gcnet_jax.files import in_bucket, read_json
+
+R = TypeVar("R")
 
 _UNKNOWN = -1  # the identity of a record that was prepared when none was noted
 
 
-class Split:
+class Split(Generic[R]):
     """The records of one split, read when indexed. Pickles to a few kilobytes.
 
     Args:
         source: the bytes of each record.
+        record_format: how they are stored.
         folder: the data set's.
         files: names of the files that hold the records, in order.
         shards: what the table of contents says of each file.
@@ -28,12 +39,14 @@ class Split:
     def __init__(
         self,
         source: Sequence[bytes],
+        record_format: type[RecordFormat],
         folder: epath.Path,
         files: Sequence[str],
         shards: Sequence[ShardContents],
         remedy: str,
     ):
         self._source = source
+        self._record_format = record_format
         self._folder = folder
         self._files = files
         self._remedy = remedy
@@ -47,10 +60,10 @@ class Split:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[R]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> Record:
+    def __getitem__(self, index: int) -> R:
         """Reads one record.
 
         Raises:
@@ -69,7 +82,7 @@ class Split:
         if self._identities[index] not in (_UNKNOWN, identity(serialized)):
             raise self._replaced(index)
         try:
-            record = deserialize(serialized)
+            record = deserialize(self._record_format, serialized)
         except Exception as error:  # of protocol buffers and of TFDS, of several kinds
             raise self._unreadable(index, "it is no record of this library") from error
         if any(value is None for value in record.values()):
@@ -91,3 +104,82 @@ class Split:
 
     def _file(self, index: int) -> epath.Path:
         return self._folder / self._files[bisect.bisect_right(self._ends, index)]
+
+
+# Opening -----------------------------------------------------------------------------------------
+
+
+def open_in_folder(folder: epath.Path, contents: Contents, split: str) -> Split[Any]:
+    """Opens one split in the folder of a whole data set for random access.
+
+    Args:
+        folder: of the data set; its features have been checked.
+        contents: the table of contents of that folder.
+        split: one that the table has.
+
+    Returns:
+        The records, of which images are still encoded.
+
+    Raises:
+        InputError: if files of the set are missing or not what this library has written.
+    """
+    try:
+        builder = tfds.builder_from_directory(folder)
+        info = builder.info.splits[split]
+    except Exception as error:  # several, of JSON and of protocol buffers
+        raise _damaged_description(folder, brief_reason(error)) from error
+    written = contents.splits[split]
+    shards = [written[index] for index in sorted(written)]
+    if [len(shard.sizes) for shard in shards] != list(info.shard_lengths):
+        raise _damaged_description(folder, "it has other numbers of records than contents.json")
+    _check_files(folder, info.filenames)
+    try:
+        source: Any = builder.as_data_source(
+            split,  # pyright: ignore[reportCallIssue] TFDS decorates the signature away
+            deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
+        )
+    except Exception as error:  # such as of a format that cannot be read by index
+        raise _damaged_description(folder, brief_reason(error)) from error
+    record_format, remedy = type(contents.record_format), prepare_again(folder)
+    return Split(source, record_format, folder, info.filenames, shards, remedy)
+
+
+def check_features(folder: epath.Path, record_format: type[RecordFormat]) -> None:
+    """Checks that a folder describes its features as those of a format, before TFDS reads that.
+
+    TFDS imports each module that the description names.
+
+    Raises:
+        InputError: if it describes others, or none.
+    """
+    try:
+        found = read_json(folder / "features.json")
+    except (OSError, ValueError) as error:
+        raise _damaged_description(folder, brief_reason(error)) from error
+    if found != _described_features(record_format):
+        raise InputError(
+            f"{folder / 'features.json'} describes other features than this library stores; "
+            f"{prepare_again(folder)}"
+        )
+
+
+@functools.cache
+def _described_features(record_format: type[RecordFormat]) -> Any:
+    """Returns the features of a format as TFDS writes them down."""
+    with tempfile.TemporaryDirectory() as folder:
+        record_format.FEATURES.save_config(folder)
+        return read_json(epath.Path(folder) / "features.json")
+
+
+def _check_files(folder: epath.Path, names: Sequence[str]) -> None:
+    """Raises InputError unless all files of a split are in the folder, and are files."""
+    there = {file.name for file in folder.iterdir()}
+    for name in sorted(names):
+        if name not in there:
+            raise InputError(f"{folder / name} is missing; {prepare_again(folder)}")
+        if not in_bucket(folder) and not Path(folder, name).is_file():
+            raise InputError(f"{folder / name} is no regular file; {prepare_again(folder)}")
+
+
+def _damaged_description(folder: epath.Path, reason: str) -> InputError:
+    return InputError(f"the description of {folder} is damaged ({reason}); {prepare_again(folder)}")

@@ -44,7 +44,7 @@ def check_shared_memory(workers: int, batch_bytes: int) -> None:
 
 
 def why_ended(exit_code: int | None) -> str:
-    """What to say of a worker that has ended, with what can be done.
+    """Returns what to say of a worker that has ended, with what can be done.
 
     Args:
         exit_code: of its process, the negative number of a signal; None if it is not known.
@@ -63,7 +63,7 @@ def why_ended(exit_code: int | None) -> str:
 
 
 def exit_code(reason: str) -> int | None:
-    """The exit code of a worker in what Grain says of its end; None if there is none."""
+    """Returns the exit code of a worker in what Grain says of its end; None if there is none."""
     found = re.search(r"exit code (-?\d+)", reason)
     return int(found[1]) if found else None
 
@@ -83,9 +83,9 @@ def _free_bytes() -> int:
 
 @contextlib.contextmanager
 def signals_kept_from_children() -> Iterator[None]:
-    """Processes that are started in this context never see the signals that ask a run to stop.
+    """Keeps the signals that ask a run to stop from processes that are started in this context.
 
-    Those, from a scheduler or a terminal, go to all processes of a job; the one that trains says
+    Signals from a scheduler or a terminal go to all processes of a job; the one that trains says
     when to stop. A worker that ignored them by itself could only do so after seconds of imports.
     """
     asking = {signal.SIGINT, signal.SIGHUP, signal.SIGTERM}
@@ -98,14 +98,14 @@ def signals_kept_from_children() -> Iterator[None]:
 
 
 def initialise_worker(worker_index: int, worker_count: int) -> None:
-    """What a worker does first, as Grain calls it."""
+    """Sets a worker up; Grain calls it there first."""
     del worker_index, worker_count
     cv2.setNumThreads(0)  # each worker is to keep one core busy, not each of them all cores
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Grain's workers would wait forever for a process that was killed."""
+    """Ends a worker with its parent: Grain's would wait forever for one that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

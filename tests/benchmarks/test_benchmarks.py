@@ -9,9 +9,9 @@ from benchmarks.evaluation import check_agreement
 from benchmarks.input_pipelines import STAGES, STORAGES, OurPipeline, write_source
 from benchmarks.peer import peer_is_installed
 from benchmarks.scenes import draw_scene
-from gcnet_jax.data import split_size
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.data import split_size
 from tests.commands import run_as_process
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"

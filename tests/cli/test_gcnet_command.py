@@ -12,9 +12,9 @@ import pytest
 
 from gcnet_jax.cli.gcnet import VERBS
 from gcnet_jax.config import find_config, leaves, to_plain
-from gcnet_jax.data import prepare
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import prepare
 from gcnet_jax.training import read_rows
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnet_jax.data import dataset_classes, decode, open_split
+from gcnet_jax.tasks.segmentation.data import dataset_classes, decode, open_split
 
 CLASSES = dataset_classes("context_shapes")
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import gcnet_jax
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 from tests import official_trees, plain
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnet_jax.data import prepare
+from gcnet_jax.tasks.segmentation.data import prepare
 from tests.official_trees import make_cityscapes, make_own_images
 
 SCRIPTS = {

@@ -12,8 +12,6 @@ from ml_collections import config_dict
 from gcnet_jax.config import CONTEXT_BLOCKS
 from gcnet_jax.config.ranges import Flag, NamedOrCode, Number, OneOf, Several, Text, Whole
 from gcnet_jax.config.schema import leaves
-from gcnet_jax.data import scaled_sizes
-from gcnet_jax.data.pipeline import RandomTransform
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
 from gcnet_jax.models import merge, split_for_evaluation
@@ -21,6 +19,7 @@ from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import check_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import SCHEMA, check_model_config, default_config
+from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import inference_mode
 from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.training import (

@@ -1,16 +1,24 @@
-"""Image files within the bound on their size, and beyond it."""
+"""Image files of all formats, within the bound on their size and beyond it."""
 
+import io
+import os
+import socket
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from etils import epath
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from gcnet_jax.data import prepare_folder, read_rgb, split_size
+from gcnet_jax.data import read_rgb
+from gcnet_jax.data.image_coding import decode_rgb, encode_plain
 from gcnet_jax.data.image_files import read_image_file
 from gcnet_jax.errors import InputError
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+GREY = np.random.default_rng(1).integers(0, 11, (5, 7), np.uint8)
 
 
 def header_of_png(width, height):
@@ -55,28 +63,67 @@ def test_what_cannot_be_decoded_at_all_is_refused_whatever_the_limit(tmp_path, s
         read_image_file(epath.Path(tmp_path / "x.png"), max_pixels=10**12)
 
 
-def test_preparing_keeps_the_limit_for_images_and_masks(tmp_path):
-    for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / folder / "x.png")
-    (tmp_path / "classes.csv").write_text("name\nrest\nline\n")
+# Formats ------------------------------------------------------------------------------------------
 
-    def prepared(limit):
-        prepare_folder(
-            "lines",
-            tmp_path / "data",
-            tmp_path,
-            images={"train": ["images/*.png"]},
-            masks={"train": ["masks/*.png"]},
-            classes=tmp_path / "classes.csv",
-            max_image_pixels=limit,
-        )
 
-    with pytest.raises(InputError, match=r"images/x.png: 20x20 are 400 pixels, .* limit of 399"):
-        prepared(399)
-    Image.new("L", (20, 21)).save(tmp_path / "masks" / "x.png")
-    with pytest.raises(InputError, match=r"masks/x.png: 20x21 are 420 pixels, .* limit of 400"):
-        prepared(400)
-    Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "masks" / "x.png")
-    prepared(400)
-    assert split_size("lines", tmp_path / "data", "train") == 1
+def test_uncompressed_pixels_are_files_that_others_read():
+    bgr = cv2.imdecode(np.frombuffer(encode_plain(IMAGE), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(bgr[..., ::-1], IMAGE)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_plain(IMAGE)))), IMAGE)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_plain(GREY)))), GREY)
+
+
+def test_other_ppm_files_are_read_all_the_same():
+    file = io.BytesIO()
+    Image.fromarray(IMAGE).save(file, "PPM")
+    with_comment = file.getvalue().replace(b"P6\n", b"P6\n# by hand\n")
+    for encoded in (file.getvalue(), with_comment):
+        np.testing.assert_array_equal(decode_rgb(encoded, "it"), IMAGE)
+    grey = decode_rgb(encode_plain(GREY), "it")
+    np.testing.assert_array_equal(grey, np.repeat(GREY[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("format_", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "MPO"])
+def test_photographs_and_masks_of_all_these_formats_are_read(tmp_path, format_):
+    path = epath.Path(tmp_path) / "image"
+    Image.fromarray(IMAGE).save(path, format_)
+    encoded, image, _ = read_image_file(path)
+    assert image.size == (7, 5)
+    assert decode_rgb(encoded, "it").shape == IMAGE.shape
+
+
+POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+showpage
+%%EOF
+"""
+
+
+def test_an_image_with_postscript_in_it_starts_no_program(tmp_path, monkeypatch):
+    started = []
+
+    def ghostscript(*args):
+        started.append(args)
+        return Image.new("RGB", (10, 10)).im
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", ghostscript)
+    path = epath.Path(tmp_path) / "a.png"
+    path.write_bytes(POSTSCRIPT)
+    with pytest.raises(InputError, match=r"a\.png: not an image.*expected a BMP, .* WEBP file"):
+        read_image_file(path)
+    assert not started
+    Image.open(path).load()  # the trap works: whoever tries all formats springs it
+    assert started
+
+
+def test_a_pipe_a_socket_and_a_device_are_no_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the names of sockets are short
+    os.mkfifo("pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")
+        for name in ("pipe", "device", "folder", "socket"):
+            with pytest.raises(InputError, match=rf"{name}\.png"):
+                read_image_file(epath.Path(f"{name}.png"))

@@ -10,12 +10,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from gcnet_jax.data import train_iterator
+from gcnet_jax.data import shuffled_batches
 from gcnet_jax.data.workers import check_shared_memory, why_ended
 from gcnet_jax.errors import InputError
-from tests.data.test_pipeline import config
 
 DOCKERS_DEFAULT = 64_000_000  # bytes
+
+
+def iterator_of(num_workers, batch_size=4, sample_bytes=8):
+    return shuffled_batches(
+        range(10),
+        lambda record, rng: {"number": record},
+        batch_size=batch_size,
+        sample_bytes=sample_bytes,
+        seed=0,
+        num_workers=num_workers,
+    )
 
 
 @pytest.fixture
@@ -28,10 +38,8 @@ def small(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-def test_too_little_shared_memory_is_named_with_what_to_do_before_a_worker_starts(camvid_dir):
-    iterator = train_iterator(
-        config(camvid_dir, num_workers=4, crop_size=(512, 1024)), batch_size=8, seed=0
-    )
+def test_too_little_shared_memory_is_named_with_what_to_do_before_a_worker_starts():
+    iterator = iterator_of(num_workers=4, batch_size=8, sample_bytes=512 * 1024 * 4)
     before = multiprocessing.active_children()
     message = (
         r"4 data workers need 487 MB of shared memory for 29 batches, and /dev/shm has 64 MB free; "
@@ -51,9 +59,9 @@ def test_what_fits_into_shared_memory_is_allowed():
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc to look into")
-def test_workers_start_ahead_and_never_see_the_signals_that_ask_a_run_to_stop(camvid_dir):
+def test_workers_start_ahead_and_never_see_the_signals_that_ask_a_run_to_stop():
     """Those go to all processes of a terminal or a job; each worker would print a traceback."""
-    iterator = train_iterator(config(camvid_dir, num_workers=2), batch_size=4, seed=0)
+    iterator = iterator_of(num_workers=2)
     before = set(multiprocessing.active_children())
     iterator.start_prefetch()
     workers, deadline = set(), time.monotonic() + 30

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_campaign(arguments: list[str]) -> None:
     options.refuse(arguments)
     with importing():
-        from gcnet_jax.data import prepare
+        from gcnet_jax.tasks.segmentation.data import prepare
         from tests.faults.injection import small_disks_possible
         from tests.faults.plan import draw_plan, without
         from tests.faults.report import summary, write_page

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from gcnet_jax.data import open_split
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.data import open_split
 from tests.faults.injection import Records, damage_file, saves_under_way
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import read_torch_checkpoint, write_torch_checkpoint
 from gcnet_jax.interop.torch_files import open_torch_file
 from gcnet_jax.interop.torch_files.writing import torch_file
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta, classes_to_meta
 from tests.hand_made_pth import MACHINE, PROTOCOL, file_of, number, tensor, text, weights
 

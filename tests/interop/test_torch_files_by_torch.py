@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import read_torch_checkpoint, write_torch_checkpoint
 from gcnet_jax.interop.torch_files import open_torch_file
 from gcnet_jax.interop.torch_files.tensors import STORAGES, Tensor
 from gcnet_jax.interop.torch_files.writing import torch_file
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta, classes_to_meta
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")

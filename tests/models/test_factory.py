@@ -9,13 +9,13 @@ import pytest
 from flax import nnx
 
 import gcnet_jax
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import CONTEXT_BLOCKS
 from gcnet_jax.nn import ContextBlock
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
 PUBLISHED = json.loads((Path(__file__).parent / "published_runs.json").read_text())

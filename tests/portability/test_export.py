@@ -13,12 +13,12 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import DatasetClasses, dataset_classes, scaled_sizes
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import Inference, create_counter
 from gcnet_jax.training.program import TrainingProgram
 

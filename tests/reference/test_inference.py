@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from tests.reference.equivalence import every_day
 from tests.reference.test_segmentors import build

@@ -15,12 +15,12 @@ import pytest
 from flax import nnx
 
 from benchmarks.peer import import_peer
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.interop import read_torch_checkpoint, write_torch_checkpoint
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 from gcnet_jax.tasks.segmentation.evaluation import create_view, inference_mode, score_pixels
 from gcnet_jax.tasks.segmentation.loss import head_losses
 from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict

@@ -29,7 +29,7 @@ def road_scene(shared):
 @pytest.mark.parametrize("case", ["resize0", "resize1", "resize2"])
 def test_resize(theirs, road_scene, equivalence, case):
     image, label = road_scene
-    size = transforms.rescaled_size(label.shape, tuple(theirs[f"{case}|scale"].tolist()))
+    size = rescaled_size(label.shape, tuple(theirs[f"{case}|scale"].tolist()))
     assert size == tuple(theirs[f"{case}|shape"])
     image, label = transforms.resize(image, label, size)
     for quantity, ours, key in (

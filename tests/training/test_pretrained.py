@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import gcnet_jax
-from gcnet_jax.data import DatasetClasses, dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import write_torch_checkpoint
 from gcnet_jax.interop.torch_files.writing import torch_file
 from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_to_meta
 from gcnet_jax.tasks.segmentation.weights import export_state_dict
 from gcnet_jax.training.pretrained import initialize, load_pretrained, save_model

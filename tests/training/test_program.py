@@ -1,11 +1,11 @@
 import jax
 import pytest
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation import task as segmentation
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.training.program import TrainingProgram
 
 

@@ -7,7 +7,6 @@ import rich.console
 import rich.progress
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import dataset_classes
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import (
     check_batch_size,
@@ -17,6 +16,7 @@ from gcnet_jax.parallel import (
     keep_freed_memory,
 )
 from gcnet_jax.tasks.configs import check_config
+from gcnet_jax.tasks.segmentation.data import dataset_classes
 from gcnet_jax.tasks.segmentation.evaluation import Look
 from gcnet_jax.tasks.segmentation.shown_images import ShownImages
 from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation, SplitEvaluation

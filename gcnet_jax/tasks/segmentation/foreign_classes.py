@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.interop import Recorded
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
 
 _LONGEST_NAMES = 1_000_000  # all classes' names together
 

@@ -13,8 +13,8 @@ import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.files import write_whole
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 
 Picture = UInt8[np.ndarray, "h w 3"]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import group_into_buckets, scaled_sizes
+from gcnet_jax.data import group_into_buckets
+from gcnet_jax.tasks.segmentation.data import scaled_sizes
 
 Size = tuple[int, int]
 """Height and width in pixels."""

@@ -14,7 +14,7 @@ from etils import epath
 from jaxtyping import Float
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS
-from gcnet_jax.data.records import encode_png
+from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.tasks.segmentation.contact_sheet import SheetEntry, add_to_sheet, sheet_entry

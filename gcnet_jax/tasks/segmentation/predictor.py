@@ -19,19 +19,17 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.data import (
-    DatasetClasses,
-    ScaledImages,
     displayed_pixels,
     displayed_size,
     read_displayed_size,
     read_rgb,
     resize_image,
-    scaled_sizes,
 )
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.ops import check_pixels_of_image
 from gcnet_jax.parallel import batch_shardings, create_mesh, place, replicated
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, ScaledImages, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import (
     TILE,
     Inference,

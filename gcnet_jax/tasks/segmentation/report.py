@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.config import differences, to_plain, versions
-from gcnet_jax.data import DatasetClasses, colorize, label_overlay
-from gcnet_jax.data.picture_table import Label, encoded, fitted
-from gcnet_jax.data.pictures import IGNORED_COLOR
+from gcnet_jax.data.picture_table import encoded, fitted
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import from_plain
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, colorize, label_overlay
+from gcnet_jax.tasks.segmentation.data.pictures import IGNORED_COLOR
+from gcnet_jax.tasks.segmentation.data.sample_picture import Label
 from gcnet_jax.tasks.segmentation.evaluation_run import Evaluation
 from gcnet_jax.tasks.segmentation.pictures import Curve, curves_for_page
 from gcnet_jax.tasks.segmentation.report_confusion import confusion_section

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from gcnet_jax.data import DatasetClasses, encode_indexed, label_overlay
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, encode_indexed, label_overlay
 from gcnet_jax.tasks.segmentation.legend import LegendEntry, with_legend
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import (
+from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.data import (
     EvaluationBatch,
     colorize,
     decode,
@@ -17,8 +18,7 @@ from gcnet_jax.data import (
     label_overlay,
     open_split,
 )
-from gcnet_jax.data.pictures import Palette
-from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.data.pictures import Palette
 from gcnet_jax.tasks.segmentation.evaluation import Predicted, rows_here
 
 Label = UInt8[np.ndarray, "h w"]

@@ -13,15 +13,16 @@ from jaxtyping import Int, PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import architecture, to_plain
-from gcnet_jax.data import (
+from gcnet_jax.parallel import input_shard
+from gcnet_jax.task import Scores
+from gcnet_jax.tasks.segmentation.data import (
     DatasetClasses,
     EvaluationBatch,
     check_labels,
     evaluation_batches,
+    height_multiple,
     split_size,
 )
-from gcnet_jax.parallel import input_shard
-from gcnet_jax.task import Scores
 from gcnet_jax.tasks.segmentation.evaluation import (
     Look,
     SegmentationMetrics,
@@ -170,6 +171,7 @@ class SplitEvaluation:
             self._config,
             self._split,
             multi_scale=self._multi_scale,
+            height_multiple=height_multiple(self._config),
             shard_index=self._shard.index,
             shard_count=self._shard.count,
         )

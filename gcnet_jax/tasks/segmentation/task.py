@@ -11,17 +11,17 @@ from jax.sharding import Mesh
 from jaxtyping import Shaped
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import (
-    DatasetClasses,
-    TrainIterator,
-    check_labels,
-    dataset_classes,
-    train_iterator,
-)
+from gcnet_jax.data import TrainIterator
 from gcnet_jax.parallel import InputShard, check_height
 from gcnet_jax.task import LossFunction, Observer, ShowPicture
 from gcnet_jax.tasks.segmentation import build_model as models
 from gcnet_jax.tasks.segmentation.config import SCHEMA
+from gcnet_jax.tasks.segmentation.data import (
+    DatasetClasses,
+    check_labels,
+    dataset_classes,
+    train_iterator,
+)
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta, classes_to_meta
 from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor

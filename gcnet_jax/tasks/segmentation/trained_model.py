@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import is_first_process, place, replicated
 from gcnet_jax.tasks.segmentation import task
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.training import find_checkpoint, load_pretrained
 

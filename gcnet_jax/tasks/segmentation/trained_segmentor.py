@@ -7,8 +7,8 @@ from typing import cast, overload
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.models import split_for_evaluation
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.predictor import ImageInput, Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor

@@ -13,7 +13,12 @@ from jaxtyping import Array, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import brief_reason
-from gcnet_jax.data import (
+from gcnet_jax.data.picture_table import RGB, encoded, fitted
+from gcnet_jax.errors import printable
+from gcnet_jax.files import write_whole
+from gcnet_jax.parallel import InputShard
+from gcnet_jax.task import ShowPicture
+from gcnet_jax.tasks.segmentation.data import (
     Batch,
     DatasetClasses,
     EvaluationBatch,
@@ -22,11 +27,7 @@ from gcnet_jax.data import (
     label_overlay,
     open_split,
 )
-from gcnet_jax.data.picture_table import RGB, Label, Row, draw_table, encoded, fitted
-from gcnet_jax.errors import printable
-from gcnet_jax.files import write_whole
-from gcnet_jax.parallel import InputShard
-from gcnet_jax.task import ShowPicture
+from gcnet_jax.tasks.segmentation.data.sample_picture import Label, LabelRow, draw_label_table
 from gcnet_jax.tasks.segmentation.evaluation import Predicted, rows_here
 from gcnet_jax.training import read_rows
 
@@ -157,7 +158,7 @@ class TrainingPictures:
             for i, (image, label) in enumerate(zip(images, labels, strict=True), start=1):
                 image, label = fitted(image, _CELL), fitted(label, _CELL)
                 overlay = label_overlay(image, label, self._classes.palette)
-                rows.append(Row(f"image {i} of {size}, step 1", (image, label, overlay)))
+                rows.append(LabelRow(f"image {i} of {size}, step 1", (image, label, overlay)))
             self._save("first_batch.png", _OF_THE_BATCH, rows, step=1, tag="train/first_batch")
 
     def _draw_evaluation(
@@ -169,7 +170,7 @@ class TrainingPictures:
             rows = []
             for index, (title, image, label) in zip(self._indices, self._examples, strict=True):
                 predicted = fitted(predictions[index].read(), _CELL)
-                rows.append(Row(title, (image, label, predicted)))
+                rows.append(LabelRow(title, (image, label, predicted)))
             self._save(name, _OF_AN_EVALUATION, rows, step=step, tag=f"{self._split}/examples")
         if curves:
             self._draw_curves()
@@ -192,9 +193,9 @@ class TrainingPictures:
         return examples
 
     def _save(
-        self, name: str, columns: Sequence[str], rows: Sequence[Row], *, step: int, tag: str
+        self, name: str, columns: Sequence[str], rows: Sequence[LabelRow], *, step: int, tag: str
     ) -> None:
-        table = draw_table(columns, rows, self._classes, cell=_CELL)
+        table = draw_label_table(columns, rows, self._classes, cell=_CELL)
         folder = self._workdir / _FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / name, encoded(table, "PNG"))

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.contact_sheet import (
     add_to_sheet,
@@ -22,6 +21,7 @@ from gcnet_jax.tasks.segmentation.contact_sheet import (
     read_sheet,
     sheet_entry,
 )
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
 CLASSES = DatasetClasses(("road", "<b>sky"), ((128, 64, 128), (70, 130, 180)))

@@ -9,8 +9,8 @@ import pytest
 from etils import epath
 
 from gcnet_jax.config import to_plain
-from gcnet_jax.data import DatasetClasses, generic_palette
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
 from gcnet_jax.tasks.segmentation.evaluation import metrics_from_confusion
 from gcnet_jax.tasks.segmentation.report import report_page
 from gcnet_jax.tasks.segmentation.shown_images import ImageScore, ShownImage

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnet_jax.data import DatasetClasses
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
 CLASSES = DatasetClasses(

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from gcnet_jax.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.pictures import Curve, save_curves, save_examples
 
 ROWS = [

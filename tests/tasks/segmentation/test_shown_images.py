@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcnet_jax.data import decode, evaluation_batches, open_split
 from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
 from gcnet_jax.tasks.segmentation.evaluation import Predicted, evaluator
 from gcnet_jax.tasks.segmentation.shown_images import ImageScore, ShownImages
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from gcnet_jax.data import dataset_classes, evaluation_batches, train_iterator
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation import pictures as run_pictures
+from gcnet_jax.tasks.segmentation.data import dataset_classes, evaluation_batches, train_iterator
 from gcnet_jax.tasks.segmentation.evaluation import Predicted
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.training import RunLog

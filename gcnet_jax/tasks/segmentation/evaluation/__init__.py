@@ -1,6 +1,6 @@
 """Inference over a data set, metrics, and pictures."""
 
-from gcnet_jax.data import colorize, label_overlay
+from gcnet_jax.tasks.segmentation.data import colorize, label_overlay
 from gcnet_jax.tasks.segmentation.evaluation.evaluator import (
     Evaluator,
     Look,

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Int32, Integer, PyTree, Shaped, UInt8, UInt32
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import EvaluationBatch
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
+from gcnet_jax.tasks.segmentation.data import EvaluationBatch
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
 from gcnet_jax.tasks.segmentation.evaluation.views import score_pixels
 

@@ -10,10 +10,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import ScaledImages
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
+from gcnet_jax.tasks.segmentation.data import ScaledImages
 from gcnet_jax.tasks.segmentation.evaluation.modes import inference_mode
 from gcnet_jax.tasks.segmentation.evaluation.views import View, create_view, mirror
 

@@ -10,8 +10,8 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int32, Integer, PyTree, Shaped
 
-from gcnet_jax.data import ScaledImages
 from gcnet_jax.parallel import compile_for, on_each_device
+from gcnet_jax.tasks.segmentation.data import ScaledImages
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
 from gcnet_jax.tasks.segmentation.evaluation.views import score_pixels
 

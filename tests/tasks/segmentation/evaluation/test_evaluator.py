@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcnet_jax.data import decode, evaluation_batches, open_split
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, replicated, shard_batch
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
 from gcnet_jax.tasks.segmentation.evaluation import (
     Inference,
     create_evaluator,

@@ -1,0 +1,30 @@
+"""Sizes of resized images, and resizing them."""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+
+def rescaled_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
+    """Returns the greatest size of the same aspect that fits a scale, as mmcv's `rescale_size`.
+
+    Args:
+        size: (height, width) of the image.
+        scale: bounds on the long and the short edge, in any order; they count as 1 at least.
+
+    Returns:
+        (height, width), rounded half up, and 1 at least: of thin images mmcv would leave nothing.
+    """
+    long, short = (max(1, bound(scale)) for bound in (max, min))
+    factor = min(long / max(size), short / min(size))
+    height, width = (max(1, int(length * factor + 0.5)) for length in size)
+    return height, width
+
+
+def resize_image(
+    image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "out_h out_w 3"]:
+    """Resizes to (height, width) bilinearly."""
+    if image.shape[:2] == size:
+        return image
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

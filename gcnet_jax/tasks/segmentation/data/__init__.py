@@ -1,0 +1,63 @@
+"""Data sets of images and labels, and the pipelines that turn them into batches."""
+
+from gcnet_jax.tasks.segmentation.data.catalog import (
+    IGNORE_LABEL,
+    DatasetClasses,
+    generic_palette,
+)
+from gcnet_jax.tasks.segmentation.data.datasets import (
+    OFFICIAL_SETS,
+    check_labels,
+    dataset_classes,
+    open_split,
+    split_image_sizes,
+    split_label_counts,
+    split_names,
+    split_size,
+)
+from gcnet_jax.tasks.segmentation.data.evaluation_batches import (
+    EvaluationBatch,
+    ScaledImages,
+    evaluation_batches,
+    height_multiple,
+    images_in_part,
+    scaled_sizes,
+)
+from gcnet_jax.tasks.segmentation.data.label_counts import LabelCounts
+from gcnet_jax.tasks.segmentation.data.labelled_images import LabelledImages
+from gcnet_jax.tasks.segmentation.data.pictures import colorize, encode_indexed, label_overlay
+from gcnet_jax.tasks.segmentation.data.prepare_sets import prepare, prepare_folder
+from gcnet_jax.tasks.segmentation.data.records import Record, Sample, decode
+from gcnet_jax.tasks.segmentation.data.training_batches import Batch, train_iterator
+
+__all__ = [
+    "IGNORE_LABEL",
+    "OFFICIAL_SETS",
+    "Batch",
+    "DatasetClasses",
+    "EvaluationBatch",
+    "LabelCounts",
+    "LabelledImages",
+    "Record",
+    "Sample",
+    "ScaledImages",
+    "check_labels",
+    "colorize",
+    "dataset_classes",
+    "decode",
+    "encode_indexed",
+    "evaluation_batches",
+    "generic_palette",
+    "height_multiple",
+    "images_in_part",
+    "label_overlay",
+    "open_split",
+    "prepare",
+    "prepare_folder",
+    "scaled_sizes",
+    "split_image_sizes",
+    "split_label_counts",
+    "split_names",
+    "split_size",
+    "train_iterator",
+]

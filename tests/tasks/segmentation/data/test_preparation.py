@@ -1,0 +1,374 @@
+"""Interruptions at every point of a preparation, and what is stored in the end."""
+
+import itertools
+import json
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from gcnet_jax.data import contents
+from gcnet_jax.errors import InputError
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation.data import (
+    decode,
+    open_split,
+    prepare,
+    prepare_folder,
+    split_image_sizes,
+    split_size,
+    train_iterator,
+)
+from gcnet_jax.tasks.segmentation.data.sources import context_shapes
+from tests.official_trees import make_ade20k, make_own_images
+
+SIZES = {"train": 11, "val": 1, "test": 5}
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Context shapes of a few images, three in a shard."""
+    monkeypatch.setattr(context_shapes, "SPLIT_SIZES", SIZES)
+    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 3)
+
+
+def assert_whole(data_dir):
+    for seed, (split, size) in enumerate(SIZES.items()):
+        records = open_split("context_shapes", data_dir, split)
+        assert len(records) == size
+        for index, record in enumerate(records):
+            image, label = context_shapes.generate(seed, index)
+            sample = decode(record)
+            assert record["name"] == f"{split}_{index:04d}".encode()
+            np.testing.assert_array_equal(sample["image"], image)
+            np.testing.assert_array_equal(sample["label"], label)
+        sizes = split_image_sizes("context_shapes", data_dir, split)
+        assert sizes.dtype == np.int32
+        assert sizes.tolist() == [[64, 128]] * size
+    leftovers = [path for path in data_dir.rglob("*") if "partial" in path.name]
+    assert not leftovers
+    assert [path.name for path in (data_dir / "context_shapes").iterdir()] == ["2.0.0"]
+
+
+def dying(function, calls_before):
+    """The function, which ends the program at one of its calls, before it does anything."""
+    calls = iter(range(1_000_000))
+
+    def call(*args, **kwargs):
+        if next(calls) == calls_before:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("calls_before", [0, 1, 4, 6])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "context_shapes.generate",
+        "preparation.ArrayRecordWriter",
+        "preparation.ShardContents",
+        "preparation.Contents.write",
+        "contents.json.dumps",
+    ],
+)
+def test_after_an_interruption_at_any_point_the_next_start_goes_on(
+    small_shards, monkeypatch, tmp_path, point, calls_before
+):
+    module, *path, name = point.split(".")
+    modules = {"contents": contents, "context_shapes": context_shapes, "preparation": preparation}
+    owner = modules[module]
+    for part in path:
+        owner = getattr(owner, part)
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, dying(getattr(owner, name), calls_before))
+        with pytest.raises(KeyboardInterrupt):
+            prepare("context_shapes", tmp_path)
+    with pytest.raises(InputError, match=r"not prepared .*goes on with what has been begun"):
+        open_split("context_shapes", tmp_path, "train")
+    whole = {path: path.stat() for path in tmp_path.rglob("*-of-*") if path.suffix != ".partial"}
+    prepare("context_shapes", tmp_path)
+    assert_whole(tmp_path)
+    entered = [path for path in whole if (tmp_path / "context_shapes/2.0.0" / path.name).exists()]
+    assert len(entered) == len(whole)
+
+
+def test_what_ends_before_the_last_step_is_not_finished(small_shards, monkeypatch, tmp_path):
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation.tfds.folder_dataset, "write_metadata", dying(None, 0))
+        with pytest.raises(KeyboardInterrupt):
+            prepare("context_shapes", tmp_path)
+    with pytest.raises(InputError, match=r"not prepared"):
+        open_split("context_shapes", tmp_path, "train")
+    made = []
+    monkeypatch.setattr(context_shapes, "generate", lambda *args: made.append(args))
+    prepare("context_shapes", tmp_path)
+    assert not made  # every shard was there
+    monkeypatch.undo()
+    assert split_size("context_shapes", tmp_path, "train") == 11
+
+
+def test_whole_shards_are_kept_and_counted(small_shards, monkeypatch, tmp_path, capfd):
+    made = []
+
+    def generate(seed, index, *, function=context_shapes.generate, fail_at=(0, 8)):
+        made.append((seed, index))
+        if (seed, index) == fail_at:
+            raise InputError("no more paint")
+        return function(seed, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(context_shapes, "generate", generate)
+        with pytest.raises(InputError, match=r"no more paint"):
+            prepare("context_shapes", tmp_path)
+    shards = {
+        path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*train.array_record-*-of-*4")
+    }
+    assert len(shards) == 2
+    assert "shards are there" not in capfd.readouterr().err
+    made.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(context_shapes, "generate", lambda s, i: generate(s, i, fail_at=None))
+        folder = prepare("context_shapes", tmp_path)
+    assert "train: 2 of 4 shards are there" in capfd.readouterr().err
+    assert min(index for seed, index in made if seed == 0) == 6
+    assert {name: (folder / name).stat().mtime for name in shards} == {
+        name: mtime // 10**9 for name, mtime in shards.items()
+    }
+    assert_whole(tmp_path)
+
+
+def test_a_disk_that_is_full_is_named_and_room_lets_it_go_on(small_shards, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(
+            InputError, match=r"00000-of-00004.partial cannot be written .*too large"
+        ):
+            prepare("context_shapes", tmp_path, pixels="uncompressed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(InputError, match="not prepared"):
+        open_split("context_shapes", tmp_path, "train")
+    prepare("context_shapes", tmp_path, pixels="uncompressed")
+    assert_whole(tmp_path)
+
+
+SLOW_PREPARATION = """
+import sys, time
+from gcnet_jax.data import preparation
+from gcnet_jax.tasks.segmentation.data import prepare
+from gcnet_jax.tasks.segmentation.data.sources import context_shapes
+
+preparation.EXAMPLES_PER_SHARD = 3
+context_shapes.SPLIT_SIZES = {"train": 11, "val": 1, "test": 5}
+generate = context_shapes.generate
+context_shapes.generate = lambda *args: (time.sleep(0.1), generate(*args))[1]
+prepare("context_shapes", sys.argv[1])
+"""
+
+
+def test_a_killed_process_leaves_its_whole_shards_to_the_next(small_shards, tmp_path):
+    table = tmp_path / "context_shapes" / "unfinished-2.0.0" / "contents.json"
+
+    def number_of_shards():
+        if not table.exists():
+            return 0
+        return sum(len(shards) for shards in json.loads(table.read_text())["splits"].values())
+
+    before = 0
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", SLOW_PREPARATION, str(tmp_path)])
+        give_up = time.monotonic() + 120
+        while number_of_shards() <= before and time.monotonic() < give_up:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        with pytest.raises(InputError, match=r"not prepared"):
+            open_split("context_shapes", tmp_path, "train")
+        assert number_of_shards() > before
+        before = number_of_shards()
+    prepare("context_shapes", tmp_path)
+    assert_whole(tmp_path)
+
+
+def test_a_second_process_is_refused_while_one_writes(small_shards, monkeypatch, tmp_path):
+    generate = context_shapes.generate
+    started, refused = [], []
+
+    def generate_and_start_another(seed, index):
+        if (seed, index) == (2, 4) and not started:
+            started.append(True)
+            with pytest.raises(InputError, match=r"another process .*unfinished") as error:
+                prepare("context_shapes", tmp_path)
+            refused.append(error)
+        return generate(seed, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(context_shapes, "generate", generate_and_start_another)
+        prepare("context_shapes", tmp_path)
+    assert refused
+    assert_whole(tmp_path)
+
+
+# Changes between two starts ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def plants(tmp_path, monkeypatch):
+    """`plants(**changes)`: prepares 5 + 3 images, two in a shard; and their source folder."""
+    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 2)
+    source = make_own_images(tmp_path / "source", {"train": 5, "val": 3})
+
+    def prepare_plants(**changes):
+        options = {
+            "images": {split: [f"{split}/*/*_rgb.jpg"] for split in ("train", "val")},
+            "masks": {split: [f"{split}/*/*_label.png"] for split in ("train", "val")},
+            "classes": source / "classes.csv",
+        }
+        return prepare_folder("plants", tmp_path / "data", source, **(options | changes))
+
+    return prepare_plants, source
+
+
+def interrupt(plants, source):
+    """Ends a preparation at a mask of the last split; returns the path and what it should be."""
+    path = source / "val" / "house" / "0_label.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60])
+    with pytest.raises(InputError, match=r"0_label.png"):
+        plants()
+    return path, whole
+
+
+def test_a_mended_file_is_all_that_is_made_again(plants, tmp_path, capfd):
+    prepare_plants, source = plants
+    path, whole = interrupt(prepare_plants, source)
+    path.write_bytes(whole)
+    prepare_plants()
+    output = capfd.readouterr().err
+    assert "train: 3 of 3 shards are there" in output
+    assert "val: 1 of 2 shards are there" in output
+    assert split_size("plants", tmp_path / "data", "val") == 3
+
+
+def test_shards_of_files_that_have_changed_are_made_again(plants, tmp_path, capfd):
+    prepare_plants, source = plants
+    path, whole = interrupt(prepare_plants, source)
+    path.write_bytes(whole)
+    changed = source / "train" / "field" / "0_label.png"
+    mask = np.zeros_like(cv2.imread(str(changed), cv2.IMREAD_UNCHANGED))
+    cv2.imwrite(str(changed), mask)
+    prepare_plants()
+    assert "train: 2 of 3 shards are there" in capfd.readouterr().err
+    record = open_split("plants", tmp_path / "data", "train")[0]
+    np.testing.assert_array_equal(decode(record)["label"], mask)
+
+
+def test_another_number_of_files_starts_the_split_over(plants, tmp_path):
+    prepare_plants, source = plants
+    interrupt(prepare_plants, source)
+    for kind in ("rgb.jpg", "label.png"):
+        (source / "val" / "house" / f"0_{kind}").unlink()
+        (source / "train" / "house" / f"1_{kind}").unlink()
+    prepare_plants()
+    for split, size in (("train", 4), ("val", 2)):
+        assert len(list(open_split("plants", tmp_path / "data", split))) == size
+        assert len(split_image_sizes("plants", tmp_path / "data", split)) == size
+
+
+def test_other_settings_are_refused_and_what_is_there_stays(plants, tmp_path):
+    prepare_plants, source = plants
+    path, whole = interrupt(prepare_plants, source)
+    shards = sorted(tmp_path.rglob("*.array_record-*"))
+    with pytest.raises(InputError, match=r"begun with other pixels \(as_found, now uncomp.*delete"):
+        prepare_plants(pixels="uncompressed")
+    other = source / "other.csv"
+    other.write_text("name\na\nb\nc\n")
+    with pytest.raises(InputError, match=r"begun with other classes .*delete"):
+        prepare_plants(classes=other)
+    assert sorted(tmp_path.rglob("*.array_record-*")) == shards
+    path.write_bytes(whole)
+    prepare_plants()
+
+
+# What is stored ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pixels", ["as_found", "uncompressed"])
+def test_tfds_alone_reads_a_prepared_set_and_decodes_it(tmp_path, pixels):
+    source = make_ade20k(tmp_path / "source", {"train": 3, "val": 1})
+    folder = prepare("ade20k", tmp_path / "data", source, pixels=pixels, subset=True)
+    builder = tfds.builder_from_directory(folder)
+    assert builder.info.name == "ade20k"
+    assert {split: info.num_examples for split, info in builder.info.splits.items()} == {
+        "train": 3,
+        "val": 1,
+    }
+    for split in ("train", "val"):
+        examples = builder.as_data_source(split)
+        ours = open_split("ade20k", tmp_path / "data", split)
+        for example, record in zip(examples, ours, strict=True):
+            sample = decode(record)
+            np.testing.assert_array_equal(example["image"], sample["image"])
+            np.testing.assert_array_equal(example["label"][..., 0], sample["label"])
+
+
+@pytest.mark.parametrize(
+    "folder", ["w[a]z", "a*b?", "{a,b}", "back\\slash", "x@3", "é %s 00000-of-1"]
+)
+def test_folders_of_any_name_hold_a_whole_set_with_its_sizes(tmp_path, small_shards, folder):
+    target = prepare("context_shapes", tmp_path / folder)
+    assert_whole(tmp_path / folder)
+    described = json.loads((target / "dataset_info.json").read_text())["splits"]
+    for split in described:
+        files = tmp_path.joinpath(folder).rglob(f"*-{split['name']}.array_record-*")
+        assert int(split["numBytes"]) == sum(file.stat().st_size for file in files) > 0
+
+
+def test_uncompressed_records_are_larger_and_decode_without_a_copy(tmp_path, small_shards):
+    prepare("context_shapes", tmp_path, pixels="uncompressed")
+    assert_whole(tmp_path)
+    record = open_split("context_shapes", tmp_path, "train")[4]
+    sample = decode(record)
+    assert not sample["image"].flags.owndata
+    assert not sample["label"].flags.owndata
+    assert sum(len(record[key]) for key in ("image", "label")) - 64 * 128 * 4 < 50
+
+
+def test_both_ways_to_store_pixels_give_the_same_batches(root, tmp_path, small_shards):
+    batches = {}
+    for pixels in ("as_found", "uncompressed"):
+        prepare("context_shapes", tmp_path / pixels, pixels=pixels)
+        config = load_config(root / "configs" / "context_shapes" / "gcnet.py").data
+        config.update(
+            data_dir=str(tmp_path / pixels),
+            base_scale=(128, 64),
+            scale_range=(0.5, 2.0),
+            photometric_distortion=True,
+        )
+        training = train_iterator(config, batch_size=4, seed=0)
+        batches[pixels] = list(itertools.islice(training, 6))
+        training.close()
+    for batch, other in zip(*batches.values(), strict=True):
+        for key in ("image", "label", "size"):
+            np.testing.assert_array_equal(batch[key], other[key])
+
+
+def test_a_split_of_many_shards_still_pickles_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(context_shapes, "SPLIT_SIZES", {"train": 316})
+    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 1)
+    image, label = context_shapes.generate(0, 0)
+    monkeypatch.setattr(context_shapes, "generate", lambda seed, index: (image, label))
+    prepare("context_shapes", tmp_path)
+    records = pickle.loads(pickled := pickle.dumps(open_split("context_shapes", tmp_path, "train")))
+    assert len(pickled) < 120_000
+    assert records[315]["name"] == b"train_0315"
