@@ -124,7 +124,7 @@ def test_largest_batches_and_crops_are_those_of_the_programs_memory(config, monk
     """With programs that need 1 MiB and 1000 bytes a pixel, 600 where it is computed again."""
 
     class Program:
-        def __init__(self, config, num_classes):
+        def __init__(self, task, config, classes):
             images = config.training.batch_size // jax.device_count()
             height, width = config.data.crop_size
             per_pixel = 600 if config.model.backbone.remat_stages else 1000

@@ -12,6 +12,7 @@ import pytest
 
 from gcnet_jax.cli.gcnet import VERBS
 from gcnet_jax.config import find_config, leaves, to_plain
+from gcnet_jax.tasks import schemas
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import prepare
@@ -101,7 +102,7 @@ for module in {OF_A_CHECKOUT}:
 def test_every_key_of_a_config_is_described_by_help_config(command):
     done = command("train", "--help_config")
     assert done.returncode == 0, done.stderr
-    for key, leaf in leaves():
+    for key, leaf in leaves(schemas()["segmentation"].section):
         assert f"  {key} = {leaf.default!r}\n      {leaf.about} (" in done.stdout
         assert leaf.about
     assert "data.crop_size" not in command("train", "--help").stdout

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from absl import flags
 from etils import epath
-from gcnet_jax.tasks.segmentation.training_run import train_from_config
+from gcnet_jax.tasks.runs import train_from_config
 
 from gcnet_jax.cli import command
 from gcnet_jax.errors import InputError, Preempted

@@ -16,7 +16,7 @@ from gcnet_jax.parallel import (
     keep_freed_memory,
 )
 from gcnet_jax.tasks.configs import check_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import check_labels, dataset_classes
 from gcnet_jax.tasks.segmentation.evaluation import Look
 from gcnet_jax.tasks.segmentation.shown_images import ShownImages
 from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation, SplitEvaluation
@@ -63,6 +63,7 @@ class EvaluationRun:
         self._mesh = create_mesh(spatial=config.parallel.spatial)
         keep_freed_memory()
         check_batch_size(config.evaluation.batch_size, self._mesh, key="evaluation.batch_size")
+        check_labels(config.data.name, config.data.data_dir, self.split)
         self.trained = load_trained_model(config, self._mesh, **checkpoint)
         _check_classes(self.trained, config)
         self._evaluation = SplitEvaluation(

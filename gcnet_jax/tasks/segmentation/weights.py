@@ -46,9 +46,12 @@ def import_state_dict(
     )
 
 
-def export_state_dict(model: nnx.Module) -> dict[str, np.ndarray]:
-    """The arrays of a segmentor, a backbone or a context block by mmsegmentation's names."""
-    return interop.export_state_dict(model, _names(model))
+def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, np.ndarray]:
+    """The arrays of a segmentor, a backbone or a context block by mmsegmentation's names.
+
+    See `gcnet_jax.interop.export_state_dict`, which this hands the table of names.
+    """
+    return interop.export_state_dict(model, _names(model), spatial_axes=spatial_axes)
 
 
 def context_entries(backbone: nnx.Module) -> Collection[str]:
