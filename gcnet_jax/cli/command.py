@@ -17,6 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
+from gcnet_jax.cli.completion import is_asked, offer
 from gcnet_jax.cli.runs import with_model_named
 from gcnet_jax.cli.standard_output import has_no_reader, show
 from gcnet_jax.config import brief_reason, leaves
@@ -42,7 +43,8 @@ def run(
     """Parses a command line and does the command's work with what is left of it.
 
     What the user can put right ends in one line on stderr. `--help` shows the module's docstring
-    and its options, `--help_config` the keys of a config.
+    and its options, `--help_config` the keys of a config. A shell that asks how the command line
+    can go on is told.
 
     Args:
         work: called with the positional arguments.
@@ -56,6 +58,8 @@ def run(
         process of the job too. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM or Ctrl-C with
         all work saved; a reader that goes away before the end leaves 141.
     """
+    if is_asked():
+        offer({module.rpartition(".")[2]: ""}, options)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if {"--help", "-h", "-help"} & set(arguments):
         show(_help(module, options))

@@ -51,6 +51,11 @@ def with_model_named(options: flags.FlagValues, arguments: Sequence[str]) -> lis
     return given
 
 
+def published_names() -> list[str]:
+    """The names of the published runs."""
+    return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]
+
+
 def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
     """Raises UsageError, with what was probably meant, unless a trained network is named.
 
@@ -152,7 +157,7 @@ def _why_no_model(first: str) -> str:
     """What is wrong where the first argument should name a trained network, and does not."""
     path = as_path(first)
     if not path.exists():
-        near = did_you_mean(first, [*_runs_beside(path), *_published_names()])
+        near = did_you_mean(first, [*_runs_beside(path), *published_names()])
         return f"there is no run {first}{near}, nor anything else of that name; {_EXPECTED}, first"
     _refuse_all_checkpoints(first)
     kind = "neither a run nor a checkpoint" if path.is_dir() else "no trained network"
@@ -174,7 +179,7 @@ def _why_no_config(checkpoint: str) -> str:
         return f"--checkpoint={_PUBLISHED} does not say of which network; {which}"
     path = as_path(checkpoint)
     if not path.exists():
-        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, _published_names())}"
+        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, published_names())}"
     if path.is_dir():
         return f"{checkpoint} is no whole checkpoint: it has no metadata; {_EXPECTED}"
     return f"{checkpoint} does not say which network it is of; {which}"
@@ -203,10 +208,6 @@ def _runs_beside(path: epath.Path) -> list[str]:
         return [os.fspath(other) for other in path.parent.iterdir() if _is_run(other)]
     except OSError:
         return []
-
-
-def _published_names() -> list[str]:
-    return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]
 
 
 def _positional(options: flags.FlagValues, arguments: Sequence[str]) -> Iterator[int]:

@@ -26,6 +26,8 @@ TINY = (
     "--config.evaluation.batch_size=50",
 )
 
+_SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -39,6 +41,12 @@ class Finished:
 def _environment() -> dict[str, str]:
     flags = "--xla_force_host_platform_device_count=1"
     return {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
+
+
+@pytest.fixture(scope="session")
+def slow_to_import() -> tuple[str, ...]:
+    """The modules that no command imports before it has understood its command line."""
+    return _SLOW_TO_IMPORT
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,6 @@ def gcnet(*arguments, folder):
     )
 
 
-SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
-
 # Of the command line alone, without the work that follows.
 ANSWERED_AT_ONCE = [
     ["--help"],
@@ -61,14 +59,14 @@ def test_a_reader_that_goes_away_is_no_error(arguments, tmp_path):
     assert done.stderr == ""
 
 
-def test_help_and_wrong_command_lines_import_nothing_slow(tmp_path):
+def test_help_and_wrong_command_lines_import_nothing_slow(tmp_path, slow_to_import):
     (tmp_path / "checkpoint" / "metadata").mkdir(parents=True)
     metadata = {"config": to_plain(default_config())}
     (tmp_path / "checkpoint" / "metadata" / "metadata").write_text(json.dumps(metadata))
     program = f"""
 import importlib, sys
 from gcnet_jax.cli import gcnet
-slow, found = {SLOW_TO_IMPORT}, {{}}
+slow, found = {slow_to_import}, {{}}
 for arguments in {ANSWERED_AT_ONCE}:
     if arguments == ["--help"]:
         print(gcnet._help())
