@@ -53,10 +53,11 @@ def run(
         arguments: of the command line, without the program's name; by default this process's.
 
     Returns:
-        The exit status: 2 for a command line that lacks something or cannot be understood, 1 for
-        everything else that went wrong, values that do not fit together and the loss of another
-        process of the job too. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM or Ctrl-C with
-        all work saved; a reader that goes away before the end leaves 141.
+        The exit status: 2 for a command line that lacks something, contradicts itself or cannot be
+        understood, 1 for everything else that went wrong, values of a config that do not fit
+        together and the loss of another process of the job too. 130 follows Ctrl-C, and `PREEMPTED`
+        a stop on SIGTERM or Ctrl-C with all work saved; a reader that goes away before the end
+        leaves 141.
     """
     if is_asked():
         offer({module.rpartition(".")[2]: ""}, options)

@@ -18,7 +18,7 @@ from gcnet_jax.analysis import (
     select_variant,
 )
 from gcnet_jax.data import dataset_classes
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet, build_model
 
 Size = tuple[int, int]
@@ -28,14 +28,14 @@ def parse_size(text: str) -> Size:
     """A size as `HEIGHT,WIDTH` in pixels.
 
     Raises:
-        InputError: it is something else.
+        UsageError: it is something else.
     """
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
         height = width = 0
     if height < 1 or width < 1:
-        raise InputError(f"--size is {text!r}; expected HEIGHT,WIDTH in pixels, such as 1024,2048")
+        raise UsageError(f"--size is {text!r}; expected HEIGHT,WIDTH in pixels, such as 1024,2048")
     return height, width
 
 

@@ -13,7 +13,7 @@ from gcnet_jax.data.preparation import fingerprints, write_dataset
 from gcnet_jax.data.sources import archives, folder
 from gcnet_jax.data.sources.examples import Examples, OfficialSet
 from gcnet_jax.data.sources.file_pairs import with_settings
-from gcnet_jax.errors import InputError, did_you_mean, printable
+from gcnet_jax.errors import InputError, UsageError, did_you_mean, printable
 from gcnet_jax.files import local
 
 _MAP = "if 255 stands for a class, map it: --map=255={index} makes 255 class {index}"
@@ -59,7 +59,7 @@ def prepare(
           allowed, as a part only.
     """
     if name not in OFFICIAL_SETS:
-        raise InputError(
+        raise UsageError(
             f"there is no official data set '{name}'{did_you_mean(name, OFFICIAL_SETS)}; "
             f"there are: {', '.join(OFFICIAL_SETS)}"
         )
@@ -144,7 +144,7 @@ def prepare_folder(
           and made from something else.
     """
     if name in CATALOG:
-        raise InputError(f"'{name}' is the name of a data set of this library; choose another")
+        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
     folder.check_name(name, "data set")
     data_dir = local(data_dir, how_to_prepare(name, data_dir))
     source, class_table = (local(path, "copy it first").expanduser() for path in (source, classes))
@@ -174,7 +174,7 @@ def prepare_folder(
 def _checked_splits(official: OfficialSet, splits: Sequence[str] | None) -> list[str]:
     for split in splits or ():
         if split not in official.splits:
-            raise InputError(
+            raise UsageError(
                 f"data set '{official.name}' has no split '{split}'"
                 f"{did_you_mean(split, official.splits)}; its splits are "
                 f"{', '.join(official.splits)}"
@@ -188,7 +188,7 @@ def _checked_source(
     """The source of some splits; of none where nothing is to be prepared."""
     if not official.parts:
         if source is not None:
-            raise InputError(
+            raise UsageError(
                 f"data set '{official.name}' is generated and takes no source, but got {source}"
             )
         return None
@@ -196,7 +196,7 @@ def _checked_source(
         return None
     expected = official.expected_source(splits)
     if source is None:
-        raise InputError(f"data set '{official.name}' needs a source: {expected}")
+        raise UsageError(f"data set '{official.name}' needs a source: {expected}")
     path = local(source, "copy it first").expanduser()
     if not path.is_dir():
         raise InputError(f"source {source} is not a folder; expected {expected}")

@@ -190,6 +190,11 @@ def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, photo, com
     assert (tmp_path / "out" / "photo_overlay.png").exists()
 
 
+RUN = "a run"
+SHAPES = ("--config=context_shapes/gcnet",)
+JOB = ("--num_processes=2", "--process_id=0", "--coordinator_address=here")
+
+
 @pytest.mark.parametrize(
     ("verb", "arguments", "says"),
     [
@@ -200,12 +205,19 @@ def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, photo, com
         ("ablate", ["--config=context_shapes/gcnet"], "--output_dir is required"),
         ("convert_checkpoint", ["--config=context_shapes/gcnet"], "--source is required"),
         ("analyze_context", ["attention", "nowhere"], "there is no run nowhere"),
+        ("analyze_context", ["attention", RUN, "--output_dir=x", "--positions=1"], "2 or more"),
+        ("analyze_context", ["attention", RUN, "--output_dir=x", "--point=2,0"], "expected X,Y"),
+        ("analyze_context", ["cost", "--size=64"], "expected HEIGHT,WIDTH"),
+        ("ablate", [*SHAPES, "--output_dir=x", "--variants=gc,nll"], "(did you mean 'nl'?)"),
+        ("train", [*SHAPES, "--workdir=x", "--num_processes=2"], "belong together"),
+        ("train", [*SHAPES, "--workdir=x", *JOB], "expected HOST:PORT"),
     ],
 )
 def test_a_command_line_that_lacks_something_or_has_too_much_ends_with_2(
-    verb, arguments, says, fails
+    verb, arguments, says, fails, trained
 ):
-    fails(verb, *arguments, says=says, code=2)
+    given = [trained if argument == RUN else argument for argument in arguments]
+    fails(verb, *given, says=says, code=2)
 
 
 @pytest.mark.parametrize(("kind", "word"), [(Interrupted, "interrupted"), (Preempted, "preempted")])

@@ -10,7 +10,7 @@ from gcnet_jax.data.catalog import IGNORE_LABEL, DatasetClasses
 from gcnet_jax.data.sources.examples import Examples
 from gcnet_jax.data.sources.file_pairs import FilePair, Patterns, find_pairs
 from gcnet_jax.data.sources.labels import LabelTable, read_label_image
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 
 # What TFDS can have in a file name, without "all", which is its word for every split together.
 _NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]*")
@@ -19,9 +19,9 @@ _REMEDY = "give it a class with --map={value}=CLASS, or ignore it with --map={va
 
 
 def check_name(name: str, what: str) -> None:
-    """Raises InputError if the name of a data set or a split cannot be part of a file name."""
+    """Raises UsageError if the name of a data set or a split cannot be part of a file name."""
     if not _NAME.fullmatch(name):
-        raise InputError(
+        raise UsageError(
             f"'{name}' cannot be the name of a {what}; expected lower-case letters, digits and "
             "underscores, the first a letter, and not 'all'"
         )
@@ -62,7 +62,7 @@ def find_examples(
           map names what is no value or no class, or as ``find_pairs`` says.
     """
     if not images:
-        raise InputError("there are no patterns of images; expected one a split at least")
+        raise UsageError("there are no patterns of images; expected one a split at least")
     _check_map(label_map, classes)
     indices = LabelTable.of_indices(classes.num_classes)
     table = LabelTable({**indices.classes, **label_map}, remedy=_REMEDY)
@@ -75,12 +75,12 @@ def find_examples(
     if isinstance(images, Mapping) and isinstance(masks, Mapping):
         for split in images.keys() ^ masks.keys():
             kinds = ("images", "masks") if split in images else ("masks", "images")
-            raise InputError(f"split '{split}' has {kinds[0]} and no {kinds[1]}; expected both")
+            raise UsageError(f"split '{split}' has {kinds[0]} and no {kinds[1]}; expected both")
         for split in images:
             check_name(split, "split")
         return {split: pairs(images[split], masks[split]) for split in images}
     if isinstance(images, Mapping) or isinstance(masks, Mapping):
-        raise InputError("splits are given for images or masks alone; expected for both or neither")
+        raise UsageError("splits are given for images or masks alone; expected for both or neither")
     return _divided(pairs(images, masks))
 
 
@@ -99,7 +99,7 @@ def _divided(pairs: list[FilePair]) -> Examples:
 def _check_map(label_map: Mapping[int, int], classes: DatasetClasses) -> None:
     for value, index in label_map.items():
         if not 0 <= value <= IGNORE_LABEL:
-            raise InputError(f"--map={value}={index}: {value} is no mask value; expected 0 to 255")
+            raise UsageError(f"--map={value}={index}: {value} is no mask value; expected 0 to 255")
         if index != IGNORE_LABEL and not 0 <= index < classes.num_classes:
             raise InputError(
                 f"--map={value}={index}: {index} is no class; expected 0 to "
