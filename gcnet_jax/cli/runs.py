@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 from etils import epath
 
-from gcnet_jax.config import find_config, is_checkpoint, library_configs, read_config
+from gcnet_jax.cli.importing import importing
+from gcnet_jax.config import (
+    config_of_published,
+    configs_named,
+    is_checkpoint,
+    library_configs,
+    published_run,
+)
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import as_path, read_json
 
@@ -32,16 +39,16 @@ def with_model_named(options: flags.FlagValues, arguments: Sequence[str]) -> lis
     The first positional argument that is a run is what `--workdir=RUN` is, where a command takes
     that and nobody has said which network; a checkpoint, a `.pth` file and the name of a published
     run are what `--checkpoint` is. A command that takes a config gets the network's own, if none is
-    given.
+    given: names mean what they mean to `gcnet_jax.load`.
 
     Raises:
-        UsageError: it is the name of a config that nobody has published weights of.
+        UsageError: it is the name of a config that nobody has published weights of, or the name of
+            two networks.
+        InputError: it is the published file of a backbone alone.
     """
     given = list(arguments)
-    if "workdir" not in options:
-        return given
     names = {argument.partition("=")[0].lstrip("-") for argument in given if argument[:1] == "-"}
-    if not names & {"workdir", "checkpoint"}:
+    if "workdir" in options and not names & {"workdir", "checkpoint"}:
         for position in _positional(options, given):
             if option := _option_for(given[position], options):
                 given[position] = option
@@ -78,7 +85,7 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
         raise UsageError(_why_no_run(workdir))
     if checkpoint is None:
         return
-    if checkpoint != _PUBLISHED:
+    if checkpoint not in (_PUBLISHED, *published_names()):
         _refuse_all_checkpoints(checkpoint)
         _refuse_run(checkpoint)
     if not has_config:
@@ -87,6 +94,8 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
 
 def _option_for(argument: str, options: flags.FlagValues) -> str | None:
     """The option that a positional argument stands for, if it names a trained network."""
+    if "checkpoint" in options and (run := published_run(argument)):
+        return f"--checkpoint={run}"
     if _is_run(argument):
         return f"--workdir={argument}"
     if "checkpoint" not in options:
@@ -95,17 +104,14 @@ def _option_for(argument: str, options: flags.FlagValues) -> str | None:
         path = as_path(argument)
         if _is_checkpoint(path) or (path.suffix == ".pth" and path.is_file()):
             return f"--checkpoint={argument}"
-        if path.exists() or not _is_name(argument):
+        if path.exists() or not configs_named(argument):
             return None
     except (InputError, OSError, ValueError):  # no path at all
         return None
-    published = read_config(find_config(argument)).published_run
-    if not published:
-        raise UsageError(
-            f"the config {argument} has no published weights; train it, with gcnet train "
-            f"--config={argument} --workdir=RUN, and give the run"
-        )
-    return f"--checkpoint={published}"
+    raise UsageError(
+        f"the config {argument} has no published weights; train it, with gcnet train "
+        f"--config={argument} --workdir=RUN, and give the run"
+    )
 
 
 def _own_config(arguments: Sequence[str]) -> str | None:
@@ -115,9 +121,14 @@ def _own_config(arguments: Sequence[str]) -> str | None:
         if (folder / CONFIG).is_file():
             return os.fspath(folder / CONFIG)
         return os.fspath(max(_checkpoints(folder), key=lambda path: int(path.name)))
-    checkpoint = _value("checkpoint", arguments)
-    if checkpoint and (_is_name(checkpoint) or _is_checkpoint(checkpoint)):
+    checkpoint = _value("checkpoint", arguments) or _value("source", arguments)
+    if checkpoint and (configs_named(checkpoint) or _is_checkpoint(checkpoint)):
         return checkpoint
+    if checkpoint and _is_file(checkpoint):
+        with importing():
+            from gcnet_jax.interop import published_name
+        if run := published_name(as_path(checkpoint)):
+            return config_of_published(run)
     return None
 
 
@@ -148,9 +159,11 @@ def _is_checkpoint(path: epath.PathLike) -> bool:
         return False
 
 
-def _is_name(argument: str) -> bool:
-    """Whether a config of this library has that name, with or without its folder."""
-    return any(argument in (full, full.rpartition("/")[2]) for full in library_configs())
+def _is_file(path: epath.PathLike) -> bool:
+    try:
+        return as_path(path).is_file()
+    except (InputError, OSError, ValueError):  # no path at all
+        return False
 
 
 def _why_no_model(first: str) -> str:

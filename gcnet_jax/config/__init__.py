@@ -10,13 +10,20 @@ from gcnet_jax.config.image_files import (
     Orientation,
     Pixels,
 )
-from gcnet_jax.config.library import find_config, library_configs, library_folder
+from gcnet_jax.config.library import (
+    config_of_published,
+    configs_named,
+    find_config,
+    library_configs,
+    library_folder,
+)
 from gcnet_jax.config.loading import (
     as_config,
     brief_reason,
     config_from_argument,
     is_checkpoint,
     load_config,
+    published_run,
     read_config,
     split_argument,
 )
@@ -38,6 +45,8 @@ __all__ = [
     "check_config",
     "check_model_config",
     "config_from_argument",
+    "config_of_published",
+    "configs_named",
     "default_config",
     "differences",
     "enable_compilation_cache",
@@ -48,6 +57,7 @@ __all__ = [
     "library_configs",
     "library_folder",
     "load_config",
+    "published_run",
     "read_config",
     "split_argument",
     "to_plain",

@@ -13,10 +13,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.config.checking import check_config
-from gcnet_jax.config.library import find_config
+from gcnet_jax.config.library import configs_named, find_config
 from gcnet_jax.config.plain import from_plain
 from gcnet_jax.config.schema import CONTEXT_BLOCKS
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, in_bucket, read_json
 
 _METADATA = ("metadata", "metadata")  # of a checkpoint's folder
@@ -73,6 +73,33 @@ def is_checkpoint(path: epath.PathLike) -> bool:
     return as_path(path).joinpath(*_METADATA).is_file()
 
 
+def published_run(name: str) -> str | None:
+    """The published run that the name of a trained network means.
+
+    Runs and checkpoints go by their paths, published runs by the names of their configs, with or
+    without the folder. Where a name is both, nothing is guessed.
+
+    Args:
+        name: a path or a name.
+
+    Returns:
+        The run's name; None if this is no name of a config, or nobody has published its weights.
+
+    Raises:
+        UsageError: there is a run or a checkpoint at a path of that name, too.
+    """
+    full = next(iter(configs_named(name)), None)
+    if full is None or not (run := read_config(find_config(full)).published_run):
+        return None
+    folder = as_path(name)
+    if is_checkpoint(folder) or any((folder / x).exists() for x in ("config.json", "checkpoints")):
+        raise UsageError(
+            f"{name} is both a folder of a trained network and the name of a published run; give "
+            f"./{name} for the folder, or {run if name == full else full} for the published run"
+        )
+    return run
+
+
 def read_config(file: epath.PathLike, *arguments: str) -> ConfigDict:
     """Reads a config that may still be changed before `check_config` sees it.
 
@@ -118,7 +145,8 @@ def config_from_argument(argument: str) -> ConfigDict:
 def split_argument(argument: str) -> tuple[epath.PathLike, list[str]]:
     """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one.
 
-    In the place of the file there may be the name of one of the library's configs.
+    In the place of the file there may be the name of one of the library's configs, whatever else is
+    in a folder of that name: often a run of that config.
     """
     if in_bucket(argument):
         return argument, []
@@ -127,9 +155,10 @@ def split_argument(argument: str) -> tuple[epath.PathLike, list[str]]:
         file = Path(":".join(parts[:count]))
         if file.is_file():
             return file, [":".join(parts[count:])] if count < len(parts) else []
-    if Path(argument).exists():
+    name, further = parts[0], [":".join(parts[1:])] if len(parts) > 1 else []
+    if Path(argument).exists() and (is_checkpoint(argument) or not configs_named(name)):
         return Path(argument), []
-    return find_config(parts[0]), [":".join(parts[1:])] if len(parts) > 1 else []
+    return find_config(name), further
 
 
 def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:
