@@ -100,7 +100,7 @@ def paper_costs(size: Size | None) -> dict[str, Any]:
         "parameters in millions, multiply-adds in billions"
     )
     table.add_column("blocks", no_wrap=True)
-    for heading in ("parameters", "paper", "multiply-adds", "paper"):
+    for heading in ("params", "paper", "multiply-adds", "paper"):  # all of it in 80 columns
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(

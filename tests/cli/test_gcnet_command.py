@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,16 @@ import time
 
 import pytest
 
+from gcnet_jax.cli import list as list_command
 from gcnet_jax.cli.gcnet import VERBS
-from gcnet_jax.config import default_config, find_config, leaves, load_config, to_plain
+from gcnet_jax.config import (
+    default_config,
+    find_config,
+    leaves,
+    library_configs,
+    load_config,
+    to_plain,
+)
 from gcnet_jax.data import prepare
 from gcnet_jax.training import read_rows
 
@@ -139,6 +148,40 @@ def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
     network = ["resnet18-d8", "+", "global_context"]
     expected = ["run", "segmentation", "context_shapes", *network, "30", "of", "30", *best]
     assert runs[1].split() == expected
+
+
+def listed_on_terminal(columns, *arguments, capsys, monkeypatch):
+    """The lines that `gcnet list` prints on a terminal of so many columns, without its styles."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which is what rich takes for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert list_command.main(arguments) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_table_too_wide_for_the_terminal_becomes_lines_that_are_not(
+    columns, shapes_dir, capsys, monkeypatch
+):
+    given = ("configs", f"--data_dir={shapes_dir}")
+    lines = listed_on_terminal(columns, *given, capsys=capsys, monkeypatch=monkeypatch)
+    assert max(map(len, lines)) <= columns
+    names = [line for line in lines if not line.startswith(" ")]
+    assert names == list(library_configs())
+    of_shapes = lines[lines.index("context_shapes/fcn") + 1]
+    assert of_shapes.strip().startswith("task: segmentation; data set: context_shapes")
+    monkeypatch.delenv("FORCE_COLOR")
+    assert list_command.main(given) == 0
+    whole = capsys.readouterr().out.splitlines()
+    assert len(whole) == 1 + len(names)  # whoever else reads it wants whole lines
+    assert [line for line in whole if line != line.rstrip()] == []
+
+
+def test_a_terminal_that_is_wide_enough_shows_the_same_table(capsys, monkeypatch):
+    shown = listed_on_terminal(200, "weights", capsys=capsys, monkeypatch=monkeypatch)
+    monkeypatch.delenv("FORCE_COLOR")
+    assert list_command.main(["weights"]) == 0
+    assert capsys.readouterr().out.splitlines() == shown
 
 
 def test_of_a_config_it_is_listed_which_of_its_splits_are_prepared(command, tmp_path):
