@@ -61,7 +61,19 @@ def run(
     """
     if is_asked():
         offer({module.rpartition(".")[2]: ""}, options)
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _run(work, module, options, sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # while the command line is read, too, for which a config is run
+        _say("interrupted")
+        return 128 + signal.SIGINT
+
+
+def _run(
+    work: Callable[[list[str]], None],
+    module: str,
+    options: flags.FlagValues,
+    arguments: list[str],
+) -> int:
     if {"--help", "-h", "-help"} & set(arguments):
         show(_help(module, options))
         return 0
@@ -122,9 +134,6 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
             raise
         _say(f"error: {reason}")
         return 1
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 128 + signal.SIGINT
     return 0
 
 
