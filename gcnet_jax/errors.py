@@ -33,9 +33,9 @@ class InputError(ValueError):
 
 
 class UsageError(InputError):
-    """A command line lacks something, or has something that the command does not take.
+    """A command line, or a call, lacks something, or has something that is not taken.
 
-    Commands exit with status 2.
+    Whatever files and data there are, it cannot be right. Commands exit with status 2.
     """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.trained_model import inference_settings
+from gcnet_jax.tasks.segmentation.split_evaluation import inference_settings
 from scripts import collect_results
 from tests.commands import run_here
 

@@ -14,7 +14,7 @@ from absl import flags
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
-from gcnet_jax.errors import UsageError
+from gcnet_jax.errors import UsageError, did_you_mean
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -54,6 +54,11 @@ def _ablate(arguments: list[str]) -> None:
     with importing():
         from gcnet_jax.analysis import VARIANTS
         from gcnet_jax.cli.ablation_study import study_variants
+    if unknown := [name for name in _VARIANTS.value or () if name not in VARIANTS]:
+        raise UsageError(
+            f"--variants: there is no variant {unknown[0]!r}{did_you_mean(unknown[0], VARIANTS)}; "
+            f"expected some of {', '.join(VARIANTS)}"
+        )
     study_variants(
         config,
         list(VARIANTS) if _VARIANTS.value is None else _VARIANTS.value,

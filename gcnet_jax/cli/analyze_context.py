@@ -24,7 +24,7 @@ from absl import flags
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import require_model
-from gcnet_jax.errors import InputError, UsageError
+from gcnet_jax.errors import UsageError
 from gcnet_jax.files import write_whole
 
 _OPTIONS = flags.FlagValues()
@@ -93,7 +93,7 @@ def _attention() -> None:
     options.required(_OUTPUT_DIR.value, "--output_dir")
     config = options.checked_config(_CONFIG)
     if _POSITIONS.value == 1:
-        raise InputError("--positions is 1; expected 0 for all, or 2 or more: pairs are compared")
+        raise UsageError("--positions is 1; expected 0 for all, or 2 or more: pairs are compared")
     with importing():
         from gcnet_jax.cli.attention_study import parse_point, study_attention
     study_attention(

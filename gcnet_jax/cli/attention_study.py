@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.analysis import Distances, block_inputs, context_blocks, query_distances
 from gcnet_jax.data import resize_image
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
@@ -71,14 +71,14 @@ def parse_point(text: str) -> Point:
     """A point as `X,Y`, from `0,0` (top left) to `1,1`.
 
     Raises:
-        InputError: it is something else.
+        UsageError: it is something else.
     """
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError:
         x = y = math.nan
     if not (0 <= x <= 1 and 0 <= y <= 1):
-        raise InputError(f"--point is {text!r}; expected X,Y from 0,0 to 1,1, such as 0.25,0.5")
+        raise UsageError(f"--point is {text!r}; expected X,Y from 0,0 to 1,1, such as 0.25,0.5")
     return x, y
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
+from gcnet_jax.cli.completion import is_asked, offer
 from gcnet_jax.cli.runs import with_model_named
 from gcnet_jax.cli.standard_output import has_no_reader, show
 from gcnet_jax.config import brief_reason, leaves
@@ -43,7 +44,8 @@ def run(
     """Parses a command line and does the command's work with what is left of it.
 
     What the user can put right ends in one line on stderr. `--help` shows the module's docstring
-    and its options, `--help_config` the keys of a config.
+    and its options, `--help_config` the keys of a config. A shell that asks how the command line
+    can go on is told.
 
     Args:
         work: called with the positional arguments.
@@ -52,12 +54,27 @@ def run(
         arguments: of the command line, without the program's name; by default this process's.
 
     Returns:
-        The exit status: 2 for a command line that lacks something or cannot be understood, 1 for
-        everything else that went wrong, values that do not fit together and the loss of another
-        process of the job too. 130 follows Ctrl-C, and `PREEMPTED` a stop on SIGTERM or Ctrl-C with
-        all work saved; a reader that goes away before the end leaves 141.
+        The exit status: 2 for a command line that lacks something, contradicts itself or cannot be
+        understood, 1 for everything else that went wrong, values of a config that do not fit
+        together and the loss of another process of the job too. 130 follows Ctrl-C, and `PREEMPTED`
+        a stop on SIGTERM or Ctrl-C with all work saved; a reader that goes away before the end
+        leaves 141.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if is_asked():
+        offer({module.rpartition(".")[2]: ""}, options)
+    try:
+        return _run(work, module, options, sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # while the command line is read, too, for which a config is run
+        _say("interrupted")
+        return 128 + signal.SIGINT
+
+
+def _run(
+    work: Callable[[list[str]], None],
+    module: str,
+    options: flags.FlagValues,
+    arguments: list[str],
+) -> int:
     if {"--help", "-h", "-help"} & set(arguments):
         show(_help(module, options))
         return 0
@@ -118,9 +135,6 @@ def _status(main: Callable[[list[str]], None], arguments: list[str]) -> int:
             raise
         _say(f"error: {reason}")
         return 1
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 128 + signal.SIGINT
     return 0
 
 

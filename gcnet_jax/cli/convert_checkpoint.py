@@ -2,12 +2,12 @@
 
     gcnet convert_checkpoint --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
         --source=model.pth --output=converted
-    gcnet convert_checkpoint --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
-        --source=converted --output=model.pth --to=openmmlab
+    gcnet convert_checkpoint --source=converted --output=model.pth --to=openmmlab
 
 The source is what --checkpoint of the other commands takes: a checkpoint's folder, a .pth file, or
-'published'. The output is a checkpoint's folder or, with --to=openmmlab, a file that mmsegmentation
-loads. Class names and colours go along.
+'published'. Checkpoints bring their config, and files that were published need none. The output is
+a checkpoint's folder or, with --to=openmmlab, a file that mmsegmentation loads. Class names and
+colours go along.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from gcnet_jax.analysis import (
     parameter_count,
     select_variant,
 )
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.data import dataset_classes
@@ -29,14 +29,14 @@ def parse_size(text: str) -> Size:
     """A size as `HEIGHT,WIDTH` in pixels.
 
     Raises:
-        InputError: it is something else.
+        UsageError: it is something else.
     """
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
         height = width = 0
     if height < 1 or width < 1:
-        raise InputError(f"--size is {text!r}; expected HEIGHT,WIDTH in pixels, such as 1024,2048")
+        raise UsageError(f"--size is {text!r}; expected HEIGHT,WIDTH in pixels, such as 1024,2048")
     return height, width
 
 
@@ -101,7 +101,7 @@ def paper_costs(size: Size | None) -> dict[str, Any]:
         "parameters in millions, multiply-adds in billions"
     )
     table.add_column("blocks", no_wrap=True)
-    for heading in ("parameters", "paper", "multiply-adds", "paper"):
+    for heading in ("params", "paper", "multiply-adds", "paper"):  # all of it in 80 columns
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(

@@ -1,7 +1,9 @@
+# PYTHON_ARGCOMPLETE_OK
 """The installed command `gcnet`, with a verb for each thing that it does."""
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -28,6 +30,8 @@ VERBS: Mapping[str, str] = MappingProxyType(
 
 def main() -> None:
     """Does what this process's command line says and ends the process."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         show(_help())
@@ -54,6 +58,15 @@ def run_verb(verb: str) -> None:
         command = importlib.import_module(f"gcnet_jax.cli.{verb}")
         from gcnet_jax.cli.process import run_alone
     run_alone(command.main)
+
+
+def _complete() -> None:
+    """Tells the shell that has started this process how its command line can go on, and ends it."""
+    from gcnet_jax.cli.completion import offer, verb_given
+
+    if verb := verb_given(VERBS):
+        importlib.import_module(f"gcnet_jax.cli.{verb}").main()  # which knows its options
+    offer(VERBS)
 
 
 def _help() -> str:

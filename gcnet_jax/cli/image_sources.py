@@ -9,7 +9,7 @@ from pathlib import Path
 
 from etils import epath
 
-from gcnet_jax.errors import InputError, printable
+from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import as_path, in_bucket
 
 SUFFIXES = (
@@ -63,10 +63,11 @@ def find_images(given: Sequence[str], *, recursive: bool) -> list[ImageSource]:
         recursive: whether to look into subfolders; names of results then begin with them.
 
     Raises:
+        UsageError: nothing is given.
         InputError: there is nothing of a name, nothing to take in a folder, or two of one name.
     """
     if not given:
-        raise InputError("no images given; name files or folders with --images or at the end")
+        raise UsageError("no images given; name files or folders with --images or at the end")
     found = [source for name in given for source in _sources_of(as_path(name), recursive)]
     counts = Counter(source.name for source in found)
     found = [

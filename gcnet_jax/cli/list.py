@@ -32,6 +32,7 @@ _DATA_DIR = flags.DEFINE_string(
 _RUNS = flags.DEFINE_string("runs", "runs", "runs: folder of run folders", flag_values=_OPTIONS)
 
 _TASK = "segmentation"  # of all that there is so far
+_GAP = 2  # between columns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,16 +166,24 @@ def _yes(is_there: bool) -> str:
 
 
 def _show(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table; on a terminal that it is too wide for, some lines for each row instead."""
+    import rich.cells
     import rich.console
-    import rich.table
+    import rich.padding
     import rich.text
 
-    table = rich.table.Table(box=None, pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, overflow="fold", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*(rich.text.Text(printable(cell)) for cell in row))
     console = rich.console.Console()
-    if not console.is_terminal:  # whoever reads it wants whole lines
-        console = rich.console.Console(width=200)
-    console.print(table)
+    lines = [headings, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(rich.cells.cell_len, column)) for column in zip(*lines, strict=True)]
+    if console.is_terminal and sum(widths) + _GAP * (len(widths) - 1) > console.width:
+        for name, *cells in lines[1:]:
+            console.print(rich.text.Text(name, style="bold"))
+            known = [f"{x}: {cell}" for x, cell in zip(headings[1:], cells, strict=True) if cell]
+            if known:
+                about = rich.text.Text("; ".join(known))
+                console.print(rich.padding.Padding(about, (0, 0, 0, 2 * _GAP), expand=False))
+        return
+    for number, line in enumerate(lines):
+        cells = map(rich.cells.set_cell_size, line, (width + _GAP for width in widths))
+        text = rich.text.Text("".join(cells).rstrip(), style="" if number else "bold")
+        console.print(text, soft_wrap=True)

@@ -155,7 +155,8 @@ def run_folder(value: str | None) -> str:
     """The folder that `--workdir` names, which need not be there.
 
     Raises:
-        InputError: none is given, or it is a file.
+        UsageError: none is given.
+        InputError: it is a file.
     """
     folder = required(value, "--workdir")
     if as_path(folder).exists() and not as_path(folder).is_dir():
@@ -167,7 +168,8 @@ def output_folder(value: str | None, flag: str) -> epath.Path:
     """The folder that a flag names, made if it is not there: it fails before the work, not after.
 
     Raises:
-        InputError: no folder is given, it is a file, or cannot be written to.
+        UsageError: no folder is given.
+        InputError: it is a file, or cannot be written to.
     """
     folder = as_path(required(value, flag))
     if folder.exists() and not folder.is_dir():
@@ -187,12 +189,12 @@ def output_file(file: epath.PathLike, *, key: str, beside: Sequence[str]) -> epa
         beside: names of what the command writes with it, in the same folder.
 
     Raises:
-        InputError: it is no name of a JSON file, its folder cannot be written to, or what is there
-            is something else.
+        UsageError: it is no name of a JSON file.
+        InputError: its folder cannot be written to, or what is there is something else.
     """
     path = as_path(file)
     if path.suffix != ".json" or path.is_dir():
-        raise InputError(f"--output: {path} is no file name that ends in .json")
+        raise UsageError(f"--output: {path} is no file name that ends in .json")
     written = (path, *(path.parent / name for name in beside))
     there = next((file for file in written if file.exists()), None)
     if there is not None and not _is_object_with(key, path):

@@ -28,7 +28,7 @@ from gcnet_jax.cli import command, options
 from gcnet_jax.cli.image_sources import check_targets, expand_patterns, find_images
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import require_model
-from gcnet_jax.errors import InputError, printable
+from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import as_path
 
 _STANDARD = "-"
@@ -72,11 +72,11 @@ def _predict(arguments: list[str]) -> None:
         _predict_into(as_path(options.required(_OUTPUT_DIR.value, "--output_dir")), given, config)
         return
     if given.count(_STANDARD) > 1:
-        raise InputError("- is standard input, and given more than once; expected once")
+        raise UsageError("- is standard input, and given more than once; expected once")
     output_dir = _OUTPUT_DIR.value
     is_alone = given == [_STANDARD] and not _SAVE_LOGITS.value
     if output_dir is None and (not is_alone or sys.stdout.isatty()):
-        raise InputError(
+        raise UsageError(
             "--output_dir is required, unless - is the only image, without --save_logits, and "
             "standard output is no terminal"
         )
@@ -127,7 +127,7 @@ def _predict_into(
         )
     if _SAVE_LOGITS.value and videos:
         if not images:
-            raise InputError(
+            raise UsageError(
                 f"--save_logits: of {videos[0].path}, a video, the overlay is written and no logits"
             )
         print(f"no logits are written of {len(videos)} video(s): --save_logits is for images")

@@ -141,14 +141,18 @@ def _prepare(arguments: list[str]) -> None:
         for flag in (_SUBSET, _SPLITS):
             if flag.value:
                 raise UsageError(f"--{flag.name} is for official data sets, not for '{_OWN}'")
-        name = options.required(_NAME.value, "--name")
+        name, source, classes = (
+            options.required(flag.value, f"--{flag.name}") for flag in (_NAME, _SOURCE, _CLASSES)
+        )
+        for flag in (_IMAGES, _MASKS):
+            options.required(next(iter(flag.value), None), f"--{flag.name}")
         folder = prepare_folder(
             name,
             _DATA_DIR.value,
-            options.required(_SOURCE.value, "--source"),
+            source,
             images=_patterns(_IMAGES),
             masks=_patterns(_MASKS),
-            classes=options.required(_CLASSES.value, "--classes"),
+            classes=classes,
             label_map=_label_map(),
             allow_absent=_ALLOW_ABSENT.value,
             **how,

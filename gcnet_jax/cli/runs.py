@@ -6,10 +6,16 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 from etils import epath
 
-from gcnet_jax.config import find_config, is_checkpoint, library_configs
+from gcnet_jax.cli.importing import importing
+from gcnet_jax.config import (
+    config_of_published,
+    configs_named,
+    is_checkpoint,
+    library_configs,
+)
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import as_path, read_json
-from gcnet_jax.tasks.configs import read_config
+from gcnet_jax.tasks.configs import published_run
 
 CONFIG = "config.json"
 """Name of the file in which a run keeps its config."""
@@ -33,16 +39,16 @@ def with_model_named(options: flags.FlagValues, arguments: Sequence[str]) -> lis
     The first positional argument that is a run is what `--workdir=RUN` is, where a command takes
     that and nobody has said which network; a checkpoint, a `.pth` file and the name of a published
     run are what `--checkpoint` is. A command that takes a config gets the network's own, if none is
-    given.
+    given: names mean what they mean to `gcnet_jax.load`.
 
     Raises:
-        UsageError: it is the name of a config that nobody has published weights of.
+        UsageError: it is the name of a config that nobody has published weights of, or the name of
+            two networks.
+        InputError: it is the published file of a backbone alone.
     """
     given = list(arguments)
-    if "workdir" not in options:
-        return given
     names = {argument.partition("=")[0].lstrip("-") for argument in given if argument[:1] == "-"}
-    if not names & {"workdir", "checkpoint"}:
+    if "workdir" in options and not names & {"workdir", "checkpoint"}:
         for position in _positional(options, given):
             if option := _option_for(given[position], options):
                 given[position] = option
@@ -50,6 +56,11 @@ def with_model_named(options: flags.FlagValues, arguments: Sequence[str]) -> lis
     if "config" in options and "config" not in names and (config := _own_config(given)):
         given.insert(0, f"--config={config}")
     return given
+
+
+def published_names() -> list[str]:
+    """The names of the published runs."""
+    return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]
 
 
 def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
@@ -74,7 +85,7 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
         raise UsageError(_why_no_run(workdir))
     if checkpoint is None:
         return
-    if checkpoint != _PUBLISHED:
+    if checkpoint not in (_PUBLISHED, *published_names()):
         _refuse_all_checkpoints(checkpoint)
         _refuse_run(checkpoint)
     if not has_config:
@@ -83,6 +94,8 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
 
 def _option_for(argument: str, options: flags.FlagValues) -> str | None:
     """The option that a positional argument stands for, if it names a trained network."""
+    if "checkpoint" in options and (run := published_run(argument)):
+        return f"--checkpoint={run}"
     if _is_run(argument):
         return f"--workdir={argument}"
     if "checkpoint" not in options:
@@ -91,17 +104,14 @@ def _option_for(argument: str, options: flags.FlagValues) -> str | None:
         path = as_path(argument)
         if _is_checkpoint(path) or (path.suffix == ".pth" and path.is_file()):
             return f"--checkpoint={argument}"
-        if path.exists() or not _is_name(argument):
+        if path.exists() or not configs_named(argument):
             return None
     except (InputError, OSError, ValueError):  # no path at all
         return None
-    published = read_config(find_config(argument)).published_run
-    if not published:
-        raise UsageError(
-            f"the config {argument} has no published weights; train it, with gcnet train "
-            f"--config={argument} --workdir=RUN, and give the run"
-        )
-    return f"--checkpoint={published}"
+    raise UsageError(
+        f"the config {argument} has no published weights; train it, with gcnet train "
+        f"--config={argument} --workdir=RUN, and give the run"
+    )
 
 
 def _own_config(arguments: Sequence[str]) -> str | None:
@@ -111,9 +121,14 @@ def _own_config(arguments: Sequence[str]) -> str | None:
         if (folder / CONFIG).is_file():
             return os.fspath(folder / CONFIG)
         return os.fspath(max(_checkpoints(folder), key=lambda path: int(path.name)))
-    checkpoint = _value("checkpoint", arguments)
-    if checkpoint and (_is_name(checkpoint) or _is_checkpoint(checkpoint)):
+    checkpoint = _value("checkpoint", arguments) or _value("source", arguments)
+    if checkpoint and (configs_named(checkpoint) or _is_checkpoint(checkpoint)):
         return checkpoint
+    if checkpoint and _is_file(checkpoint):
+        with importing():
+            from gcnet_jax.interop import published_name
+        if run := published_name(as_path(checkpoint)):
+            return config_of_published(run)
     return None
 
 
@@ -144,16 +159,18 @@ def _is_checkpoint(path: epath.PathLike) -> bool:
         return False
 
 
-def _is_name(argument: str) -> bool:
-    """Whether a config of this library has that name, with or without its folder."""
-    return any(argument in (full, full.rpartition("/")[2]) for full in library_configs())
+def _is_file(path: epath.PathLike) -> bool:
+    try:
+        return as_path(path).is_file()
+    except (InputError, OSError, ValueError):  # no path at all
+        return False
 
 
 def _why_no_model(first: str) -> str:
     """What is wrong where the first argument should name a trained network, and does not."""
     path = as_path(first)
     if not path.exists():
-        near = did_you_mean(first, [*_runs_beside(path), *_published_names()])
+        near = did_you_mean(first, [*_runs_beside(path), *published_names()])
         return f"there is no run {first}{near}, nor anything else of that name; {_EXPECTED}, first"
     _refuse_all_checkpoints(first)
     kind = "neither a run nor a checkpoint" if path.is_dir() else "no trained network"
@@ -175,7 +192,7 @@ def _why_no_config(checkpoint: str) -> str:
         return f"--checkpoint={_PUBLISHED} does not say of which network; {which}"
     path = as_path(checkpoint)
     if not path.exists():
-        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, _published_names())}"
+        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, published_names())}"
     if path.is_dir():
         return f"{checkpoint} is no whole checkpoint: it has no metadata; {_EXPECTED}"
     return f"{checkpoint} does not say which network it is of; {which}"
@@ -204,10 +221,6 @@ def _runs_beside(path: epath.Path) -> list[str]:
         return [os.fspath(other) for other in path.parent.iterdir() if _is_run(other)]
     except OSError:
         return []
-
-
-def _published_names() -> list[str]:
-    return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]
 
 
 def _positional(options: flags.FlagValues, arguments: Sequence[str]) -> Iterator[int]:

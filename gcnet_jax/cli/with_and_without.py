@@ -34,6 +34,7 @@ from gcnet_jax.tasks.segmentation.data import (
 from gcnet_jax.tasks.segmentation.evaluation import (
     colorize,
     create_evaluator,
+    heat_bar,
     heat_overlay,
     metrics_from_confusion,
 )
@@ -46,6 +47,7 @@ _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
 _SECONDS_AROUND, _SECONDS_A_STEP = 40, 0.12
 _TEST_SPLIT = "test"
 _PICTURES = range(3, 9)  # of the test split: by day and by night, discs and squares
+_ENLARGED = 2  # times, which leaves the bar room for its figures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,15 +252,33 @@ class _Page:
                 example[_NETWORKS[network]] = colorize(label, classes.palette)
         with_block = networks["gcnet"]
         attention = _attention(with_block.graphdef, with_block.variables, images)
-        for example, weights in zip(examples, np.asarray(attention, np.float32), strict=True):
-            example["attention, least to most"] = heat_overlay(example["image"], weights)
-        save_page(self._path, examples, classes, curves)
+        maps = np.asarray(attention, np.float32)
+        rows = [_with_attention(*row) for row in zip(examples, maps, strict=True)]
+        save_page(self._path, rows, classes, curves)
 
     @functools.cached_property
     def _samples(self) -> list[dict[str, Any]]:
         data_dir = self._pair["gcnet"].config.data.data_dir
         records = open_split("context_shapes", data_dir, _TEST_SPLIT)
         return [dict(decode(records[i])) for i in _PICTURES]
+
+
+def _with_attention(
+    example: dict[str, Picture], weights: Float[np.ndarray, "h w"]
+) -> dict[str, Picture]:
+    """An image's pictures, enlarged, and beside them its attention with a bar of its colours.
+
+    Each map has its own range, as `gcnet analyze_context attention` draws it.
+    """
+    overlay = _enlarged(heat_overlay(example["image"], weights))
+    bar = heat_bar(weights, overlay.shape[1])
+    no_bar = np.full_like(bar, 255)
+    pictures = {title: np.vstack([_enlarged(x), no_bar]) for title, x in example.items()}
+    return {**pictures, "attention of the block": np.vstack([overlay, bar])}
+
+
+def _enlarged(picture: Picture) -> Picture:
+    return picture.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
 
 
 # The network's structure is the same at every checkpoint: each is compiled once.

@@ -10,7 +10,13 @@ from gcnet_jax.config.image_files import (
     Orientation,
     Pixels,
 )
-from gcnet_jax.config.library import find_config, library_configs, library_folder
+from gcnet_jax.config.library import (
+    config_of_published,
+    configs_named,
+    find_config,
+    library_configs,
+    library_folder,
+)
 from gcnet_jax.config.loading import (
     SchemaOf,
     as_config,
@@ -43,6 +49,8 @@ __all__ = [
     "cache_folder",
     "check_config",
     "check_section",
+    "config_of_published",
+    "configs_named",
     "differences",
     "enable_compilation_cache",
     "find_config",

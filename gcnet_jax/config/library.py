@@ -24,6 +24,26 @@ def library_configs() -> dict[str, Path]:
     }
 
 
+def config_of_published(run: str) -> str:
+    """Returns the name of the config that published weights are of.
+
+    Raises:
+        InputError: they are of no run.
+    """
+    for full in library_configs():
+        if full.rpartition("/")[2] == run:
+            return full
+    raise InputError(
+        f"the published weights {run} are of a backbone alone, which is no whole network; "
+        "training.init_from takes them"
+    )
+
+
+def configs_named(name: str) -> list[str]:
+    """Returns the full names of the configs that a name stands for, with its folder or without."""
+    return [full for full in library_configs() if name in (full, full.rpartition("/")[2])]
+
+
 def find_config(name: str) -> Path:
     """Returns the file of a config.
 
@@ -34,7 +54,7 @@ def find_config(name: str) -> Path:
         InputError: there is none of that name, or several.
     """
     configs = library_configs()
-    found = [full for full in configs if name in (full, full.rpartition("/")[2])]
+    found = configs_named(name)
     if len(found) == 1:
         return configs[found[0]]
     if found:

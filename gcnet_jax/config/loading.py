@@ -13,7 +13,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.config.checking import check_config, named_code
-from gcnet_jax.config.library import find_config
+from gcnet_jax.config.library import configs_named, find_config
 from gcnet_jax.config.plain import from_plain
 from gcnet_jax.config.schema import Schema
 from gcnet_jax.errors import InputError
@@ -117,7 +117,8 @@ def split_argument(argument: str) -> tuple[epath.PathLike, list[str]]:
     """The file of a command line's `FILE` or `FILE:argument`, and the argument if there is one.
 
     Folders and files may have colons in their names: the file is the shortest beginning that there
-    is. In its place there may be the name of one of the library's configs.
+    is. In its place there may be the name of one of the library's configs, whatever else is in a
+    folder of that name: often a run of that config.
     """
     if in_bucket(argument):
         return argument, []
@@ -126,9 +127,10 @@ def split_argument(argument: str) -> tuple[epath.PathLike, list[str]]:
         file = Path(":".join(parts[:count]))
         if file.is_file():
             return file, [":".join(parts[count:])] if count < len(parts) else []
-    if Path(argument).exists():
+    name, further = parts[0], [":".join(parts[1:])] if len(parts) > 1 else []
+    if Path(argument).exists() and (is_checkpoint(argument) or not configs_named(name)):
         return Path(argument), []
-    return find_config(parts[0]), [":".join(parts[1:])] if len(parts) > 1 else []
+    return find_config(name), further
 
 
 def _run_python(path: Path, arguments: tuple[str, ...]) -> ConfigDict:

@@ -21,7 +21,7 @@ from gcnet_jax.data.folders import (
 )
 from gcnet_jax.data.record_format import RecordFormat
 from gcnet_jax.data.split import Split, check_features, open_in_folder
-from gcnet_jax.errors import InputError, did_you_mean
+from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import in_bucket
 
 F = TypeVar("F", bound=RecordFormat)
@@ -123,7 +123,7 @@ class DataSets(Generic[F]):
             InputError: if there is none of that name; the message lists those that there are.
         """
         if name not in self.official:
-            raise InputError(
+            raise UsageError(
                 f"there is no official data set '{name}'{did_you_mean(name, self.official)}; "
                 f"there are: {', '.join(self.official)}"
             )

@@ -5,7 +5,7 @@ import re
 import tensorflow_datasets as tfds
 from etils import epath
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import UsageError
 from gcnet_jax.files import as_path, as_utf8, in_bucket
 
 VERSION = "2.0.0"
@@ -16,9 +16,9 @@ _NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]*")
 
 
 def check_name(name: str, what: str) -> None:
-    """Raises InputError if the name of a data set or a split cannot be part of a file name."""
+    """Raises UsageError if the name of a data set or a split cannot be part of a file name."""
     if not _NAME.fullmatch(name):
-        raise InputError(
+        raise UsageError(
             f"'{name}' cannot be the name of a {what}; expected lower-case letters, digits and "
             "underscores, the first a letter, and not 'all'"
         )

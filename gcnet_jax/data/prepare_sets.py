@@ -10,7 +10,7 @@ from gcnet_jax.data.examples import Examples, OfficialSet
 from gcnet_jax.data.folders import copy_to_bucket, final_folder, is_whole, prepare_again
 from gcnet_jax.data.preparation import Check, fingerprints, write_dataset
 from gcnet_jax.data.record_format import RecordFormat, different_entry
-from gcnet_jax.errors import InputError, did_you_mean
+from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import local
 
 
@@ -113,7 +113,7 @@ def prepare_own(
 def _checked_splits(official: OfficialSet, splits: Sequence[str] | None) -> list[str]:
     for split in splits or ():
         if split not in official.splits:
-            raise InputError(
+            raise UsageError(
                 f"data set '{official.name}' has no split '{split}'"
                 f"{did_you_mean(split, official.splits)}; its splits are "
                 f"{', '.join(official.splits)}"
@@ -127,7 +127,7 @@ def _checked_source(
     """Returns the source of some splits; None where nothing is to be read."""
     if not official.parts:
         if source is not None:
-            raise InputError(
+            raise UsageError(
                 f"data set '{official.name}' is generated and takes no source, but got {source}"
             )
         return None
@@ -135,7 +135,7 @@ def _checked_source(
         return None
     expected = official.expected_source(splits)
     if source is None:
-        raise InputError(f"data set '{official.name}' needs a source: {expected}")
+        raise UsageError(f"data set '{official.name}' needs a source: {expected}")
     path = local(source, "copy it first").expanduser()
     if not path.is_dir():
         raise InputError(f"source {source} is not a folder; expected {expected}")

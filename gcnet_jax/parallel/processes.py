@@ -5,7 +5,7 @@ import re
 import jax
 from orbax.checkpoint import multihost
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 
 _MEETING_MILLISECONDS = 3_600_000
 # In what JAX says: of collectives on CPUs, and of the service that processes find each other by.
@@ -32,7 +32,8 @@ def join_processes(
             longer by itself.
 
     Raises:
-        InputError: some of the three are missing, or make no sense together.
+        UsageError: some of the three are missing, or the address is none.
+        InputError: they make no sense together, or JAX has computed already.
     """
     if jax.distributed.is_initialized():  # by whoever called before, in this process
         return
@@ -49,12 +50,12 @@ def join_processes(
                 raise
         return
     if any(value is None for value in given):
-        raise InputError(
+        raise UsageError(
             "--coordinator_address, --num_processes and --process_id belong together; give all "
             "three, or none where the cluster tells them"
         )
     if not re.fullmatch(r".+:\d+", coordinator_address or ""):
-        raise InputError(f"--coordinator_address is {coordinator_address!r}; expected HOST:PORT")
+        raise UsageError(f"--coordinator_address is {coordinator_address!r}; expected HOST:PORT")
     try:
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
     except ValueError as error:

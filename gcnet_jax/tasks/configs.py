@@ -7,6 +7,9 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax import config as configs
+from gcnet_jax.config import configs_named, find_config, is_checkpoint
+from gcnet_jax.errors import UsageError
+from gcnet_jax.files import as_path
 from gcnet_jax.tasks import schema_of
 
 
@@ -55,6 +58,33 @@ def config_from_argument(argument: str) -> ConfigDict:
     """Reads the config of a command line's `FILE` or `FILE:argument`; raises as `read_config`."""
     file, arguments = configs.split_argument(argument)
     return read_config(file, *arguments)
+
+
+def published_run(name: str) -> str | None:
+    """The published run that the name of a trained network means.
+
+    Runs and checkpoints go by their paths, published runs by the names of their configs, with or
+    without the folder. Where a name is both, nothing is guessed.
+
+    Args:
+        name: a path or a name.
+
+    Returns:
+        The run's name; None if this is no name of a config, or nobody has published its weights.
+
+    Raises:
+        UsageError: there is a run or a checkpoint at a path of that name, too.
+    """
+    full = next(iter(configs_named(name)), None)
+    if full is None or not (run := read_config(find_config(full)).published_run):
+        return None
+    folder = as_path(name)
+    if is_checkpoint(folder) or any((folder / x).exists() for x in ("config.json", "checkpoints")):
+        raise UsageError(
+            f"{name} is both a folder of a trained network and the name of a published run; give "
+            f"./{name} for the folder, or {run if name == full else full} for the published run"
+        )
+    return run
 
 
 def check_config(config: ConfigDict) -> None:

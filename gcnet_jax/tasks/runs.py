@@ -7,13 +7,13 @@ from etils import epath
 from flax import nnx
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import find_config, is_checkpoint, library_configs
+from gcnet_jax.config import config_of_published, find_config, is_checkpoint, library_configs
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path, read_json
 from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
 from gcnet_jax.task import TrainedNetwork
 from gcnet_jax.tasks import schema_of, task_of
-from gcnet_jax.tasks.configs import as_config, load_config
+from gcnet_jax.tasks.configs import as_config, load_config, published_run
 from gcnet_jax.training import find_checkpoint as find_best_by
 from gcnet_jax.training import (
     finished_steps,
@@ -111,8 +111,8 @@ def load(
         The network, to be called with images.
 
     Raises:
-        InputError: there is nothing of that name, it is not whole, it is not the config's network,
-            or it needs a config.
+        InputError: there is nothing of that name, or it is the name of two networks; it is not
+            whole, it is not the config's network, or it needs a config.
     """
     if not isinstance(source, str | os.PathLike):
         raise InputError(
@@ -157,42 +157,32 @@ def _own_config(checkpoint: epath.Path) -> ConfigDict:
 
 def _locate(name: str, *, needs_config: bool) -> tuple[str, ConfigDict | None]:
     """What `load_pretrained` takes for a source, and the source's own config where it is needed."""
-    if name in published_files():  # a folder of that name would be given as ./NAME
-        return name, _config_of_published(name) if needs_config else None
+    if run := published_run(name):
+        return run, load_config(find_config(name)) if needs_config else None
     path = as_path(name)
     if not path.exists():
-        return _locate_config(name, path)
+        if name in published_files():
+            config_of_published(name)  # which a backbone has not
+        raise InputError(_why_nothing(name, path))
     if path.is_dir():
         folder = _checkpoint_folder(path)
         return os.fspath(folder), _own_config(folder) if needs_config else None
     return os.fspath(path), _config_of_file(path) if needs_config else None
 
 
-def _locate_config(name: str, path: epath.Path) -> tuple[str, ConfigDict]:
-    """The published weights of a config of this library."""
+def _why_nothing(name: str, path: epath.Path) -> str:
+    """What is wrong with a name that is neither a published run's nor a path."""
     configs = library_configs()
     known = {short for full in configs for short in (full, full.rpartition("/")[2])}
-    if name not in known:
-        raise InputError(
-            f"there is no file or folder {path}, and no published run or config of that name"
-            f"{did_you_mean(name, [*published_files(), *known])}"
+    if name in known:
+        return (
+            f"the config {name} has no published weights; train it, with "
+            f"gcnet_jax.train({name!r}, WORKDIR), and load the workdir"
         )
-    config = load_config(find_config(name))
-    if not config.published_run:
-        raise InputError(
-            f"the config {name} has no published weights; train it, with gcnet_jax.train({name!r}, "
-            "WORKDIR), and load the workdir"
-        )
-    return config.published_run, config
-
-
-def _config_of_published(name: str) -> ConfigDict:
-    if name not in {full.rpartition("/")[2] for full in library_configs()}:
-        raise InputError(
-            f"the published weights {name} are of a backbone alone, which segments nothing; "
-            "training.init_from takes them"
-        )
-    return load_config(find_config(name))
+    return (
+        f"there is no file or folder {path}, and no published run or config of that name"
+        f"{did_you_mean(name, [*published_files(), *known])}"
+    )
 
 
 def _checkpoint_folder(path: epath.Path) -> epath.Path:
@@ -219,4 +209,4 @@ def _config_of_file(path: epath.Path) -> ConfigDict:
             f"{path} does not say which network it is of; name its config: "
             f"gcnet_jax.load({os.fspath(path)!r}, config=NAME)"
         )
-    return _config_of_published(name)
+    return load_config(find_config(config_of_published(name)))

@@ -27,6 +27,14 @@ TINY = (
     "--config.evaluation.batch_size=50",
 )
 
+_SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
+
+
+@pytest.fixture(scope="session")
+def slow_to_import() -> tuple[str, ...]:
+    """The modules that no command imports before it has understood its command line."""
+    return _SLOW_TO_IMPORT
+
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:

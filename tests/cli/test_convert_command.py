@@ -43,6 +43,15 @@ def test_a_checkpoint_converted_out_and_back_is_the_same_bitwise(
     assert read_metadata(output)["classes"] == metadata["classes"]
 
 
+def test_a_checkpoint_is_converted_with_the_config_that_it_brings(command, trained, tmp_path):
+    source, output = trained / "checkpoints" / "30", tmp_path / "model.pth"
+    process = command(
+        "convert_checkpoint", f"--source={source}", f"--output={output}", "--to=openmmlab"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "7 classes: background, sky" in process.stdout
+
+
 def test_an_exported_file_is_evaluated_at_several_scales(exported, command, tiny, tmp_path):
     process = command(
         "evaluate",

@@ -1,3 +1,6 @@
+import contextlib
+import io
+
 import pytest
 
 from gcnet_jax.analysis import PAPER_ROWS, PAPER_SIZE
@@ -7,8 +10,23 @@ ROUNDING = 0.1  # of a difference between two figures that are given to one deci
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return {row["name"]: row for row in paper_costs(None)["rows"]}
+def printed():
+    """What it returns, and what it prints on 80 columns."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setenv("COLUMNS", "80")
+        costs = paper_costs(None)
+    return costs, output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def rows(printed):
+    return {row["name"]: row for row in printed[0]["rows"]}
+
+
+def test_the_table_is_whole_on_80_columns(printed):
+    assert "multiply-adds ┃" in printed[1]
+    assert "…" not in printed[1]
 
 
 @pytest.mark.parametrize("name", [row.name for row in PAPER_ROWS])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,9 @@ import time
 
 import pytest
 
+from gcnet_jax.cli import list as list_command
 from gcnet_jax.cli.gcnet import VERBS
-from gcnet_jax.config import find_config, leaves, to_plain
+from gcnet_jax.config import find_config, leaves, library_configs, to_plain
 from gcnet_jax.tasks import schemas
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.config import default_config
@@ -30,8 +32,6 @@ def gcnet(*arguments, folder):
         timeout=120,
     )
 
-
-SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
 
 # Of the command line alone, without the work that follows.
 ANSWERED_AT_ONCE = [
@@ -66,14 +66,14 @@ def test_a_reader_that_goes_away_is_no_error(arguments, tmp_path):
     assert done.stderr == ""
 
 
-def test_help_and_wrong_command_lines_import_nothing_slow(root, tmp_path):
+def test_help_and_wrong_command_lines_import_nothing_slow(root, tmp_path, slow_to_import):
     (tmp_path / "checkpoint" / "metadata").mkdir(parents=True)
     metadata = {"config": to_plain(default_config())}
     (tmp_path / "checkpoint" / "metadata" / "metadata").write_text(json.dumps(metadata))
     program = f"""
 import importlib, sys
 from gcnet_jax.cli import gcnet
-slow, found = {SLOW_TO_IMPORT}, {{}}
+slow, found = {slow_to_import}, {{}}
 for arguments in {ANSWERED_AT_ONCE}:
     if arguments == ["--help"]:
         print(gcnet._help())
@@ -156,6 +156,40 @@ def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
     assert runs[1].split() == expected
 
 
+def listed_on_terminal(columns, *arguments, capsys, monkeypatch):
+    """The lines that `gcnet list` prints on a terminal of so many columns, without its styles."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which is what rich takes for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert list_command.main(arguments) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_table_too_wide_for_the_terminal_becomes_lines_that_are_not(
+    columns, shapes_dir, capsys, monkeypatch
+):
+    given = ("configs", f"--data_dir={shapes_dir}")
+    lines = listed_on_terminal(columns, *given, capsys=capsys, monkeypatch=monkeypatch)
+    assert max(map(len, lines)) <= columns
+    names = [line for line in lines if not line.startswith(" ")]
+    assert names == list(library_configs())
+    of_shapes = lines[lines.index("context_shapes/fcn") + 1]
+    assert of_shapes.strip().startswith("task: segmentation; data set: context_shapes")
+    monkeypatch.delenv("FORCE_COLOR")
+    assert list_command.main(given) == 0
+    whole = capsys.readouterr().out.splitlines()
+    assert len(whole) == 1 + len(names)  # whoever else reads it wants whole lines
+    assert [line for line in whole if line != line.rstrip()] == []
+
+
+def test_a_terminal_that_is_wide_enough_shows_the_same_table(capsys, monkeypatch):
+    shown = listed_on_terminal(200, "weights", capsys=capsys, monkeypatch=monkeypatch)
+    monkeypatch.delenv("FORCE_COLOR")
+    assert list_command.main(["weights"]) == 0
+    assert capsys.readouterr().out.splitlines() == shown
+
+
 def test_of_a_config_it_is_listed_which_of_its_splits_are_prepared(command, tmp_path):
     prepare("context_shapes", tmp_path, splits=["val"])
     listed = command("list", "configs", f"--data_dir={tmp_path}").stdout
@@ -191,18 +225,33 @@ def test_damaged_runs_and_data_sets_hide_no_others(trained, shapes_dir, command,
     assert "damaged" in listed.stdout
 
 
-@pytest.mark.parametrize("delay", [0.3, 1.0])
-def test_ctrl_c_while_a_verb_is_imported_ends_it_without_a_traceback(tmp_path, delay):
+@pytest.mark.parametrize("module", ["ml_collections", "jax"])  # of the verb, and of its work
+def test_ctrl_c_while_a_verb_is_imported_ends_it_without_a_traceback(tmp_path, module):
+    reached = tmp_path / "reached"
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / f"{module}.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(reached)!r}).touch()\ntime.sleep(300)\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "slow"), os.environ.get("PYTHONPATH", "")])
     arguments = ("train", "--config=context_shapes/gcnet", "--workdir=run")
     started = subprocess.Popen(
         [sys.executable, "-m", "gcnet_jax", *arguments],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(delay)
+    while started.poll() is None and not reached.exists():
+        time.sleep(0.01)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=60)
-    assert started.returncode in (-signal.SIGINT, 1, 130)  # 1: it was over, with no data set
-    assert "Traceback" not in errors
+    assert started.returncode == -signal.SIGINT, errors
+    assert errors == ""
+
+
+def test_ctrl_c_while_a_command_line_is_read_ends_it_without_a_traceback(tmp_path, command):
+    config = tmp_path / "config.py"
+    config.write_text("raise KeyboardInterrupt\n")
+    done = command("train", f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

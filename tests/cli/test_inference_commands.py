@@ -103,8 +103,9 @@ def test_a_report_takes_no_network_of_its_own_and_says_what_differs_from_the_tra
 
 
 def test_an_evaluation_replaces_only_what_an_evaluation_wrote(trained, tiny, fails, tmp_path):
-    def refused(output, says):
-        fails("evaluate", *tiny, f"--workdir={trained}", f"--output={output}", says=says)
+    def refused(output, says, code=1):
+        given = (*tiny, f"--workdir={trained}", f"--output={output}")
+        fails("evaluate", *given, says=says, code=code)
 
     (tmp_path / "mine.json").write_text('{"precious": 1}')
     refused(tmp_path / "mine.json", "mine.json is there, and this command did not write it")
@@ -112,8 +113,8 @@ def test_an_evaluation_replaces_only_what_an_evaluation_wrote(trained, tiny, fai
     refused(tmp_path / "photo.json", "photo.png is there, and this command did not write it")
     (tmp_path / "page.html").write_bytes(b"precious")
     refused(tmp_path / "page.json", "page.html is there, and this command did not write it")
-    refused(tmp_path / "photo.png", "no file name that ends in .json")
-    refused(tmp_path, "no file name that ends in .json")
+    refused(tmp_path / "photo.png", "no file name that ends in .json", 2)
+    refused(tmp_path, "no file name that ends in .json", 2)
     (tmp_path / "file").write_text("")
     refused(tmp_path / "file" / "x.json", f"no files can be written in {tmp_path / 'file'}")
     assert (tmp_path / "mine.json").read_text() == '{"precious": 1}'
@@ -265,16 +266,15 @@ def test_results_never_replace_images_or_what_is_there(predict, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "says", "code"),
     [
-        (["nowhere.png"], "there is no image nowhere.png"),
-        ([], "no images given"),
+        (["nowhere.png"], "there is no image nowhere.png", 1),
+        ([], "no images given", 2),
+        (["-", "-"], "given more than once", 2),
     ],
 )
-def test_missing_images_are_named(fails, trained, tiny, tmp_path, arguments, says):
-    fails(
-        "predict", *tiny, f"--workdir={trained}", f"--output_dir={tmp_path}", *arguments, says=says
-    )
+def test_missing_images_are_named(fails, trained, tmp_path, arguments, says, code):
+    fails("predict", trained, f"--output_dir={tmp_path}", *arguments, says=says, code=code)
 
 
 def test_two_images_of_one_name_are_refused_before_anything_is_written(

@@ -80,7 +80,7 @@ def test_standard_output_is_for_one_image_alone(command, arguments, photo, tmp_p
     (tmp_path / "x.png").write_bytes(photo)
     monkeypatch.setattr("sys.stdin", Standard(photo))
     finished = command("predict", *arguments, "-", tmp_path / "x.png")
-    assert finished.returncode == 1
+    assert finished.returncode == 2
     assert "--output_dir is required" in finished.stderr
 
 
@@ -139,7 +139,8 @@ def test_a_damaged_video_is_named_and_the_others_are_done(
 
 def test_logits_of_videos_alone_are_refused(fails, arguments, clip, tmp_path):
     given = (f"--output_dir={tmp_path / 'out'}", "--save_logits", clip(tmp_path / "film.avi"))
-    fails("predict", *arguments, *given, says="film.avi, a video, the overlay is written")
+    says = "film.avi, a video, the overlay is written"
+    fails("predict", *arguments, *given, says=says, code=2)
 
 
 def test_a_page_shows_what_was_predicted_into_the_folder_before(

@@ -51,27 +51,38 @@ def test_context_shapes_is_prepared_once(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["imagenet"], "camvid, cityscapes, context_shapes"),
-        (["camvid"], "needs a source"),
         (["camvid", "--source=nowhere"], "nowhere is not a folder"),
-        (["camvid", "--splits=tarin"], "has no split 'tarin' (did you mean 'train'?)"),
+        (
+            ["folder", "--name=x", "--source=nowhere", "--classes=x", "--images=x", "--masks=x"],
+            "nowhere is not a folder",
+        ),
     ],
 )
 def test_what_cannot_be_prepared_is_refused(fails, tmp_path, arguments, says):
     fails("prepare_dataset", *arguments, f"--data_dir={tmp_path}", says=says)
 
 
+OWN = ("folder", "--name=plants", "--source=.", "--classes=x", "--images=x", "--masks=x")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ([], "name of one data set"),
+        (["imagenet"], "camvid, cityscapes, context_shapes"),
+        (["camvid"], "needs a source"),
+        (["camvid", "--splits=tarin"], "has no split 'tarin' (did you mean 'train'?)"),
+        (["context_shapes", "--source=x"], "is generated and takes no source"),
         (["camvid", "--classes=classes.csv"], "--classes is for 'folder', not for 'camvid'"),
         (["camvid", "--map=255=1"], "--map is for 'folder', not for 'camvid'"),
         (["folder", "--name=plants", "--splits=val"], "--splits is for official data sets"),
         (["camvid", "--allow_absent"], "--allow_absent is for 'folder', not for 'camvid'"),
         (["folder"], "--name is required"),
         (["folder", "--name=plants"], "--source is required"),
-        (["folder", "--name=plants", "--source=.", "--classes=x", "--images=val="], "'val=' is"),
+        ([*OWN[:3]], "--classes is required"),
+        ([*OWN[:4]], "--images is required"),
+        ([*OWN[:5]], "--masks is required"),
+        ([*OWN[:4], "--images=val=", "--masks=x"], "'val=' is"),
     ],
 )
 def test_options_that_lack_something_or_do_not_belong_are_refused(fails, tmp_path, arguments, says):
@@ -175,6 +186,19 @@ def test_a_map_that_is_none_is_refused(fails, binary_masks, given, says):
 def test_a_map_to_no_class_is_refused(fails, binary_masks):
     says = "--map=255=7: 7 is no class; expected 0 to 1"
     fails("prepare_dataset", *binary_masks, "--map=255=7", says=says)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("--map=256=0", "--map=256=0: 256 is no mask value; expected 0 to 255"),
+        ("--name=Things!", "'Things!' cannot be the name of a data set"),
+        ("--name=camvid", "'camvid' is the name of a data set of this library"),
+        ("--masks=val=masks/*.png", "split 'val' has masks and no images"),
+    ],
+)
+def test_what_no_files_could_make_right_is_refused(fails, binary_masks, given, says):
+    fails("prepare_dataset", *binary_masks, given, says=says, code=2)
 
 
 @pytest.mark.slow

@@ -51,6 +51,15 @@ def test_it_shows_a_page_can_be_stopped_and_goes_on_to_where_the_block_is_worth_
     picture = cv2.imread(str(page))
     assert picture.shape[1] == 1200
     assert picture.std() > 20
+    assert color_bars(picture[:, 960:1195]) == 6  # below each image's attention
+
+
+def color_bars(column):
+    """How many bars from black to pale yellow lie below each other across a part of a page."""
+    left, right = column[:, 3:8], column[:, -8:-3]
+    is_pale = (right[..., 1:] > 200).all((1, 2)) & (right[..., 0] < 200).all(1)
+    rows = (left.max((1, 2)) < 40) & is_pale
+    return int((rows[1:] > rows[:-1]).sum())
 
 
 @pytest.fixture(autouse=True)

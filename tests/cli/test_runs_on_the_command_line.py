@@ -1,5 +1,7 @@
 """Trained networks on the command line: by what they are named, and the config they bring."""
 
+import functools
+import hashlib
 import json
 import shutil
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+from gcnet_jax import interop
 from gcnet_jax.cli.command import PREEMPTED, run
 from gcnet_jax.errors import InputError, Interrupted, Preempted
 from gcnet_jax.tasks.segmentation import trained_model
@@ -81,6 +84,56 @@ def test_a_published_run_is_named_as_in_python(name, photo, understood):
     assert (checkpoint, config.published_run) == (PUBLISHED, PUBLISHED)
     _, checkpoint, config = understood("--config=context_shapes/gcnet", name, photo)
     assert (checkpoint, config.data.name) == (PUBLISHED, "context_shapes")
+
+
+@pytest.fixture
+def published_file(monkeypatch, tmp_path):
+    """`published_file(name)`: a file with the content of that published one."""
+    path = tmp_path / "downloaded.pth"
+    path.write_bytes(b"arrays")
+    digest = hashlib.sha256(b"arrays").hexdigest()
+
+    def make(name):
+        files = {name: interop.PublishedFile("https://localhost/model.pth", digest[:8])}
+        of_these = functools.partial(interop.published_name, files=files)
+        monkeypatch.setattr(interop, "published_name", of_these)
+        return path
+
+    return make
+
+
+def test_a_file_with_the_content_of_a_published_one_needs_no_config(
+    published_file, photo, understood
+):
+    path = published_file(PUBLISHED)
+    for named in (f"--checkpoint={path}", path):
+        _, checkpoint, config = understood(named, photo, "--config.seed=7")
+        assert checkpoint == str(path)
+        assert (config.published_run, config.seed) == (PUBLISHED, 7)
+    _, _, config = understood("--config=context_shapes/gcnet", path, photo)
+    assert config.published_run == ""
+
+
+def test_a_published_backbone_is_said_to_segment_nothing(published_file, photo, fails):
+    path = published_file("resnet50_v1c")
+    fails("predict", path, photo, says="are of a backbone alone, which is no whole network", code=2)
+
+
+def test_a_name_of_a_run_here_and_of_a_published_one_is_not_guessed_at(
+    trained, photo, command, tmp_path, understood
+):
+    def ask(*arguments):
+        return command("predict", *arguments, photo, folder=tmp_path).stderr
+
+    (tmp_path / PUBLISHED).mkdir()  # which is no network
+    out = f"--output_dir={tmp_path / 'out'}"
+    as_far = "error: this is as far as it goes\n"
+    assert ask(PUBLISHED, out) == as_far
+    shutil.copytree(trained, tmp_path / PUBLISHED, dirs_exist_ok=True)
+    says = f"error: {PUBLISHED} is both a folder of a trained network and the name of a published"
+    assert ask(PUBLISHED, out).startswith(says)
+    for named in (f"gcnet/{PUBLISHED}", f"--checkpoint={PUBLISHED}", f"./{PUBLISHED}"):
+        assert ask(named, out) == as_far
 
 
 def test_a_config_without_published_weights_is_no_trained_network(fails, photo):
@@ -190,6 +243,11 @@ def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, photo, com
     assert (tmp_path / "out" / "photo_overlay.png").exists()
 
 
+RUN = "a run"
+SHAPES = ("--config=context_shapes/gcnet",)
+JOB = ("--num_processes=2", "--process_id=0", "--coordinator_address=here")
+
+
 @pytest.mark.parametrize(
     ("verb", "arguments", "says"),
     [
@@ -200,12 +258,19 @@ def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, photo, com
         ("ablate", ["--config=context_shapes/gcnet"], "--output_dir is required"),
         ("convert_checkpoint", ["--config=context_shapes/gcnet"], "--source is required"),
         ("analyze_context", ["attention", "nowhere"], "there is no run nowhere"),
+        ("analyze_context", ["attention", RUN, "--output_dir=x", "--positions=1"], "2 or more"),
+        ("analyze_context", ["attention", RUN, "--output_dir=x", "--point=2,0"], "expected X,Y"),
+        ("analyze_context", ["cost", "--size=64"], "expected HEIGHT,WIDTH"),
+        ("ablate", [*SHAPES, "--output_dir=x", "--variants=gc,nll"], "(did you mean 'nl'?)"),
+        ("train", [*SHAPES, "--workdir=x", "--num_processes=2"], "belong together"),
+        ("train", [*SHAPES, "--workdir=x", *JOB], "expected HOST:PORT"),
     ],
 )
 def test_a_command_line_that_lacks_something_or_has_too_much_ends_with_2(
-    verb, arguments, says, fails
+    verb, arguments, says, fails, trained
 ):
-    fails(verb, *arguments, says=says, code=2)
+    given = [trained if argument == RUN else argument for argument in arguments]
+    fails(verb, *given, says=says, code=2)
 
 
 @pytest.mark.parametrize(("kind", "word"), [(Interrupted, "interrupted"), (Preempted, "preempted")])

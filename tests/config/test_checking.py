@@ -20,6 +20,7 @@ from gcnet_jax.tasks.configs import check_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import SCHEMA, check_model_config, default_config
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
+from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 from gcnet_jax.tasks.segmentation.evaluation import inference_mode
 from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.training import (

@@ -162,6 +162,18 @@ def test_folders_may_have_colons_in_their_names(tmp_path):
         split_argument("configs/no_such_file.py:nl")
 
 
+def test_a_run_in_a_folder_of_its_configs_name_does_not_hide_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path)
+    for name in ("fcn", "context_shapes/fcn", "small"):
+        (tmp_path / name).mkdir(parents=True)
+    assert config_from_argument("fcn").data.name == "context_shapes"
+    assert config_from_argument("context_shapes/fcn").data.name == "context_shapes"
+    assert config_from_argument("small:plants").data.name == "plants"
+    with pytest.raises(InputError, match="is a folder"):
+        config_from_argument("./fcn")
+
+
 @pytest.mark.parametrize("name", ["fcn", "context_shapes/fcn"])
 def test_configs_of_the_library_go_by_name_with_or_without_their_folder(
     name, tmp_path, monkeypatch

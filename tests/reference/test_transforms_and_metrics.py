@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from gcnet_jax.data import transforms
+from gcnet_jax.data import rescaled_size
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import transforms
 from gcnet_jax.tasks.segmentation.evaluation import metrics_from_confusion
 from gcnet_jax.tasks.segmentation.evaluation.evaluator import confusion_matrix
 from gcnet_jax.training import learning_rate_schedule

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from absl import flags
 from etils import epath
-from gcnet_jax.tasks.runs import train_from_config
 
 from gcnet_jax.cli import command
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.runs import train_from_config
 from gcnet_jax.training import only_training
 
 

@@ -2,20 +2,26 @@
 
 import functools
 import hashlib
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import gcnet_jax
+from gcnet_jax.config import find_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, published, published_files
-from gcnet_jax.tasks.segmentation import load as loading
+from gcnet_jax.tasks import runs as loading
 from gcnet_jax.tasks.segmentation import task as segmentation
+from gcnet_jax.tasks.segmentation import trained_segmentor
 from gcnet_jax.tasks.segmentation.weights import export_state_dict
 from gcnet_jax.training.pretrained import save_model
+
+PUBLISHED = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +128,35 @@ def test_a_file_with_the_content_of_a_published_one_needs_none(
     pth, narrow_config, net, monkeypatch
 ):
     digest = hashlib.sha256(pth.read_bytes()).hexdigest()
-    files = {"small": PublishedFile("https://localhost/small.pth", digest[:8])}
+    files = {PUBLISHED: PublishedFile("https://localhost/small.pth", digest[:8])}
     monkeypatch.setattr(
         loading, "published_name", functools.partial(published.published_name, files=files)
     )
-    monkeypatch.setattr(loading, "find_config", {"small": "small.py"}.__getitem__)
-    monkeypatch.setattr(loading, "library_configs", lambda: {"folder/small": None})
-    monkeypatch.setattr(loading, "load_config", {"small.py": narrow_config}.__getitem__)
+    configs = {find_config(PUBLISHED): narrow_config}
+    monkeypatch.setattr(loading, "load_config", configs.__getitem__)
     assert_same(gcnet_jax.load(pth).model, net.model)
+
+
+def test_a_name_of_a_run_here_and_of_a_published_one_is_not_guessed_at(
+    workdir, net, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    fetched = []
+    monkeypatch.setattr(
+        loading, "load_pretrained", lambda task, config, source: fetched.append(source)
+    )
+    monkeypatch.setattr(trained_segmentor, "TrainedSegmentor", lambda *args: None)
+    (tmp_path / PUBLISHED).mkdir()  # which is no network
+    gcnet_jax.load(PUBLISHED)
+    shutil.copytree(workdir, tmp_path / PUBLISHED, dirs_exist_ok=True)
+    with pytest.raises(
+        InputError, match=f"give ./{PUBLISHED} for the folder, or gcnet/{PUBLISHED}"
+    ):
+        gcnet_jax.load(PUBLISHED)
+    gcnet_jax.load(f"gcnet/{PUBLISHED}")
+    gcnet_jax.load(f"./{PUBLISHED}")
+    assert fetched[:2] == [PUBLISHED, PUBLISHED]
+    assert Path(fetched[2]).parent == tmp_path / PUBLISHED / "checkpoints"
 
 
 @pytest.mark.parametrize(

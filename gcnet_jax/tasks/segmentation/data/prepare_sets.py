@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS, Orientation, Pixels
 from gcnet_jax.data import Check, Examples, check_name, prepare_official, prepare_own
-from gcnet_jax.errors import InputError, printable
+from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import local
 from gcnet_jax.tasks.segmentation.data.catalog import CATALOG, DatasetClasses, read_class_table
 from gcnet_jax.tasks.segmentation.data.datasets import DATA_SETS
@@ -131,7 +131,7 @@ def prepare_folder(
             there and made from something else.
     """
     if name in CATALOG:
-        raise InputError(f"'{name}' is the name of a data set of this library; choose another")
+        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
     check_name(name, "data set")
     data_dir = local(data_dir, DATA_SETS.how_to_prepare(name, data_dir))
     source, class_table = (local(path, "copy it first").expanduser() for path in (source, classes))

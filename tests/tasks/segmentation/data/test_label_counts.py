@@ -10,6 +10,7 @@ import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gcnet_jax.data import preparation
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.data import (

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from gcnet_jax.data import contents
+from gcnet_jax.data import contents, preparation
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.data import (

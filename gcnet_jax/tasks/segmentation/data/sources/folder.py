@@ -8,7 +8,7 @@ from etils import epath
 from gcnet_jax.data.examples import Examples
 from gcnet_jax.data.folders import check_name
 from gcnet_jax.data.patterns import Patterns
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.tasks.segmentation.data.catalog import IGNORE_LABEL, DatasetClasses
 from gcnet_jax.tasks.segmentation.data.sources.file_pairs import FilePair, find_pairs
 from gcnet_jax.tasks.segmentation.data.sources.labels import LabelTable, read_label_image
@@ -52,7 +52,7 @@ def find_examples(
           map names what is no value or no class, or as `find_pairs` says.
     """
     if not images:
-        raise InputError("there are no patterns of images; expected one a split at least")
+        raise UsageError("there are no patterns of images; expected one a split at least")
     _check_map(label_map, classes)
     indices = LabelTable.of_indices(classes.num_classes)
     table = LabelTable({**indices.classes, **label_map}, remedy=_REMEDY)
@@ -65,12 +65,12 @@ def find_examples(
     if isinstance(images, Mapping) and isinstance(masks, Mapping):
         for split in images.keys() ^ masks.keys():
             kinds = ("images", "masks") if split in images else ("masks", "images")
-            raise InputError(f"split '{split}' has {kinds[0]} and no {kinds[1]}; expected both")
+            raise UsageError(f"split '{split}' has {kinds[0]} and no {kinds[1]}; expected both")
         for split in images:
             check_name(split, "split")
         return {split: pairs(images[split], masks[split]) for split in images}
     if isinstance(images, Mapping) or isinstance(masks, Mapping):
-        raise InputError("splits are given for images or masks alone; expected for both or neither")
+        raise UsageError("splits are given for images or masks alone; expected for both or neither")
     return _divided(pairs(images, masks))
 
 
@@ -89,7 +89,7 @@ def _divided(pairs: list[FilePair]) -> Examples:
 def _check_map(label_map: Mapping[int, int], classes: DatasetClasses) -> None:
     for value, index in label_map.items():
         if not 0 <= value <= IGNORE_LABEL:
-            raise InputError(f"--map={value}={index}: {value} is no mask value; expected 0 to 255")
+            raise UsageError(f"--map={value}={index}: {value} is no mask value; expected 0 to 255")
         if index != IGNORE_LABEL and not 0 <= index < classes.num_classes:
             raise InputError(
                 f"--map={value}={index}: {index} is no class; expected 0 to "
