@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
+import rich.table
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
@@ -49,7 +50,23 @@ class Evaluated(Protocol):
     """What came of an evaluation; the same in every process."""
 
     def scores(self) -> Scores:
-        """Its numbers."""
+        """What a run logs of it."""
+        ...
+
+    def check(self) -> None:
+        """Raises InputError if there was nothing to evaluate."""
+        ...
+
+    def of_checkpoint(self, checkpoint: epath.Path) -> "Evaluated":
+        """The same, which says where the weights are from."""
+        ...
+
+    def table(self) -> rich.table.Table:
+        """It as people read it."""
+        ...
+
+    def to_plain(self) -> dict[str, Any]:
+        """It as plain JSON."""
         ...
 
 
@@ -122,11 +139,31 @@ class TrainedNetwork(Protocol):
         ...
 
 
-class EvaluationRun(Protocol):
-    """An evaluation of a checkpoint about to run, with all that can be checked checked."""
+class ShownExamples(Protocol):
+    """Picks the examples that are shown of an evaluation while it goes on."""
 
-    def evaluate(self) -> Evaluated:
-        """Evaluates it, with a progress bar on stderr."""
+    def look(self, batch: Any, predicted: Any) -> None:
+        """Sees a batch under way; see `Look`."""
+        ...
+
+    def write(
+        self,
+        evaluation: Any,
+        config: ConfigDict,
+        *,
+        picture: epath.Path,
+        report: epath.Path,
+        command: str,
+    ) -> None:
+        """Writes a picture of some examples, and a page with all that is known.
+
+        Args:
+            evaluation: what came of it.
+            config: of the run.
+            picture: the PNG.
+            report: the page, one HTML file.
+            command: how to repeat it.
+        """
         ...
 
 
@@ -150,11 +187,15 @@ class Task(Protocol):
     IMAGE_KEYS: Collection[str]
     OUTPUT_WEIGHTS: re.Pattern[str]
 
+    def check_split(self, config: ConfigDict, split: str) -> None:
+        """Raises InputError unless a split is there, with something to learn or to compare with."""
+        ...
+
     def meaning(self, config: ConfigDict) -> Any:
         """What the outputs mean of a network that is trained on the config's data set.
 
         Raises:
-            InputError: the data set is not there, or nothing can be learnt from it.
+            InputError: there is no such data set.
         """
         ...
 
@@ -220,6 +261,7 @@ class Task(Protocol):
         mesh: Mesh,
         *,
         split: str | None = None,
+        multi_scale: bool = False,
     ) -> Evaluation:
         """A split made ready to be evaluated, by default the config's.
 
@@ -229,32 +271,24 @@ class Task(Protocol):
             graphdef: its structure, from `gcnet_jax.models.split_for_evaluation`.
             mesh: the devices.
             split: name of the split.
+            multi_scale: whether to average over several scales.
 
         Raises:
             InputError: the split is not there, or there is nothing in it to compare with.
         """
         ...
 
-    def evaluation_run(
-        self,
-        config: ConfigDict,
-        *,
-        split: str | None = None,
-        multi_scale: bool = False,
-        workdir: str | None = None,
-        checkpoint: str | None = None,
-    ) -> EvaluationRun:
-        """An evaluation of a checkpoint of a run.
+    def shown_examples(
+        self, config: ConfigDict, split: str, shard: InputShard, *, multi_scale: bool, count: int
+    ) -> ShownExamples:
+        """What picks examples of an evaluation to show.
 
         Args:
             config: of the run.
-            split: name of the split; by default the config's.
-            multi_scale: whether to average over several scales.
-            workdir: of the run, whose best checkpoint is taken; or
-            checkpoint: what `gcnet_jax.load_model` takes.
-
-        Raises:
-            InputError: the config, the data set and the checkpoint do not fit together.
+            split: name of the split.
+            shard: the part of each batch that this process has.
+            multi_scale: of the evaluation.
+            count: how many from all over the split, and how many of the worst.
         """
         ...
 

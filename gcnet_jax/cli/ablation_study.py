@@ -24,10 +24,10 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.runs import train_from_config
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import dataset_classes, evaluation_batches, split_size
-from gcnet_jax.tasks.segmentation.evaluation import create_evaluator, metrics_from_confusion
-from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
+from gcnet_jax.tasks.segmentation.data import dataset_classes, split_size
+from gcnet_jax.training import load_trained_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,12 +200,11 @@ class _Run:
         config = self._config
         train_from_config(config, self._workdir)
         mesh = create_mesh()
-        trained = load_trained_model(config, mesh, workdir=str(self._workdir))
-        evaluate = create_evaluator(
-            trained.graphdef, trained.classes.num_classes, config.evaluation, mesh
+        trained = load_trained_model(segmentation, config, mesh, workdir=str(self._workdir))
+        evaluation = segmentation.evaluation(
+            config, trained.meaning, trained.graphdef, mesh, split=self._split
         )
-        batches = evaluation_batches(config, self._split)
-        miou = metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
+        miou = evaluation(trained.variables).summary["mIoU"]
         write_whole(file, json.dumps({"mIoU": miou}) + "\n")
         return miou
 

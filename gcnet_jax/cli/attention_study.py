@@ -26,10 +26,11 @@ from gcnet_jax.files import write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import decode, open_split, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import heat_bar, heat_overlay
 from gcnet_jax.tasks.segmentation.pictures import Picture, save_examples
-from gcnet_jax.tasks.segmentation.trained_model import TrainedModel, load_trained_model
+from gcnet_jax.training import TrainedModel, load_trained_model
 
 Point = tuple[float, float]
 Image = UInt8[np.ndarray, "h w 3"]
@@ -110,7 +111,9 @@ def study_attention(
     """
     split = split if split is not None else str(config.evaluation.split)
     records = open_split(config.data.name, config.data.data_dir, split)
-    trained = load_trained_model(config, create_mesh(jax.local_devices()[:1]), **model)
+    trained = load_trained_model(
+        segmentation, config, create_mesh(jax.local_devices()[:1]), **model
+    )
     if not context_blocks(merge(trained.graphdef, trained.variables)):
         raise InputError("this network has no context blocks")
 

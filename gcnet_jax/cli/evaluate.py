@@ -58,15 +58,16 @@ def _evaluate(arguments: list[str]) -> None:
         import rich.console
 
         from gcnet_jax.parallel import is_first_process
-        from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
-        from gcnet_jax.tasks.segmentation.pictures import save_examples
-        from gcnet_jax.tasks.segmentation.report import report_page
+        from gcnet_jax.tasks import task_of
+        from gcnet_jax.training import EvaluationRun
     if _OUTPUT.value is not None:
         as_path(_OUTPUT.value)  # a path that cannot be is named before anything is read
     _PROCESSES.join()
-    run = EvaluationRun(config, split=_SPLIT.value, multi_scale=_TTA.value, **_MODEL.values())
+    run = EvaluationRun(
+        task_of(config), config, split=_SPLIT.value, multi_scale=_TTA.value, **_MODEL.values()
+    )
     output, report = _outputs(run.split)
-    shown = run.shown_images(_PICTURES)
+    shown = run.shown_examples(_PICTURES)
     evaluation = run.evaluate(shown.look)
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
@@ -75,12 +76,10 @@ def _evaluate(arguments: list[str]) -> None:
     finally:  # where nothing can be written, the figures are not lost
         rich.console.Console().print(evaluation.table())
     picture = output.with_suffix(".png")
-    examples = [image.pictures(evaluation.classes.palette) for image in shown.spread()]
-    save_examples(picture, examples, evaluation.classes)
     own = f"--config={_MODEL.workdir.value}/config.json"  # which the run's folder brings along
     again = shlex.join(["gcnet", "evaluate", *(x for x in sys.argv[1:] if x != own)])
-    write_whole(report, report_page(evaluation, shown, config, command=again))
-    print(f"checkpoint {evaluation.checkpoint}\nwritten to {output}, {picture} and {report}")
+    shown.write(evaluation, config, picture=picture, report=report, command=again)
+    print(f"checkpoint {run.trained.checkpoint}\nwritten to {output}, {picture} and {report}")
 
 
 def _outputs(split: str) -> tuple[epath.Path, epath.Path]:

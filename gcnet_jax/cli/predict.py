@@ -136,15 +136,17 @@ def _predict_into(
         import rich.console
 
         from gcnet_jax.parallel import create_mesh
+        from gcnet_jax.tasks import task_of
         from gcnet_jax.tasks.segmentation.contact_sheet import SHEET, check_sheet
         from gcnet_jax.tasks.segmentation.prediction_run import Photo, predict_files
-        from gcnet_jax.tasks.segmentation.trained_model import load_trained_model
+        from gcnet_jax.tasks.segmentation.predictor import Predictor
+        from gcnet_jax.training import load_trained_model
     check_sheet(output_dir, overwrite=_OVERWRITE.value)
     mesh = create_mesh(jax.local_devices()[:1])
-    trained = load_trained_model(config, mesh, **_MODEL.values())
+    trained = load_trained_model(task_of(config), config, mesh, **_MODEL.values())
     options.output_folder(str(output_dir), "--output_dir")
     written = predict_files(
-        trained.predictor(config),
+        Predictor.of(trained, config),
         [
             Photo(image.path, image.name, "standard input" if image.path == standard else None)
             for image in images

@@ -24,23 +24,20 @@ from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import (
     dataset_classes,
     decode,
-    evaluation_batches,
     open_split,
     prepare,
 )
 from gcnet_jax.tasks.segmentation.evaluation import (
     colorize,
-    create_evaluator,
     heat_bar,
     heat_overlay,
-    metrics_from_confusion,
 )
 from gcnet_jax.tasks.segmentation.pictures import Curve, Picture, save_page
-from gcnet_jax.tasks.segmentation.trained_model import TrainedModel, load_trained_model
-from gcnet_jax.training import finished_steps, read_rows
+from gcnet_jax.training import TrainedModel, finished_steps, load_trained_model, read_rows
 
 _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
 # Of two networks beside each other on two cores: all that comes before and after, and a step.
@@ -92,9 +89,13 @@ class Run:
     def load(self, step: int | None = None) -> TrainedModel:
         """The network with the weights of a step's checkpoint, or of the best one."""
         if step is None:
-            return load_trained_model(self.config, create_mesh(), workdir=str(self.workdir))
+            return load_trained_model(
+                segmentation, self.config, create_mesh(), workdir=str(self.workdir)
+            )
         checkpoint = self.workdir / "checkpoints" / str(step)
-        return load_trained_model(self.config, create_mesh(), checkpoint=str(checkpoint))
+        return load_trained_model(
+            segmentation, self.config, create_mesh(), checkpoint=str(checkpoint)
+        )
 
 
 def compare_networks(output_dir: str, *, seeds: int, steps: int | None) -> None:
@@ -176,11 +177,10 @@ def _time(pair: Mapping[str, Run], seeds: int) -> str:
 def _test(run: Run) -> float:
     """The mIoU on the images held out for testing."""
     trained = run.load()
-    evaluate = create_evaluator(
-        trained.graphdef, trained.classes.num_classes, run.config.evaluation, create_mesh()
+    evaluation = segmentation.evaluation(
+        run.config, trained.meaning, trained.graphdef, create_mesh(), split=_TEST_SPLIT
     )
-    batches = evaluation_batches(run.config, _TEST_SPLIT)
-    return metrics_from_confusion(evaluate(trained.variables, batches)).summary()["mIoU"]
+    return evaluation(trained.variables).summary["mIoU"]
 
 
 def _print_results(miou: Mapping[int, Mapping[str, float]]) -> None:

@@ -14,8 +14,8 @@ from gcnet_jax.interop import published_files, published_name, read_torch_checkp
 from gcnet_jax.task import TrainedNetwork
 from gcnet_jax.tasks import schema_of, task_of
 from gcnet_jax.tasks.configs import as_config, load_config, published_run
-from gcnet_jax.training import find_checkpoint as find_best_by
 from gcnet_jax.training import (
+    EvaluationRun,
     finished_steps,
     load_pretrained,
     read_metadata,
@@ -23,6 +23,7 @@ from gcnet_jax.training import (
     saved_config,
     storage_path,
 )
+from gcnet_jax.training import find_checkpoint as find_best_by
 
 
 def train(config: ConfigDict | str | os.PathLike, workdir: str | os.PathLike) -> None:
@@ -71,9 +72,8 @@ def evaluate(
     """
     used = as_config(config) if config is not None else _own_config(find_checkpoint(workdir))
     task = task_of(used)
-    run = task.evaluation_run(
-        used, split=split, multi_scale=multi_scale, workdir=os.fspath(as_path(workdir))
-    )
+    folder = os.fspath(as_path(workdir))
+    run = EvaluationRun(task, used, split=split, multi_scale=multi_scale, workdir=folder)
     return run.evaluate()
 
 

@@ -11,6 +11,7 @@ from gcnet_jax.training.checkpoint_files import (
 )
 from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.display import Advance, doing
+from gcnet_jax.training.evaluation_run import EvaluationRun
 from gcnet_jax.training.loop import train
 from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
@@ -34,16 +35,23 @@ from gcnet_jax.training.step import (
     initial_state,
     state_shardings,
 )
+from gcnet_jax.training.trained_model import (
+    TrainedModel,
+    lack_of_memory_named,
+    load_trained_model,
+)
 
 __all__ = [
     "Advance",
     "Checkpoints",
     "CompiledStep",
+    "EvaluationRun",
     "PreemptionNotice",
     "PretrainedModel",
     "ProgramMemory",
     "RunLog",
     "TrainState",
+    "TrainedModel",
     "TrainingProgram",
     "create_optimizer",
     "create_state",
@@ -53,8 +61,10 @@ __all__ = [
     "finished_steps",
     "initial_state",
     "initialize",
+    "lack_of_memory_named",
     "learning_rate_schedule",
     "load_pretrained",
+    "load_trained_model",
     "only_training",
     "read_metadata",
     "read_rows",

@@ -83,6 +83,8 @@ def _train(
         mesh = create_mesh(spatial=config.parallel.spatial)
         keep_freed_memory()
     with doing("reading the data set", shows=shows):  # fail now, not in an hour
+        for split in (config.data.train_split, evaluation.split):
+            task.check_split(config, split)
         meaning = task.meaning(config)
     with doing("tracing the network", shows=shows):
         program = TrainingProgram(task, config, meaning, mesh)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from gcnet_jax import interop
+from gcnet_jax import interop, training
 from gcnet_jax.cli.command import PREEMPTED, run
 from gcnet_jax.errors import InputError, Interrupted, Preempted
-from gcnet_jax.tasks.segmentation import trained_model
 
 PUBLISHED = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 
@@ -38,11 +37,11 @@ def understood(command, monkeypatch, tmp_path):
     """`understood(*arguments)`: the run, checkpoint and config that `predict` would load."""
     found = {}
 
-    def load(config, mesh, **model):
+    def load(task, config, mesh, **model):
         found.update(model, config=config)
         raise InputError("this is as far as it goes")
 
-    monkeypatch.setattr(trained_model, "load_trained_model", load)
+    monkeypatch.setattr(training, "load_trained_model", load)
 
     def ask(*arguments):
         finished = command("predict", *arguments, f"--output_dir={tmp_path / 'out'}")

@@ -39,6 +39,7 @@ from gcnet_jax.tasks.segmentation.evaluation import (
 )
 from gcnet_jax.tasks.segmentation.prediction_plan import Group, Size, plan_groups
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
+from gcnet_jax.training import TrainedModel
 
 ImageInput = str | os.PathLike | Image.Image | UInt8[np.ndarray, "h w 3"]
 """An image as users have it: the path of a file, a Pillow image, or an RGB array of 8 bits."""
@@ -89,6 +90,14 @@ class Predictor:
                 mirrored_too=multi_scale,
             )
         )
+
+    @classmethod
+    def of(
+        cls, trained: TrainedModel, config: ConfigDict, *, multi_scale: bool = False
+    ) -> "Predictor":
+        """What segments images with a trained model, on the devices of this process alone."""
+        variables = jax.tree.map(lambda x: x.addressable_data(0), trained.variables)
+        return cls(trained.graphdef, variables, trained.meaning, config, multi_scale=multi_scale)
 
     @property
     def palette(self) -> dict[str, tuple[int, int, int]]:

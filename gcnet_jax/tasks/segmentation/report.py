@@ -20,7 +20,6 @@ from gcnet_jax.tasks.configs import from_plain
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, colorize, label_overlay
 from gcnet_jax.tasks.segmentation.data.pictures import IGNORED_COLOR
 from gcnet_jax.tasks.segmentation.data.sample_picture import Label
-from gcnet_jax.tasks.segmentation.evaluation_run import Evaluation
 from gcnet_jax.tasks.segmentation.pictures import Curve, curves_for_page
 from gcnet_jax.tasks.segmentation.report_confusion import confusion_section
 from gcnet_jax.tasks.segmentation.report_html import (
@@ -32,6 +31,7 @@ from gcnet_jax.tasks.segmentation.report_html import (
     scrolled,
 )
 from gcnet_jax.tasks.segmentation.shown_images import ShownImage, ShownImages
+from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
 from gcnet_jax.training import read_metadata, read_rows
 
 _CELL = 480  # pixels: the greatest width and height of a picture

@@ -13,6 +13,7 @@ from jaxtyping import Int, PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import architecture, to_plain
+from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import input_shard
 from gcnet_jax.task import Scores
 from gcnet_jax.tasks.segmentation.data import (
@@ -72,6 +73,18 @@ class Evaluation:
         by_name = self.metrics.iou_by_name(self.classes.names)
         by_class = {f"IoU/{name}": value for name, value in by_name.items()}
         return Scores(self.summary, by_class, self.metrics.note())
+
+    def check(self) -> None:
+        """Raises InputError if no pixel of the split has a label."""
+        if not self.confusion.any():
+            raise InputError(
+                f"no pixel of split '{self.split}' of {self.dataset} has a label: there is nothing "
+                "to evaluate, as in the test split of Cityscapes"
+            )
+
+    def of_checkpoint(self, checkpoint: epath.Path) -> "Evaluation":
+        """The same, which says where the weights are from."""
+        return dataclasses.replace(self, checkpoint=checkpoint)
 
     def table(self) -> rich.table.Table:
         """One row a class and one of means, in percent."""

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.data import TrainIterator
 from gcnet_jax.parallel import InputShard, check_height
-from gcnet_jax.task import LossFunction, Observer, ShowPicture
+from gcnet_jax.task import LossFunction, Observer, ShownExamples, ShowPicture
 from gcnet_jax.tasks.segmentation import build_model as models
 from gcnet_jax.tasks.segmentation.config import SCHEMA
 from gcnet_jax.tasks.segmentation.data import (
@@ -40,9 +40,9 @@ __all__ = [
     "SCHEMA",
     "batch_shapes",
     "build_model",
+    "check_split",
     "context_entries",
     "evaluation",
-    "evaluation_run",
     "export_state_dict",
     "import_state_dict",
     "loss",
@@ -55,6 +55,7 @@ __all__ = [
     "means_same",
     "observer",
     "random_batch",
+    "shown_examples",
     "trained",
     "training_batches",
 ]
@@ -68,10 +69,13 @@ IMAGE_KEYS: Collection[str] = ("image", "label")
 # What the outputs mean ---------------------------------------------------------------------------
 
 
+def check_split(config: ConfigDict, split: str) -> None:
+    """Raises InputError unless a split is there, with labels of two classes or more."""
+    check_labels(config.data.name, config.data.data_dir, split)
+
+
 def meaning(config: ConfigDict) -> DatasetClasses:
-    """The classes of the config's data set, which has labels to learn from and to compare with."""
-    for split in (config.data.train_split, config.evaluation.split):
-        check_labels(config.data.name, config.data.data_dir, split)
+    """The classes of the config's data set."""
     return dataset_classes(config.data.name, config.data.data_dir)
 
 
@@ -180,16 +184,19 @@ def evaluation(
     mesh: Mesh,
     *,
     split: str | None = None,
+    multi_scale: bool = False,
 ) -> SplitEvaluation:
     """A split to be sent through a segmentor and counted."""
-    return SplitEvaluation(config, meaning, graphdef, mesh, split=split)
+    return SplitEvaluation(config, meaning, graphdef, mesh, split=split, multi_scale=multi_scale)
 
 
-def evaluation_run(config: ConfigDict, **options: Any) -> Any:
-    """An evaluation of a checkpoint, see `EvaluationRun`."""
-    from gcnet_jax.tasks.segmentation.evaluation_run import EvaluationRun
+def shown_examples(
+    config: ConfigDict, split: str, shard: InputShard, *, multi_scale: bool, count: int
+) -> ShownExamples:
+    """What picks images of an evaluation to show, and writes them."""
+    from gcnet_jax.tasks.segmentation.evaluation_files import ShownSegmentations
 
-    return EvaluationRun(config, **options)
+    return ShownSegmentations(config, split, shard, multi_scale=multi_scale, count=count)
 
 
 def trained(pretrained: Any, config: ConfigDict) -> Any:

@@ -2,7 +2,7 @@ import jax
 import pytest
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.trained_model import lack_of_memory_named
+from gcnet_jax.training import lack_of_memory_named
 
 
 def test_what_needs_less_memory_is_named_and_other_errors_stay_as_they_are():

@@ -1,8 +1,9 @@
-"""A segmentor with the weights of a run or of a checkpoint, on all devices."""
+"""A network with the weights of a run or of a checkpoint, on all devices."""
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 from etils import epath
@@ -15,10 +16,9 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import is_first_process, place, replicated
-from gcnet_jax.tasks.segmentation import task
-from gcnet_jax.tasks.segmentation.data import DatasetClasses
-from gcnet_jax.tasks.segmentation.predictor import Predictor
-from gcnet_jax.training import find_checkpoint, load_pretrained
+from gcnet_jax.task import Task
+from gcnet_jax.training.checkpoint_files import find_checkpoint
+from gcnet_jax.training.pretrained import load_pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,22 +28,18 @@ class TrainedModel:
     Attributes:
         graphdef: its structure; `gcnet_jax.models.merge` joins it with `variables`.
         variables: parameters and statistics, on every device.
-        classes: what its logits mean.
+        meaning: of its outputs, see `Task`.
         checkpoint: the file or folder that it comes from.
     """
 
     graphdef: nnx.GraphDef
     variables: PyTree
-    classes: DatasetClasses
+    meaning: Any
     checkpoint: epath.Path
-
-    def predictor(self, config: ConfigDict, *, multi_scale: bool = False) -> Predictor:
-        """What segments images with it, on the devices of this process alone."""
-        variables = jax.tree.map(lambda x: x.addressable_data(0), self.variables)
-        return Predictor(self.graphdef, variables, self.classes, config, multi_scale=multi_scale)
 
 
 def load_trained_model(
+    task: Task,
     config: ConfigDict,
     mesh: Mesh,
     *,
@@ -54,6 +50,7 @@ def load_trained_model(
     """Builds the config's model and loads the weights.
 
     Args:
+        task: of the run.
         config: of the run.
         mesh: devices that get a copy of the weights.
         workdir: of the run, whose best checkpoint is taken; or
@@ -94,5 +91,5 @@ def lack_of_memory_named() -> Iterator[None]:
             raise
         raise InputError(
             "the devices have too little memory for this batch of images; lower "
-            "evaluation.batch_size, or evaluation.windows_at_once in mode 'slide'"
+            "evaluation.batch_size, or what else of the section `evaluation` is done at once"
         ) from error

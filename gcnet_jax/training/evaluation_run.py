@@ -1,12 +1,12 @@
 """A whole evaluation of a trained model on one split of its data set."""
 
-import dataclasses
 from typing import Any
 
 import rich.console
 import rich.progress
 from ml_collections import ConfigDict
 
+from gcnet_jax.config import check_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import (
     check_batch_size,
@@ -15,16 +15,8 @@ from gcnet_jax.parallel import (
     is_first_process,
     keep_freed_memory,
 )
-from gcnet_jax.tasks.configs import check_config
-from gcnet_jax.tasks.segmentation.data import check_labels, dataset_classes
-from gcnet_jax.tasks.segmentation.evaluation import Look
-from gcnet_jax.tasks.segmentation.shown_images import ShownImages
-from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation, SplitEvaluation
-from gcnet_jax.tasks.segmentation.trained_model import (
-    TrainedModel,
-    lack_of_memory_named,
-    load_trained_model,
-)
+from gcnet_jax.task import Evaluated, Look, ShownExamples, Task
+from gcnet_jax.training.trained_model import lack_of_memory_named, load_trained_model
 
 
 class EvaluationRun:
@@ -33,9 +25,10 @@ class EvaluationRun:
     All processes of a job make one and run it together.
 
     Args:
+        task: of the run.
         config: of the run.
         split: name of the split; by default the config's.
-        multi_scale: whether to average over `evaluation.scales`, each with its mirror image.
+        multi_scale: whether to average over several scales.
         **checkpoint: which weights, as `load_trained_model` takes them.
 
     Attributes:
@@ -50,32 +43,40 @@ class EvaluationRun:
 
     def __init__(
         self,
+        task: Task,
         config: ConfigDict,
         *,
         split: str | None = None,
         multi_scale: bool = False,
         **checkpoint: Any,
     ):
-        check_config(config)
+        check_config(config, task.SCHEMA)
+        self._task = task
         self.config = config
         self.split = split or config.evaluation.split
         self._multi_scale = multi_scale
         self._mesh = create_mesh(spatial=config.parallel.spatial)
         keep_freed_memory()
         check_batch_size(config.evaluation.batch_size, self._mesh, key="evaluation.batch_size")
-        check_labels(config.data.name, config.data.data_dir, self.split)
-        self.trained = load_trained_model(config, self._mesh, **checkpoint)
-        _check_classes(self.trained, config)
-        self._evaluation = SplitEvaluation(
+        task.check_split(config, self.split)
+        self.trained = load_trained_model(task, config, self._mesh, **checkpoint)
+        meaning = task.meaning(config)
+        if not task.means_same(self.trained.meaning, meaning):
+            raise InputError(
+                f"{self.trained.checkpoint} holds a model of other classes than data set "
+                f"{config.data.name}: {task.meaning_in_words(self.trained.meaning)}, and not "
+                f"{task.meaning_in_words(meaning)}"
+            )
+        self._evaluation = task.evaluation(
             config,
-            self.trained.classes,
+            self.trained.meaning,
             self.trained.graphdef,
             self._mesh,
             split=self.split,
             multi_scale=multi_scale,
         )
 
-    def evaluate(self, look: Look | None = None) -> Evaluation:
+    def evaluate(self, look: Look | None = None) -> Evaluated:
         """Sends every image of the split through the network, with a progress bar on stderr.
 
         Args:
@@ -97,33 +98,19 @@ class EvaluationRun:
                     advance=lambda images: progress.advance(shown, images),
                     look=look,
                 )
-        if not evaluation.confusion.any():
-            raise InputError(
-                f"no pixel of split '{self.split}' of {self.config.data.name} has a label: there "
-                "is nothing to evaluate, as in the test split of Cityscapes"
-            )
-        return dataclasses.replace(evaluation, checkpoint=self.trained.checkpoint)
+        evaluation.check()
+        return evaluation.of_checkpoint(self.trained.checkpoint)
 
-    def shown_images(self, count: int) -> ShownImages:
-        """What picks images to show, whose `look` is for `evaluate`.
+    def shown_examples(self, count: int) -> ShownExamples:
+        """What picks examples to show, whose `look` is for `evaluate`.
 
         Args:
             count: how many from all over the split, and how many of the worst.
         """
-        return ShownImages(
+        return self._task.shown_examples(
             self.config,
             self.split,
             input_shard(self._mesh),
             multi_scale=self._multi_scale,
             count=count,
-        )
-
-
-def _check_classes(trained: TrainedModel, config: ConfigDict) -> None:
-    classes = dataset_classes(config.data.name, config.data.data_dir)
-    if trained.classes.names != classes.names:
-        raise InputError(
-            f"{trained.checkpoint} holds a model of other classes "
-            f"({', '.join(trained.classes.names)}) "
-            f"than data set {config.data.name} ({', '.join(classes.names)})"
         )
