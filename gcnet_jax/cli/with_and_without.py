@@ -36,8 +36,9 @@ from gcnet_jax.tasks.segmentation.evaluation import (
     heat_bar,
     heat_overlay,
 )
-from gcnet_jax.tasks.segmentation.pictures import Curve, Picture, save_page
+from gcnet_jax.tasks.segmentation.pictures import Picture, save_page
 from gcnet_jax.training import TrainedModel, finished_steps, load_trained_model, read_rows
+from gcnet_jax.training.curves import Curve
 
 _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
 # Of two networks beside each other on two cores: all that comes before and after, and a step.
@@ -78,7 +79,7 @@ class Run:
     @property
     def curve(self) -> Curve:
         """Of what it has logged."""
-        return Curve(_NETWORKS[self.network], read_rows(self.workdir))
+        return Curve(_NETWORKS[self.network], read_rows(self.workdir), segmentation.BEST_METRIC)
 
     def evaluated_steps(self) -> dict[int, float]:
         """The mIoU on the validation split by steps, of those that are saved."""

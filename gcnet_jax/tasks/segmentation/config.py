@@ -15,6 +15,8 @@ from gcnet_jax.config.networks import (
 from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Whole, pair
 from gcnet_jax.errors import InputError
 
+BEST_METRIC: str = "mIoU"
+"""The metric that decides which checkpoint is the best."""
 _COUNT = Whole(1)
 _PIXELS = Whole(1, 1 << 16)
 _SHARE = Number(0, 1)

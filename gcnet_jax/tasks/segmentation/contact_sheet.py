@@ -22,8 +22,8 @@ from PIL import Image
 from gcnet_jax.data.picture_table import encoded, fitted
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import read_regular, write_whole
-from gcnet_jax.tasks.segmentation.report_html import Html, element, joined, picture
 from gcnet_jax.tasks.segmentation.result import SegmentationResult, as_percent
+from gcnet_jax.training.html import Html, element, joined, picture
 
 SHEET = "index.html"
 _CELL = 320  # pixels: the greatest width and height of a picture
@@ -102,7 +102,7 @@ def contact_sheet(entries: Sequence[SheetEntry], errors: Sequence[str]) -> str:
         title = element("h2", "Not segmented")
         body.append(element("section", title, *listed, id="errors"))
     count = "1 result" if len(entries) == 1 else f"{len(entries)} results"
-    file = importlib.resources.files("gcnet_jax.tasks.segmentation") / "report.html"
+    file = importlib.resources.files("gcnet_jax.training") / "page.html"
     return string.Template(file.read_text("utf-8")).substitute(
         title="Predictions",
         subtitle=joined([f"{count}, segmented with {'; '.join(sources)}" if sources else count]),

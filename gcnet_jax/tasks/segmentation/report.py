@@ -2,9 +2,7 @@
 
 import contextlib
 import datetime
-import importlib.resources
 import json
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,22 +15,24 @@ from gcnet_jax.config import differences, to_plain, versions
 from gcnet_jax.data.picture_table import encoded, fitted
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import from_plain
+from gcnet_jax.tasks.segmentation.config import BEST_METRIC
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, colorize, label_overlay
 from gcnet_jax.tasks.segmentation.data.pictures import IGNORED_COLOR
 from gcnet_jax.tasks.segmentation.data.sample_picture import Label
-from gcnet_jax.tasks.segmentation.pictures import Curve, curves_for_page
 from gcnet_jax.tasks.segmentation.report_confusion import confusion_section
-from gcnet_jax.tasks.segmentation.report_html import (
+from gcnet_jax.tasks.segmentation.shown_images import ShownImage, ShownImages
+from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
+from gcnet_jax.training import read_metadata, read_rows
+from gcnet_jax.training.curves import Curve, curves_for_page
+from gcnet_jax.training.html import (
     Html,
     element,
     joined,
     lines,
+    page,
     picture,
     scrolled,
 )
-from gcnet_jax.tasks.segmentation.shown_images import ShownImage, ShownImages
-from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
-from gcnet_jax.training import read_metadata, read_rows
 
 _CELL = 480  # pixels: the greatest width and height of a picture
 
@@ -60,19 +60,8 @@ def report_page(
         "worst": ("Worst images", _worst(evaluation, shown)),
         "repeat": ("How to repeat it", _repeat(evaluation, config, command)),
     }
-    sections = {key: (title, content) for key, (title, content) in sections.items() if content}
-    links = [element("a", title, href=f"#{key}") for key, (title, _) in sections.items()]
-    body = [
-        element("section", element("h2", title), content, id=key)
-        for key, (title, content) in sections.items()
-    ]
-    file = importlib.resources.files("gcnet_jax.tasks.segmentation") / "report.html"
-    return string.Template(file.read_text("utf-8")).substitute(
-        title=joined([f"{evaluation.dataset} {evaluation.split}"]),
-        subtitle=joined([f"{evaluation.images} images, {evaluation.inference}"]),
-        links=joined(links),
-        body=joined(body),
-    )
+    title = f"{evaluation.dataset} {evaluation.split}"
+    return page(title, f"{evaluation.images} images, {evaluation.inference}", sections)
 
 
 def _percent(value: float, digits: int = 2) -> str:
@@ -139,10 +128,12 @@ def _training(evaluation: Evaluation) -> Html:
     rows = read_rows(workdir) if step.parent.name == "checkpoints" else []
     if not rows:
         return Html()
-    names = ("training loss by step", "held-out mIoU by step")
+    names = ("training loss by step", f"held-out {BEST_METRIC} by step")
     charts = [
         picture(chart, "svg+xml", alt=alt, class_="chart")
-        for alt, chart in zip(names, curves_for_page(Curve(workdir.name, rows)), strict=True)
+        for alt, chart in zip(
+            names, curves_for_page(Curve(workdir.name, rows, BEST_METRIC)), strict=True
+        )
     ]
     note = f"The figures of this page are of step {step.name}."
     return joined([element("p", note, class_="note"), element("div", *charts, class_="charts")])

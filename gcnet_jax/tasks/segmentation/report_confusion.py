@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from gcnet_jax.tasks.segmentation.report_html import Html, element, joined, picture, scrolled
+from gcnet_jax.training.html import Html, element, joined, picture, scrolled
 
 _MOST_IN_TABLE = 24  # classes; of more than these one sees the pattern, not the numbers
 _PAIRS = 10

@@ -15,7 +15,7 @@ from gcnet_jax.data import TrainIterator
 from gcnet_jax.parallel import InputShard, check_height
 from gcnet_jax.task import LossFunction, Observer, ShownExamples, ShowPicture
 from gcnet_jax.tasks.segmentation import build_model as models
-from gcnet_jax.tasks.segmentation.config import SCHEMA
+from gcnet_jax.tasks.segmentation.config import BEST_METRIC, SCHEMA
 from gcnet_jax.tasks.segmentation.data import (
     DatasetClasses,
     check_labels,
@@ -60,8 +60,6 @@ __all__ = [
     "training_batches",
 ]
 
-BEST_METRIC: str = "mIoU"
-"""The metric that decides which checkpoint is the best."""
 IMAGE_KEYS: Collection[str] = ("image", "label")
 """The entries of batches whose second axis is the height of images."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
-from gcnet_jax.tasks.segmentation.pictures import Curve, save_curves, save_examples
+from gcnet_jax.tasks.segmentation.pictures import save_examples
+from gcnet_jax.training.curves import Curve, save_curves
 
 ROWS = [
     {"step": 1, "split": "train", "loss": 2.0},
@@ -20,7 +21,7 @@ ROWS = [
 def test_a_name_is_no_formula(tmp_path, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of names that are left out
-        save_curves(tmp_path / "curves.png", [Curve(name, ROWS)])
+        save_curves(tmp_path / "curves.png", [Curve(name, ROWS, "mIoU")])
         classes = DatasetClasses((name, "other"), ((0, 0, 0), (255, 255, 255)))
         save_examples(
             tmp_path / "examples.png", [{"image": np.zeros((8, 8, 3), np.uint8)}], classes

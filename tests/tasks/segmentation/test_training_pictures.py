@@ -11,11 +11,10 @@ from etils import epath
 
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import pictures as run_pictures
 from gcnet_jax.tasks.segmentation.data import dataset_classes, evaluation_batches, train_iterator
 from gcnet_jax.tasks.segmentation.evaluation import Predicted
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
-from gcnet_jax.training import RunLog
+from gcnet_jax.training import RunLog, curves
 
 ALL = InputShard(0, 1)
 CELL, GAP, LINE = 320, 6, 20  # of the pictures, in pixels
@@ -112,7 +111,7 @@ def test_without_pictures_only_the_curves_are_drawn_in_the_end(config, tmp_path)
 def test_the_curves_are_drawn_once_a_minute_at_most_and_in_the_end(config, tmp_path, monkeypatch):
     drawn, clock = [], [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(run_pictures, "save_curves", lambda *_: drawn.append("curves"))
+    monkeypatch.setattr(curves, "save_curves", lambda *_: drawn.append("curves"))
     workdir = epath.Path(tmp_path)
     with log_of(workdir) as log, pictures_of(config, workdir, log) as pictures:
         for seconds in (1010, 1040, 1069, 1071, 1100):

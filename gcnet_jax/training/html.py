@@ -1,8 +1,10 @@
-"""HTML as a report needs it: elements whose text is escaped, and pictures within the file."""
+"""HTML pages that are one file: elements whose text is escaped, and pictures within the file."""
 
 import base64
 import html
-from collections.abc import Iterable
+import importlib.resources
+import string
+from collections.abc import Iterable, Mapping
 
 from gcnet_jax.errors import printable
 
@@ -54,6 +56,26 @@ def picture(content: bytes, kind: str, *, alt: str, class_: str = "picture") -> 
 def scrolled(content: Html) -> Html:
     """Content that may be wider than the page."""
     return element("div", content, class_="scrolled", tabindex="0")
+
+
+def page(title: str, subtitle: str, sections: Mapping[str, tuple[str, Html]]) -> str:
+    """A page of sections, with links to them, that needs no other file and no network.
+
+    Args:
+        title: of the page.
+        subtitle: below it.
+        sections: title and content of each by a short name; what has no content is left out.
+    """
+    shown = {key: entry for key, entry in sections.items() if entry[1]}
+    links = [element("a", name, href=f"#{key}") for key, (name, _) in shown.items()]
+    body = [
+        element("section", element("h2", name), content, id=key)
+        for key, (name, content) in shown.items()
+    ]
+    file = importlib.resources.files("gcnet_jax.training") / "page.html"
+    return string.Template(file.read_text("utf-8")).substitute(
+        title=joined([title]), subtitle=joined([subtitle]), links=joined(links), body=joined(body)
+    )
 
 
 def _escaped(text: str) -> str:
