@@ -227,6 +227,11 @@ def test_the_value_of_an_option_is_not_taken_for_the_run(trained, fails):
     fails("predict", "--output_dir", trained, "photo.jpg", says="there is no run photo.jpg", code=2)
 
 
+def test_a_run_behind_the_value_of_an_option_is_the_run(trained, begun, photo, understood):
+    workdir, _, config = understood("--output_dir", begun, "--config.seed", "7", trained, photo)
+    assert (workdir, config.seed) == (str(trained), 7)
+
+
 def test_a_run_is_evaluated_and_predicts_by_its_folder_alone(trained, photo, command, tmp_path):
     output = tmp_path / "scores.json"
     by_name = command("evaluate", trained, "--split=test", f"--output={output}")

@@ -215,7 +215,7 @@ def _record(entry: SheetEntry) -> str:
     """All of an entry but its picture, as JSON in ASCII."""
     said = {**entry._asdict(), "files": dict(entry.files)}
     del said["preview"]
-    return json.dumps(said).replace("\x7f", "\\u007f")  # the one control character that it leaves
+    return json.dumps(said)
 
 
 def _from_record(said: Any, preview: bytes) -> SheetEntry:

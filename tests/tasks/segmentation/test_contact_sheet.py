@@ -9,7 +9,7 @@ import urllib.parse
 import numpy as np
 import pytest
 from etils import epath
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -106,6 +106,8 @@ def test_later_results_are_added_to_those_that_are_there_still(folder):
     assert read_sheet(where) == [again, deep, later]
     page = (where / "index.html").read_text()
     assert "3 results, segmented with a &lt;run&gt;; another run" in page
+    assert page.count("<span>a &lt;run&gt;</span>") == 2  # of each, where they differ
+    assert page.count("<span>another run</span>") == 1
     assert "x.jpg" not in page
 
 
@@ -116,6 +118,7 @@ def test_later_results_are_added_to_those_that_are_there_still(folder):
     ),
     note=st.text(max_size=20),
 )
+@example(name="a\x7f", note="\x7f")
 def test_a_page_gives_back_what_it_shows_whatever_its_text(name, note):
     with tempfile.TemporaryDirectory() as temporary:
         where, shown = epath.Path(temporary), entry(name, (8, 8), note=note)
@@ -166,5 +169,7 @@ def test_small_pictures_are_not_blown_up(size, shown):
 
 
 def test_one_result_is_counted_as_one():
-    assert "<p>1 result, segmented with a &lt;run&gt;</p>" in contact_sheet([entry("x")], [])
+    page = contact_sheet([entry("x")], [])
+    assert "<p>1 result, segmented with a &lt;run&gt;</p>" in page
+    assert "<span>a &lt;run&gt;</span>" not in page
     assert "<p>0 results</p>" in contact_sheet([], ["x.jpg: cut"])

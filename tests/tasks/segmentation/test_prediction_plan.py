@@ -36,6 +36,7 @@ def test_every_image_has_one_place_that_is_large_enough(sizes, multi_scale, devi
             for (height, width), (rows, columns) in zip(scaled, group.shapes, strict=True):
                 assert height <= rows
                 assert width <= columns
+                assert (rows % 32, columns % 32) == (0, 0)  # so that similar sizes share a program
         batches = -(-len(group.members) // group.batch_size)
         assert batches * group.batch_size - len(group.members) < batches * group.devices
         assert group.devices == (devices if len(group.members) >= devices else 1)

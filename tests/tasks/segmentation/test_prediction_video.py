@@ -1,6 +1,7 @@
 """A video in, a video out."""
 
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import rich.console
 from etils import epath
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.tasks.segmentation.prediction_video import UnreadableVideo, predict_video
 from gcnet_jax.tasks.segmentation.predictor import Predictor
@@ -87,6 +89,38 @@ def test_what_is_no_whole_video_leaves_nothing_and_is_told_once(
 def test_frames_larger_than_the_limit_are_refused(predictor, video, tmp_path):
     with pytest.raises(UnreadableVideo, match=r"frames of 128x64 .*max_image_pixels=8192"):
         run(predictor, video, tmp_path / "out.mp4", max_pixels=8191)
+
+
+@pytest.mark.parametrize("rate", [1001, 2**31 - 1])
+def test_a_rate_that_no_video_has_is_refused(predictor, video, tmp_path, rate):
+    content = bytearray(video.read_bytes())
+    place = content.index(b"strh") + 8 + 20  # in the header of the stream: scale, rate
+    content[place : place + 8] = struct.pack("<II", 1, rate)
+    path = epath.Path(tmp_path / "fast.avi")
+    path.write_bytes(bytes(content))
+    with pytest.raises(UnreadableVideo, match=r"says that it has \d+\.\d+ frames a second"):
+        run(predictor, path, tmp_path / "out.mp4")
+
+
+def test_a_video_of_which_frames_do_not_arrive_is_no_result(
+    predictor, video, tmp_path, monkeypatch
+):
+    class OnFullDisk:  # of which OpenCV says nothing
+        fourcc, made = staticmethod(cv2.VideoWriter.fourcc), cv2.VideoWriter
+
+        def __init__(self, *arguments):
+            self.writer, self.left = self.made(*arguments), 5
+            self.isOpened, self.release = self.writer.isOpened, self.writer.release
+
+        def write(self, frame):
+            self.left -= 1
+            if self.left >= 0:
+                self.writer.write(frame)
+
+    monkeypatch.setattr(cv2, "VideoWriter", OnFullDisk)
+    with pytest.raises(InputError, match=r"out\.mp4 cannot be written: 5 of 19 frames arrived"):
+        run(predictor, video, epath.Path(tmp_path) / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_opencv_cannot_open_is_told_before(predictor, tmp_path):

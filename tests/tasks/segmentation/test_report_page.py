@@ -118,6 +118,7 @@ def test_figures_are_those_of_the_evaluation():
     for value in np.delete(evaluation.metrics.iou, 2):
         assert f"{100 * value:.2f}" in text
     assert "intersection over union, mean over 4 of 5 classes" in text
+    assert "nan" not in text.lower()
     mistakes = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
     label, predicted = divmod(int(mistakes.argmax()), 5)
     share = mistakes.max() / evaluation.confusion[label].sum()
@@ -142,6 +143,16 @@ def test_curves_and_differences_are_those_of_the_run_of_the_checkpoint(tmp_path)
     assert "are of step 3" in text
     assert "data.base_scale: [64, 32] -> " in text
     assert "jax 0.0.1" in text
+
+
+def test_a_checkpoint_that_was_handed_on_shows_no_curves_of_what_lies_beside_it(tmp_path):
+    checkpoint = epath.Path(tmp_path) / "handed_on" / "3"
+    (checkpoint / "metadata").mkdir(parents=True)
+    (checkpoint / "metadata" / "metadata").write_text(json.dumps({"config": {}}))
+    row = {"step": 3, "split": "val", "mIoU": 0.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row))
+    page = Page(page_of(an_evaluation("abcd", checkpoint=checkpoint)))
+    assert not [link for link in page.links if link.startswith("data:image/svg+xml")]
 
 
 def test_where_others_have_evaluated_the_rest_the_page_says_so():

@@ -29,9 +29,15 @@ def evaluated(narrow_config):
             on_devices.append(weakref.ref(of_batch.label))
             shown.look(batch, of_batch)
             assert sum(array() is not None for array in on_devices) <= 4, "memory of the devices"
+            assert bytes_kept(shown) <= 2 * COUNT * 64 * 128, "memory of the host"
         return shown
 
     return evaluate
+
+
+def bytes_kept(shown):
+    kept = (value for value in vars(shown).values() if isinstance(value, dict))
+    return sum(getattr(array, "nbytes", 0) for of in kept for array in of.values())
 
 
 def wrong(label, index):
@@ -48,7 +54,9 @@ def predicted(batch):
     for label, prediction in zip(batch["label"], predictions, strict=True):
         counts = np.asarray(evaluator.confusion_matrix(label, prediction, 7))
         areas.append([np.diag(counts), counts.sum(1), counts.sum(0)])
-    return Predicted(jnp.asarray(predictions), jnp.asarray(np.array(areas, np.int32)))
+    # Images of a batch are as large as its largest at most.
+    in_larger = np.pad(predictions, ((0, 0), (0, 3), (0, 5)), constant_values=6)
+    return Predicted(jnp.asarray(in_larger), jnp.asarray(np.array(areas, np.int32)))
 
 
 def iou(label, prediction):
