@@ -7,8 +7,8 @@
 | others | XLA's convolution | XLA's convolution |
 
 Of a map that is small beside its dilation, `winograd` would compute mostly padding: XLA's then.
-Which platform it is shows when a program is compiled for it. Three have gradient rules of their
-own:
+Which platform it is shows when a program is compiled for it. Three have transposes of their own
+(`bilinear`), which are what gradients are computed by:
 
 - The matrix product: the gradient by the kernel that JAX derives comes out transposed, and on CPU
   the copies that turn it round cost as much as the product.
@@ -19,7 +19,7 @@ own:
   convolved without dilation, see `_phases`.
 """
 
-import functools
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,8 +30,8 @@ from jax.sharding import AxisType
 from jaxtyping import Array, Float
 
 from gcnet_jax.ops import winograd
+from gcnet_jax.ops.bilinear import Bilinear, SharedAxes
 
-_CHANNELS_LAST_2D = ("NHWC", "HWIO", "NHWC")
 _FEWEST_CHANNELS = 64
 """With fewer, to transform tiles costs more than the multiplications that it saves."""
 
@@ -46,14 +46,17 @@ def conv_general_dilated(
     """Channels-last convolution; see the table above.
 
     Takes what Flax's channels-last convolutions hand to `jax.lax.conv_general_dilated`, and returns
-    the same values up to rounding; `dimension_numbers`, if given, must be channels-last too. It can
-    be differentiated in reverse mode, and what that yields again in either mode; `jax.jvp` of the
-    convolution itself is refused by JAX.
+    the same values up to rounding; `dimension_numbers` must be channels-last too, and are so if not
+    given. It can be differentiated in forward and in reverse mode, as often as wanted.
 
     Programs that are partitioned over several devices (`jax.sharding.use_abstract_mesh`) keep XLA's
-    3x3 convolution, whose partitioner knows how to halo it.
+    3x3 convolution, whose partitioner knows how to halo it. On meshes with `AxisType.Explicit`
+    all are those of `jax.lax`, which say how results are split.
     """
     precision = kwargs.get("precision")
+    if precision is None:  # gradients have that of here, wherever they are taken
+        context: Any = jax.config
+        precision = context.jax_default_matmul_precision
     dilation = tuple(kwargs.get("rhs_dilation") or (1,) * (lhs.ndim - 2))
     simple = (
         all(stride == 1 for stride in window_strides)
@@ -61,19 +64,29 @@ def conv_general_dilated(
         and kwargs.get("batch_group_count", 1) == 1
         and all(factor == 1 for factor in kwargs.get("lhs_dilation") or (1,))
         and kwargs.get("preferred_element_type") is None
+        and lhs.dtype == rhs.dtype
+        and not (_is_split_by_type(lhs) or _is_split_by_type(rhs))
     )
     if simple and all(size == 1 for size in rhs.shape[:-2]) and _adds_nothing(padding):
-        return _pointwise(lhs, rhs.reshape(rhs.shape[-2:]), precision)
+        return _Pointwise(lhs.ndim - 2, precision)(lhs, rhs.reshape(rhs.shape[-2:]))
     if simple and _is_3x3_that_keeps_size(rhs.shape, dilation, padding):
         by_tiles = (
-            lhs.dtype == rhs.dtype == jnp.float32
+            lhs.dtype == jnp.float32
             and min(rhs.shape[-2:]) >= _FEWEST_CHANNELS
             and winograd.saves(lhs.shape[1], lhs.shape[2], dilation[0])
             and not _is_partitioned()
         )
         if by_tiles or dilation[0] > 1:
-            return _same_3x3(lhs, rhs, dilation[0], by_tiles, precision)
+            return _Same3x3(dilation[0], by_tiles, precision)(lhs, rhs)
+    if kwargs.get("dimension_numbers") is None:
+        kwargs["dimension_numbers"] = _channels_last(lhs.ndim)
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
+
+
+def _channels_last(axes: int) -> lax.ConvDimensionNumbers:
+    spatial = tuple(range(axes - 2))
+    features = (0, axes - 1, *(axis + 1 for axis in spatial))
+    return lax.ConvDimensionNumbers(features, (axes - 1, axes - 2, *spatial), features)
 
 
 def _is_3x3_that_keeps_size(
@@ -93,6 +106,11 @@ def _adds_nothing(padding: Sequence[tuple[int, int]] | str) -> bool:
     return all(tuple(pair) == (0, 0) for pair in padding)
 
 
+def _is_split_by_type(x: Array) -> bool:
+    """Whether the type of an array says how it is split over devices."""
+    return AxisType.Explicit in jax.typeof(x).sharding.mesh.axis_types
+
+
 def _is_partitioned() -> bool:
     """Whether what is traced is of arrays that are spread over devices, for XLA to split."""
     mesh = jax.sharding.get_abstract_mesh()
@@ -102,86 +120,106 @@ def _is_partitioned() -> bool:
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _pointwise(
-    x: Float[Array, "b *spatial c_in"],
-    kernel: Float[Array, "c_in c_out"],
-    precision: lax.PrecisionLike,
-) -> Float[Array, "b *spatial c_out"]:
-    return jnp.matmul(x, kernel, precision=precision)
+@dataclasses.dataclass(frozen=True)
+class _Pointwise(Bilinear):
+    """The product of positions `(b, *spatial, c_in)` and a matrix `(c_in, c_out)`."""
+
+    spatial_axes: int
+    precision: lax.PrecisionLike
+
+    @property
+    def shared_axes(self) -> SharedAxes:
+        batch = -self.spatial_axes - 2
+        return SharedAxes((-1, -2), (batch, batch), (-1, -1))
+
+    def product(self, first: Array, second: Array) -> Array:
+        return self._dot(first, second, ((first.ndim - 1,), (0,)))
+
+    def by_first(self, second: Array, cotangent: Array) -> Array:
+        return self._dot(cotangent, second, ((cotangent.ndim - 1,), (1,)))
+
+    def by_second(self, first: Array, cotangent: Array) -> Array:
+        first = lax.platform_dependent(first, cpu=lax.optimization_barrier, default=lambda x: x)
+        positions = tuple(range(first.ndim - 1))
+        return self._dot(first, cotangent, (positions, positions))
+
+    def _dot(self, left: Array, right: Array, contracted: tuple) -> Array:
+        return lax.dot_general(left, right, (contracted, ((), ())), precision=self.precision)
 
 
-def _pointwise_forward(x, kernel, precision):
-    return jnp.matmul(x, kernel, precision=precision), (x, kernel)
+@dataclasses.dataclass(frozen=True)
+class _Same3x3(Bilinear):
+    """A 3x3 convolution that keeps the size, of `(b, h, w, c_in)` by `(3, 3, c_in, c_out)`.
 
+    On CPUs it is computed by `winograd` if `by_tiles`.
+    """
 
-def _pointwise_backward(precision, saved, gradient):
-    x, kernel = saved
-    x = lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
-    positions = tuple(range(x.ndim - 1))
-    dot = functools.partial(lax.dot_general, precision=precision)
-    return (
-        dot(gradient, kernel, (((x.ndim - 1,), (1,)), ((), ()))),
-        dot(x, gradient, ((positions, positions), ((), ()))),
-    )
+    dilation: int
+    by_tiles: bool
+    precision: lax.PrecisionLike
 
+    @property
+    def shared_axes(self) -> SharedAxes:
+        return SharedAxes((-1, -2), (-4, -4), (-1, -1))
 
-_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+    def product(self, first: Array, second: Array) -> Array:
+        def by_xla(x: Array, kernel: Array) -> Array:
+            return self._convolve(x, kernel, ("NHWC", "HWIO", "NHWC"), dilation=self.dilation)
 
+        def by_tiles(x: Array, kernel: Array) -> Array:
+            return winograd.convolve(x, kernel, self.dilation)
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _same_3x3(
-    x: Float[Array, "b h w c_in"],
-    kernel: Float[Array, "3 3 c_in c_out"],
-    dilation: int,
-    by_tiles: bool,
-    precision: lax.PrecisionLike,
-) -> Float[Array, "b h w c_out"]:
-    """A 3x3 convolution that keeps the size; on CPUs by `winograd` if `by_tiles`."""
-    return _same_3x3_forward(x, kernel, dilation, by_tiles, precision)[0]
+        ways = {"cpu": by_tiles} if self.by_tiles else {}
+        return lax.platform_dependent(first, second, **ways, default=by_xla)
 
+    def by_first(self, second: Array, cotangent: Array) -> Array:
+        def by_xla(kernel: Array, cotangent: Array) -> Array:
+            turned = lax.rev(kernel, (0, 1))
+            axes = ("NHWC", "HWOI", "NHWC")
+            return self._convolve(cotangent, turned, axes, dilation=self.dilation)
 
-def _same_3x3_forward(x, kernel, dilation, by_tiles, precision):
-    xla = functools.partial(_xla_3x3, dilation=dilation, precision=precision)
-    if not by_tiles:
-        return xla(x, kernel), (x, kernel)
-    tiles = functools.partial(winograd.convolve, dilation=dilation)
-    return lax.platform_dependent(x, kernel, cpu=tiles, default=xla), (x, kernel)
+        def by_tiles(kernel: Array, cotangent: Array) -> Array:
+            return winograd.input_gradient(cotangent, kernel, self.dilation)
 
+        ways = {"cpu": by_tiles} if self.by_tiles else {}
+        return lax.platform_dependent(second, cotangent, **ways, default=by_xla)
 
-def _same_3x3_backward(dilation, by_tiles, precision, saved, gradient):
-    # The transposes alone, without the convolution itself.
-    def by_input(x, kernel, gradient):
-        def convolve(x):
-            return _xla_3x3(x, kernel, dilation=dilation, precision=precision)
+    def by_second(self, first: Array, cotangent: Array) -> Array:
+        axes = ("CHWN", "IHWO", "HWNC")  # the cotangent is the kernel, the batch is summed over
 
-        return jax.linear_transpose(convolve, x)(gradient)[0]
+        def by_xla(x: Array, cotangent: Array) -> Array:
+            return self._convolve(x, cotangent, axes, stride=self.dilation)
 
-    def by_kernel(x, kernel, gradient, dilation):
-        def convolve(kernel):
-            return _xla_3x3(x, kernel, dilation=dilation, precision=precision)
+        def by_phases(x: Array, cotangent: Array) -> Array:
+            phases = _phases(x, self.dilation), _phases(cotangent, self.dilation)
+            return self._convolve(*phases, axes)
 
-        return jax.linear_transpose(convolve, kernel)(gradient)[0]
+        def by_tiles(x: Array, cotangent: Array) -> Array:
+            return winograd.kernel_gradient(x, cotangent, self.dilation)
 
-    def of_xla(x, kernel, gradient):
-        return by_input(x, kernel, gradient), by_kernel(x, kernel, gradient, dilation)
+        ways = {"cuda": by_phases} if self.dilation > 1 else {}
+        ways |= {"cpu": by_tiles} if self.by_tiles else {}
+        return lax.platform_dependent(first, cotangent, **ways, default=by_xla)
 
-    def of_phases(x, kernel, gradient):
-        phases = _phases(x, dilation), kernel, _phases(gradient, dilation)
-        return by_input(x, kernel, gradient), by_kernel(*phases, dilation=1)
-
-    def of_tiles(x, kernel, gradient):
-        return (
-            winograd.input_gradient(gradient, kernel, dilation),
-            winograd.kernel_gradient(x, gradient, dilation),
+    def _convolve(
+        self,
+        x: Array,
+        kernel: Array,
+        axes: tuple[str, str, str],
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> Array:
+        border = stride * dilation  # one of the two is 1
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            ((border, border), (border, border)),
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=axes,
+            precision=self.precision,
         )
-
-    ways = {"cuda": of_phases} if dilation > 1 else {}
-    ways |= {"cpu": of_tiles} if by_tiles else {}
-    return lax.platform_dependent(*saved, gradient, **ways, default=of_xla)
-
-
-_same_3x3.defvjp(_same_3x3_forward, _same_3x3_backward)
 
 
 def _phases(x: Float[Array, "b h w c"], dilation: int) -> Float[Array, "phases _h _w c"]:
@@ -195,15 +233,3 @@ def _phases(x: Float[Array, "b h w c"], dilation: int) -> Float[Array, "phases _
     height, width = x.shape[1] // dilation, x.shape[2] // dilation
     split = x.reshape(batch, height, dilation, width, dilation, channels)
     return split.transpose(0, 2, 4, 1, 3, 5).reshape(-1, height, width, channels)
-
-
-def _xla_3x3(x, kernel, *, dilation, precision):
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (1, 1),
-        [(dilation, dilation)] * 2,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=_CHANNELS_LAST_2D,
-        precision=precision,
-    )
