@@ -9,6 +9,7 @@ from gcnet_jax.interop.published import (
 )
 from gcnet_jax.interop.published_results import PublishedResult, published_results
 from gcnet_jax.interop.state_dicts import (
+    CLASSIFIER_OF_BACKBONE,
     Mismatch,
     StateDict,
     check_weights,
@@ -24,6 +25,7 @@ from gcnet_jax.interop.torch_files import (
 )
 
 __all__ = [
+    "CLASSIFIER_OF_BACKBONE",
     "Mismatch",
     "PublishedFile",
     "PublishedResult",

@@ -27,9 +27,9 @@ _VARIABLES: Rows = (
     (r"var", "running_var"),
 )
 
-# Entries of theirs that say nothing here: counters, and the ImageNet classifier of a backbone.
-_COUNTER = "num_batches_tracked"
-_WITHOUT_MEANING = re.compile(rf"(.*\.)?{_COUNTER}|fc\.(weight|bias)")
+_COUNTER = "num_batches_tracked"  # an entry of theirs that says nothing here
+CLASSIFIER_OF_BACKBONE = re.compile(r"fc\.(weight|bias)")
+"""What a file of a backbone has besides: the classifier that it was trained with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,7 @@ def import_state_dict(
     allow_partial: bool = False,
     leave_out: re.Pattern[str] | None = None,
     may_lack: Collection[str] = (),
+    without_meaning: re.Pattern[str] | None = CLASSIFIER_OF_BACKBONE,
 ) -> Mismatch:
     """Writes the arrays of a state dict into a model, after checking all of them.
 
@@ -73,6 +74,7 @@ def import_state_dict(
         allow_partial: whether to take what fits where the two differ.
         leave_out: names to pass over on both sides; the model keeps what it has there.
         may_lack: names that the state dict need not have; the model keeps what it has there.
+        without_meaning: names that the state dict may have beyond the model's.
 
     Returns:
         What was left, empty unless `allow_partial`.
@@ -83,7 +85,10 @@ def import_state_dict(
     """
     variables = _variables(model)
     given = {
-        name: array for name, array in state_dict.items() if not _WITHOUT_MEANING.fullmatch(name)
+        name: array
+        for name, array in state_dict.items()
+        if name.rpartition(".")[2] != _COUNTER
+        and not (without_meaning is not None and without_meaning.fullmatch(name))
     }
     places = {name: key for key, name in _names(model, names).items()}
     if leave_out is not None:
@@ -133,7 +138,11 @@ def check_weights(arrays: Mapping[str, Shaped[np.ndarray | Array, "..."]]) -> No
 
 
 def export_state_dict(
-    model: nnx.Module, names: Rows = (), *, spatial_axes: int = 2
+    model: nnx.Module,
+    names: Rows = (),
+    *,
+    spatial_axes: int = 2,
+    linear: re.Pattern[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of a model by the names of a state dict, in PyTorch's layout.
 
@@ -143,13 +152,15 @@ def export_state_dict(
     Args:
         model: a network, or a part of one.
         names: the rows for what is not in a context block, whose own are known here.
-        spatial_axes: of the features that 1x1 convolutions in context blocks are meant for.
+        spatial_axes: of the features that 1x1 convolutions are meant for.
+        linear: names of what is a linear layer there too, and no 1x1 convolution.
     """
     state_dict = {}
     variables = _variables(model)
     for key, name in _names(model, names).items():
         array = np.asarray(variables[key][...])
-        shape = _to_torch(key, array.shape, spatial_axes)
+        is_linear = linear is not None and linear.fullmatch(name)
+        shape = _to_torch(key, array.shape, 0 if is_linear else spatial_axes)
         if array.ndim > 1:
             *spatial, channels_in, channels_out = range(array.ndim)
             array = array.transpose(channels_out, channels_in, *spatial)

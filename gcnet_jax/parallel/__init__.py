@@ -14,6 +14,7 @@ from gcnet_jax.parallel.mesh import (
     over_all_devices,
     place,
     replicated,
+    rows_here,
     shard_batch,
     split_largest_axis,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "over_all_devices",
     "place",
     "replicated",
+    "rows_here",
     "shard_batch",
     "split_largest_axis",
 ]

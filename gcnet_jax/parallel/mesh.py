@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree, Shaped
 
 from gcnet_jax.errors import InputError
 
@@ -174,6 +174,12 @@ def shard_batch(batch: PyTree, mesh: Mesh, image_keys: Collection[str] = ()) -> 
         return jax.make_array_from_process_local_data(sharding, x, shape)
 
     return jax.tree.map(place, batch, batch_shardings(batch, mesh, image_keys))
+
+
+def rows_here(array: Shaped[Array, "b *rest"]) -> Shaped[np.ndarray, "part *rest"]:
+    """This process's rows of an array whose leading axis is split, in the order of its part."""
+    rows = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(rows[start]) for start in sorted(rows)])
 
 
 def place(tree: PyTree, shardings: PyTree) -> PyTree:

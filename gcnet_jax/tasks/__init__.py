@@ -17,7 +17,12 @@ from gcnet_jax.errors import InputError, did_you_mean
 if TYPE_CHECKING:  # which needs JAX, and to read a config needs none
     from gcnet_jax.task import Task
 
-TASKS: Mapping[str, str] = MappingProxyType({"segmentation": "gcnet_jax.tasks.segmentation"})
+TASKS: Mapping[str, str] = MappingProxyType(
+    {
+        "segmentation": "gcnet_jax.tasks.segmentation",
+        "classification": "gcnet_jax.tasks.classification",
+    }
+)
 """The package of each task of this library, by what configs call it."""
 
 _FIRST = "segmentation"  # of configs that name no task: there was no other when they were written

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.parallel import InputShard
+from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.tasks.segmentation.data import (
     EvaluationBatch,
     colorize,
@@ -19,7 +19,7 @@ from gcnet_jax.tasks.segmentation.data import (
     open_split,
 )
 from gcnet_jax.tasks.segmentation.data.pictures import Palette
-from gcnet_jax.tasks.segmentation.evaluation import Predicted, rows_here
+from gcnet_jax.tasks.segmentation.evaluation import Predicted
 
 Label = UInt8[np.ndarray, "h w"]
 

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.data.picture_table import RGB, fitted
-from gcnet_jax.parallel import InputShard
+from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.task import ShowPicture
 from gcnet_jax.tasks.segmentation.config import BEST_METRIC
 from gcnet_jax.tasks.segmentation.data import (
@@ -21,7 +21,7 @@ from gcnet_jax.tasks.segmentation.data import (
     open_split,
 )
 from gcnet_jax.tasks.segmentation.data.sample_picture import Label, LabelRow, draw_label_table
-from gcnet_jax.tasks.segmentation.evaluation import Predicted, rows_here
+from gcnet_jax.tasks.segmentation.evaluation import Predicted
 from gcnet_jax.training.run_pictures import Draw, RunPictures
 
 _CELL = 320  # pixels: the width of a picture, and its greatest height

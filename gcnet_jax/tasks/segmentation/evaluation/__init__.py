@@ -7,7 +7,6 @@ from gcnet_jax.tasks.segmentation.evaluation.evaluator import (
     Predicted,
     create_counter,
     create_evaluator,
-    rows_here,
 )
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
 from gcnet_jax.tasks.segmentation.evaluation.metrics import (
@@ -46,7 +45,6 @@ __all__ = [
     "inference_mode",
     "label_overlay",
     "metrics_from_confusion",
-    "rows_here",
     "score_pixels",
     "tile_starts",
 ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Int32, Integer, PyTree, Shaped, UInt8, UInt32
+from jaxtyping import Array, Int, Int32, Integer, PyTree, UInt8, UInt32
 from ml_collections import ConfigDict
 
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
@@ -136,12 +136,6 @@ def create_counter(inference: Inference, num_classes: int, mesh: Mesh) -> Counte
         return _add(total, counts.sum(0)), predicted
 
     return jax.jit(add_counts, out_shardings=(replicated(mesh), batch_sharding(mesh)))
-
-
-def rows_here(array: Shaped[Array, "b *rest"]) -> Shaped[np.ndarray, "part *rest"]:
-    """This process's rows of an array whose leading axis is split, in the order of its part."""
-    rows = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
-    return np.concatenate([np.asarray(rows[start]) for start in sorted(rows)])
 
 
 def _add(

@@ -5,7 +5,7 @@ import pytest
 
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.parallel import create_mesh, replicated, shard_batch
+from gcnet_jax.parallel import create_mesh, replicated, rows_here, shard_batch
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
@@ -14,7 +14,6 @@ from gcnet_jax.tasks.segmentation.evaluation import (
     create_evaluator,
     evaluator,
     metrics_from_confusion,
-    rows_here,
 )
 from gcnet_jax.tasks.segmentation.evaluation.evaluator import confusion_matrix
 
