@@ -17,10 +17,12 @@ from PIL import Image
 from benchmarks.comparison import print_tables, table, times_as_fast, with_spread
 from benchmarks.memory import GIB, device_name
 from gcnet_jax.cli.timing import CONSOLE, median_and_spread
+from gcnet_jax.config import MAX_IMAGE_PIXELS
 from gcnet_jax.models import split_for_evaluation
+from gcnet_jax.tasks.predictions import Photo, PredictionOptions
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
-from gcnet_jax.tasks.segmentation.prediction_run import Photo, predict_files
+from gcnet_jax.tasks.segmentation.prediction_run import predict_files
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 
 _SHORTEST, _LONGEST = 300, 700  # pixels of an edge
@@ -137,7 +139,8 @@ def _time(predictor: Predictor, photos: list[Photo], output: epath.Path) -> tupl
     output.mkdir(exist_ok=True)
     console = rich.console.Console(stderr=True)
     start, worked = time.perf_counter(), time.process_time()
-    predict_files(predictor, photos, output, source="random weights", console=console)
+    options = PredictionOptions("random weights", False, False, MAX_IMAGE_PIXELS, False, console)
+    predict_files(predictor, photos, [], output, options)
     return time.perf_counter() - start, time.process_time() - worked
 
 

@@ -292,6 +292,43 @@ class Task(Protocol):
         """
         ...
 
+    def result_suffixes(self, *, with_scores: bool) -> tuple[list[str], list[str]]:
+        """How the names of the results of an image end, and of those of a video.
+
+        There are none of a video where the task makes nothing of one.
+
+        Args:
+            with_scores: whether all scores are written too.
+        """
+        ...
+
+    def predict_files(
+        self,
+        trained: Any,
+        config: ConfigDict,
+        photos: Any,
+        videos: Any,
+        folder: epath.Path,
+        options: Any,
+    ) -> Any:
+        """Predicts what is in image files and videos, and writes what comes of them.
+
+        Args:
+            trained: a `gcnet_jax.training.TrainedModel`.
+            config: of the run.
+            photos: image files, each a `gcnet_jax.tasks.predictions.Photo`.
+            videos: likewise; none where `result_suffixes` has none of a video.
+            folder: of the results, which is there.
+            options: a `gcnet_jax.tasks.predictions.PredictionOptions`.
+
+        Returns:
+            A `gcnet_jax.tasks.predictions.Written`.
+
+        Raises:
+            InputError: a result cannot be written.
+        """
+        ...
+
     def trained(self, pretrained: Any, config: ConfigDict) -> TrainedNetwork:
         """A network that is called with images.
 

@@ -1,4 +1,4 @@
-"""Segments images with a trained model.
+"""Predicts what is in images with a trained model.
 
     gcnet predict runs/shapes photo.jpg more_photos/ --output_dir=predictions
 
@@ -102,7 +102,7 @@ def _predict_into(
     standard: epath.Path | None = None,
     is_kept: bool = True,
 ) -> None:
-    """Segments what was given into a folder.
+    """Predicts what is in what was given, into a folder.
 
     Args:
         output_dir: the folder.
@@ -115,8 +115,20 @@ def _predict_into(
     sources = find_images(given, recursive=_RECURSIVE.value)
     images = [source for source in sources if not source.is_video]
     videos = [source for source in sources if source.is_video]
-    kinds = ("_label.png", "_overlay.png", *(["_logits.npy"] if _SAVE_LOGITS.value else []))
-    for of_kind, suffixes in ((images, kinds), (videos, ["_overlay.mp4"])):
+    with importing():
+        import jax
+        import rich.console
+
+        from gcnet_jax.parallel import create_mesh
+        from gcnet_jax.tasks import task_of
+        from gcnet_jax.tasks.contact_sheet import SHEET, check_sheet
+        from gcnet_jax.tasks.predictions import Photo, PredictionOptions
+        from gcnet_jax.training import load_trained_model
+    task = task_of(config)
+    of_images, of_videos = task.result_suffixes(with_scores=_SAVE_LOGITS.value)
+    if videos and not of_videos:
+        raise UsageError(f"{videos[0].path} is a video; {config.task} takes images alone")
+    for of_kind, suffixes in ((images, of_images), (videos, of_videos)):
         check_targets(
             given,
             of_kind,
@@ -131,36 +143,29 @@ def _predict_into(
                 f"--save_logits: of {videos[0].path}, a video, the overlay is written and no logits"
             )
         print(f"no logits are written of {len(videos)} video(s): --save_logits is for images")
-    with importing():
-        import jax
-        import rich.console
-
-        from gcnet_jax.parallel import create_mesh
-        from gcnet_jax.tasks import task_of
-        from gcnet_jax.tasks.segmentation.contact_sheet import SHEET, check_sheet
-        from gcnet_jax.tasks.segmentation.prediction_run import Photo, predict_files
-        from gcnet_jax.tasks.segmentation.predictor import Predictor
-        from gcnet_jax.training import load_trained_model
     check_sheet(output_dir, overwrite=_OVERWRITE.value)
     mesh = create_mesh(jax.local_devices()[:1])
-    trained = load_trained_model(task_of(config), config, mesh, **_MODEL.values())
+    trained = load_trained_model(task, config, mesh, **_MODEL.values())
     options.output_folder(str(output_dir), "--output_dir")
-    written = predict_files(
-        Predictor.of(trained, config),
+    written = task.predict_files(
+        trained,
+        config,
         [
             Photo(image.path, image.name, "standard input" if image.path == standard else None)
             for image in images
         ],
+        [Photo(video.path, video.name) for video in videos],
         output_dir,
-        videos=[Photo(video.path, video.name) for video in videos],
-        source=str(trained.checkpoint),
-        legend=_LEGEND.value,
-        with_scores=_SAVE_LOGITS.value,
-        max_pixels=config.data.max_image_pixels,
-        overwrite=_OVERWRITE.value,
-        console=rich.console.Console(stderr=True),
+        PredictionOptions(
+            source=str(trained.checkpoint),
+            legend=_LEGEND.value,
+            with_scores=_SAVE_LOGITS.value,
+            max_pixels=config.data.max_image_pixels,
+            overwrite=_OVERWRITE.value,
+            console=rich.console.Console(stderr=True),
+        ),
     )
-    by = f"segmented with {trained.checkpoint}"
+    by = f"predicted with {trained.checkpoint}"
     for target, frames in written.frames.items():
         print(printable(f"{frames} frame(s) {by}; the video is {target}"))
     if images:

@@ -223,7 +223,7 @@ def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict
         "files that are no images or videos (1 .txt) and 1 subfolder(s), which --recursive"
         in finished.stdout
     )
-    assert "not segmented: " in finished.stderr
+    assert "left out: " in finished.stderr
     assert "cut.jpg" in finished.stderr
     assert finished.stderr.splitlines()[-1] == (
         "error: 1 of 8 images could not be read; they are named above"

@@ -66,13 +66,13 @@ def test_an_image_on_standard_input_becomes_files_or_standard_output(
     expected = np.asarray(Image.open(tmp_path / "out" / "stdin_overlay.png"))
     assert (shown != expected).mean() < 1e-2  # of several devices, where a tie may fall otherwise
     said = capsys.readouterr().err
-    assert "1 image(s) segmented with" in said
+    assert "1 image(s) predicted with" in said
     assert "results" not in said  # which are there no more
 
     monkeypatch.setattr("sys.stdin", Standard(b"no image"))
     finished = command("predict", *arguments, f"--output_dir={tmp_path / 'none'}", "-")
     assert finished.returncode == 1
-    assert "not segmented: standard input: not an image" in finished.stderr
+    assert "left out: standard input: not an image" in finished.stderr
     assert "standard input: not an image" in (tmp_path / "none" / "index.html").read_text()
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_video_is_named_and_the_others_are_done(
     given = (*arguments, f"--output_dir={out}", "--save_logits", folder)
     finished = command("predict", *given)
     assert finished.returncode == 1
-    assert "not segmented: " in finished.stderr
+    assert "left out: " in finished.stderr
     assert finished.stderr.splitlines()[-1] == (
         "error: 1 of 3 files could not be read; they are named above"
     )
@@ -154,7 +154,7 @@ def test_a_page_shows_what_was_predicted_into_the_folder_before(
     page = (tmp_path / "out" / "index.html").read_text()
     assert 'href="./a_overlay.png"' in page
     assert 'href="./b_overlay.png"' in page
-    assert "2 results, segmented with" in page
+    assert "2 results, predicted with" in page
 
 
 def test_patterns_stand_for_files_where_there_is_none_of_that_name(tmp_path):

@@ -14,8 +14,8 @@ from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.task import ShowPicture
 from gcnet_jax.tasks.classification.config import BEST_METRIC
 from gcnet_jax.tasks.classification.data import ImageClasses, decode, open_split, split_size
-from gcnet_jax.tasks.classification.result import as_percent
 from gcnet_jax.tasks.classification.split_evaluation import Evaluation, Predicted
+from gcnet_jax.tasks.predictions import as_percent
 from gcnet_jax.training.html import Html, element, joined, page, picture, scrolled
 from gcnet_jax.training.run_pictures import Draw, RunPictures
 

@@ -11,6 +11,7 @@ from PIL import Image
 from gcnet_jax.data.picture_table import Row, draw_table, fitted
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.tasks.classification.data import ImageClasses
+from gcnet_jax.tasks.predictions import as_percent
 
 _CELL = 480  # pixels of a picture's width, and of its greatest height
 _NAMED = 5
@@ -80,8 +81,3 @@ class ClassificationResult:
         height, width = self.image.shape[:2]
         likely = ", ".join(f"{name} {as_percent(share)}" for name, share in self.top(3).items())
         return f"ClassificationResult({width}x{height}: {likely})"
-
-
-def as_percent(share: float) -> str:
-    """A probability in words."""
-    return f"{100 * share:.0f}%" if share >= 0.01 else "<1%"

@@ -1,6 +1,6 @@
 """Classification of images as a task: see `gcnet_jax.task.Task`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,6 +31,8 @@ from gcnet_jax.tasks.classification.weights import (
     export_state_dict,
     import_state_dict,
 )
+from gcnet_jax.tasks.predictions import Photo, PredictionOptions, Written
+from gcnet_jax.training import TrainedModel
 
 __all__ = [
     "BEST_METRIC",
@@ -53,7 +55,9 @@ __all__ = [
     "meaning_to_plain",
     "means_same",
     "observer",
+    "predict_files",
     "random_batch",
+    "result_suffixes",
     "shown_examples",
     "trained",
     "training_batches",
@@ -198,6 +202,27 @@ def shown_examples(
 
     del multi_scale  # of which there is none
     return pictures.ShownExamples(config, split, shard, count=count)
+
+
+def result_suffixes(*, with_scores: bool) -> tuple[list[str], list[str]]:
+    """How the names of the results of an image end; of videos there are none."""
+    scores = ["_probabilities.npy"] if with_scores else []
+    return ["_classes.json", "_overlay.png", *scores], []
+
+
+def predict_files(
+    trained: TrainedModel,
+    config: ConfigDict,
+    photos: Sequence[Photo],
+    videos: Sequence[Photo],
+    folder: epath.Path,
+    options: PredictionOptions,
+) -> Written:
+    """Classifies image files, and writes what comes of them."""
+    from gcnet_jax.tasks.classification.prediction_run import predict_photos
+
+    assert not videos
+    return predict_photos(trained, config, photos, folder, options)
 
 
 def trained(pretrained: Any, config: ConfigDict) -> Any:

@@ -69,20 +69,28 @@ class TrainedClassifier:
             return list(self.results(images))
         return next(self.results([images]))
 
-    def results(self, images: Sequence[ImageInput]) -> Iterator[ClassificationResult]:
-        """Yields the results of images in order, a batch at a time; errors as of `__call__`."""
-        batch_size = min(self.config.evaluation.batch_size, len(images))
-        for start in range(0, len(images), max(batch_size, 1)):
-            pixels = [self._pixels(image) for image in images[start : start + batch_size]]
+    def results(
+        self, images: Sequence[ImageInput], *, batch_size: int | None = None
+    ) -> Iterator[ClassificationResult]:
+        """Yields the results of images in order, a batch at a time; errors as of `__call__`.
+
+        Args:
+            images: as for `__call__`.
+            batch_size: images at a time; by default `evaluation.batch_size`, or all of fewer.
+        """
+        size: int = batch_size or max(min(self.config.evaluation.batch_size, len(images)), 1)
+        for start in range(0, len(images), size):
+            pixels = [self.pixels(image) for image in images[start : start + size]]
             data = self.config.data
             crops = [evaluation_crop(x, data.resize_size, data.crop_size) for x in pixels]
             # All batches have one size, so that one program is compiled.
-            crops += [crops[0]] * (batch_size - len(crops))
+            crops += [crops[0]] * (size - len(crops))
             probabilities = np.asarray(self._classify(np.stack(crops)))
             for image, of_image in zip(pixels, probabilities, strict=False):
                 yield ClassificationResult(image, of_image, self.classes)
 
-    def _pixels(self, image: ImageInput) -> UInt8[np.ndarray, "h w 3"]:
+    def pixels(self, image: ImageInput) -> UInt8[np.ndarray, "h w 3"]:
+        """The RGB pixels of an image; errors as of `__call__`."""
         if isinstance(image, str | os.PathLike):
             return read_rgb(as_path(image), max_pixels=self.config.data.max_image_pixels)
         if isinstance(image, Image.Image):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.tasks.predictions import as_percent
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, encode_indexed, label_overlay
 from gcnet_jax.tasks.segmentation.legend import LegendEntry, with_legend
 
@@ -103,8 +104,3 @@ class SegmentationResult:
         largest = ", ".join(f"{n} {as_percent(share)}" for n, share in [*self.shares.items()][:3])
         more = ", ..." if len(self.shares) > 3 else ""
         return f"SegmentationResult({width}x{height}: {largest}{more})"
-
-
-def as_percent(share: float) -> str:
-    """A share of an image in words."""
-    return f"{100 * share:.0f}%" if share >= 0.01 else "<1%"

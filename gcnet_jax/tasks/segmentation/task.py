@@ -1,6 +1,6 @@
 """Semantic segmentation as a task: see `gcnet_jax.task.Task`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.data import TrainIterator
 from gcnet_jax.parallel import InputShard, check_height
 from gcnet_jax.task import LossFunction, Observer, ShownExamples, ShowPicture
+from gcnet_jax.tasks.predictions import Photo, PredictionOptions, Written
 from gcnet_jax.tasks.segmentation import build_model as models
 from gcnet_jax.tasks.segmentation.config import BEST_METRIC, SCHEMA
 from gcnet_jax.tasks.segmentation.data import (
@@ -32,6 +33,7 @@ from gcnet_jax.tasks.segmentation.weights import (
     export_state_dict,
     import_state_dict,
 )
+from gcnet_jax.training import TrainedModel
 
 __all__ = [
     "BEST_METRIC",
@@ -54,7 +56,9 @@ __all__ = [
     "meaning_to_plain",
     "means_same",
     "observer",
+    "predict_files",
     "random_batch",
+    "result_suffixes",
     "shown_examples",
     "trained",
     "training_batches",
@@ -195,6 +199,28 @@ def shown_examples(
     from gcnet_jax.tasks.segmentation.evaluation_files import ShownSegmentations
 
     return ShownSegmentations(config, split, shard, multi_scale=multi_scale, count=count)
+
+
+def result_suffixes(*, with_scores: bool) -> tuple[list[str], list[str]]:
+    """How the names of the results of an image end, and of those of a video."""
+    scores = ["_logits.npy"] if with_scores else []
+    return ["_label.png", "_overlay.png", *scores], ["_overlay.mp4"]
+
+
+def predict_files(
+    trained: TrainedModel,
+    config: ConfigDict,
+    photos: Sequence[Photo],
+    videos: Sequence[Photo],
+    folder: epath.Path,
+    options: PredictionOptions,
+) -> Written:
+    """Segments images and videos, and writes what comes of them."""
+    from gcnet_jax.tasks.segmentation import prediction_run
+    from gcnet_jax.tasks.segmentation.predictor import Predictor
+
+    predictor = Predictor.of(trained, config)
+    return prediction_run.predict_files(predictor, photos, videos, folder, options)
 
 
 def trained(pretrained: Any, config: ConfigDict) -> Any:

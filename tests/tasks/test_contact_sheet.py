@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.contact_sheet import (
+from gcnet_jax.tasks.contact_sheet import (
+    ClassShare,
     add_to_sheet,
     check_sheet,
     contact_sheet,
@@ -32,7 +33,10 @@ def entry(name, size=(30, 700), source="a <run>", note=""):
     label[: size[0] // 10] = 1
     result = SegmentationResult(np.zeros((*size, 3), np.uint8), label, CLASSES, lambda _: None)
     files = {"overlay": f"{name}_overlay.png", "label": f"{name}_label.png"}
-    return sheet_entry(name, files, result, source=source, note=note)
+    shares = [
+        ClassShare(k, v, CLASSES.palette[CLASSES.names.index(k)]) for k, v in result.shares.items()
+    ]
+    return sheet_entry(name, files, result.picture(), shares, source=source, note=note)
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_later_results_are_added_to_those_that_are_there_still(folder):
     add_to_sheet(where, [again, later], [], overwrite=False)
     assert read_sheet(where) == [again, deep, later]
     page = (where / "index.html").read_text()
-    assert "3 results, segmented with a &lt;run&gt;; another run" in page
+    assert "3 results, predicted with a &lt;run&gt;; another run" in page
     assert page.count("<span>a &lt;run&gt;</span>") == 2  # of each, where they differ
     assert page.count("<span>another run</span>") == 1
     assert "x.jpg" not in page
@@ -170,6 +174,6 @@ def test_small_pictures_are_not_blown_up(size, shown):
 
 def test_one_result_is_counted_as_one():
     page = contact_sheet([entry("x")], [])
-    assert "<p>1 result, segmented with a &lt;run&gt;</p>" in page
+    assert "<p>1 result, predicted with a &lt;run&gt;</p>" in page
     assert "<span>a &lt;run&gt;</span>" not in page
     assert "<p>0 results</p>" in contact_sheet([], ["x.jpg: cut"])

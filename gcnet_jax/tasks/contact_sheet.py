@@ -22,7 +22,7 @@ from PIL import Image
 from gcnet_jax.data.picture_table import encoded, fitted
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import read_regular, write_whole
-from gcnet_jax.tasks.segmentation.result import SegmentationResult, as_percent
+from gcnet_jax.tasks.predictions import as_percent
 from gcnet_jax.training.html import Html, element, joined, picture
 
 SHEET = "index.html"
@@ -35,7 +35,7 @@ _ADVICE = "give another --output_dir, or --overwrite to replace it"
 
 
 class ClassShare(NamedTuple):
-    """The share of an image that a class covers, from 0 to 1, and the RGB colour it has there."""
+    """The share of a class in an image, from 0 to 1, and the RGB colour that stands for it."""
 
     name: str
     share: float
@@ -50,7 +50,7 @@ class SheetEntry(NamedTuple):
         files: of its results, what each is by its path from the sheet's folder; the first is shown,
             and is what tells entries apart.
         preview: of it, a JPEG.
-        classes: that occur, the largest first.
+        classes: that are found, the largest share first.
         source: the weights that the results are from.
         note: what else to say of it.
     """
@@ -69,13 +69,17 @@ class SheetEntry(NamedTuple):
 
 
 def sheet_entry(
-    name: str, files: Mapping[str, str], result: SegmentationResult, *, source: str, note: str = ""
+    name: str,
+    files: Mapping[str, str],
+    picture: Image.Image,
+    classes: Sequence[ClassShare],
+    *,
+    source: str,
+    note: str = "",
 ) -> SheetEntry:
     """The entry of a result, with a small picture of it; see `SheetEntry`."""
-    overlay = np.asarray(result.picture())
-    small = fitted(overlay, min(_CELL, max(overlay.shape[:2])))
-    colors = dict(zip(result.classes.names, result.classes.palette, strict=True))
-    classes = [ClassShare(name, share, colors[name]) for name, share in result.shares.items()]
+    pixels = np.asarray(picture)
+    small = fitted(pixels, min(_CELL, max(pixels.shape[:2])))
     preview = encoded(Image.fromarray(small), "JPEG")
     return SheetEntry(name, files, preview, classes, source, note)
 
@@ -105,7 +109,7 @@ def contact_sheet(entries: Sequence[SheetEntry], errors: Sequence[str]) -> str:
     file = importlib.resources.files("gcnet_jax.training") / "page.html"
     return string.Template(file.read_text("utf-8")).substitute(
         title="Predictions",
-        subtitle=joined([f"{count}, segmented with {'; '.join(sources)}" if sources else count]),
+        subtitle=joined([f"{count}, predicted with {'; '.join(sources)}" if sources else count]),
         links="",
         body=joined(body),
     )
