@@ -20,7 +20,7 @@ from gcnet_jax.tasks.classification.data.evaluation_batches import (
 from gcnet_jax.tasks.classification.data.prepare_sets import prepare, prepare_class_folders
 from gcnet_jax.tasks.classification.data.records import Record, Sample, decode
 from gcnet_jax.tasks.classification.data.training_batches import Batch, train_iterator
-from gcnet_jax.tasks.classification.data.transforms import for_evaluation
+from gcnet_jax.tasks.classification.data.transforms import evaluation_crop
 
 __all__ = [
     "OFFICIAL_SETS",
@@ -35,7 +35,7 @@ __all__ = [
     "dataset_classes",
     "decode",
     "evaluation_batches",
-    "for_evaluation",
+    "evaluation_crop",
     "images_in_part",
     "open_split",
     "prepare",

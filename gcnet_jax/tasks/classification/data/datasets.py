@@ -53,9 +53,7 @@ def split_class_counts(name: str, data_dir: epath.PathLike, split: str) -> Class
 
 
 def check_labels(name: str, data_dir: epath.PathLike, split: str) -> None:
-    """Refuses a split that nothing can be learnt from.
-
-    To compare with, images of a single class will do.
+    """Refuses a split whose labels mean nothing, whether trained on or compared with.
 
     Args:
         name: the data set.
@@ -71,8 +69,8 @@ def check_labels(name: str, data_dir: epath.PathLike, split: str) -> None:
         names = contents.record_format.classes.names
         only = ", ".join(repr(names[index]) for index in counts.images)
         raise InputError(
-            f"all images of split '{split}' of '{name}' are of class {only}, and what is the same "
-            "everywhere cannot be learnt; train on a split with images of two classes at least"
+            f"all images of split '{split}' of '{name}' are of class {only}: there is nothing to "
+            "learn from it or to compare with; expected images of two classes at least"
         )
 
 

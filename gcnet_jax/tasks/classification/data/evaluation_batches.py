@@ -9,10 +9,9 @@ from jaxtyping import Int32, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import Place, Split, evaluation_order, ordered_batches, shard_size
-from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data.datasets import open_split
 from gcnet_jax.tasks.classification.data.records import Record, decode
-from gcnet_jax.tasks.classification.data.transforms import for_evaluation
+from gcnet_jax.tasks.classification.data.transforms import evaluation_crop
 
 
 class EvaluationBatch(TypedDict):
@@ -40,29 +39,22 @@ def evaluation_batches(
 
     Args:
         config: of the run; what counts is `data.name`, `data.data_dir`, `data.resize_size` (of the
-          shorter edge), `data.crop_size` (edge of the square taken from the middle) and
+          shorter edge), `data.crop_size` (edge of the square taken from the middle, not longer) and
           `evaluation.batch_size`.
         split: which split to read.
         shard_index: which part of each batch to yield.
         shard_count: how many parts a batch of `evaluation.batch_size` has.
 
     Raises:
-        InputError: the square does not fit into resized images, the split cannot be opened, the
-          batch does not divide by the parts, or a record is corrupt; all but the last at once, not
-          with the first batch.
+        InputError: the split cannot be opened, the batch does not divide by the parts, or a record
+          is corrupt; all but the last at once, not with the first batch.
     """
     batch_size = config.evaluation.batch_size
     shard_size(batch_size, shard_count)  # the quickest to be refused
-    resize_size, crop_size = config.data.resize_size, config.data.crop_size
-    if crop_size > resize_size:
-        raise InputError(
-            f"data.crop_size is {crop_size} and data.resize_size {resize_size}; expected a shorter "
-            "edge of resized images from which the crop can be taken"
-        )
     records = open_split(config.data.name, config.data.data_dir, split)
     return ordered_batches(
-        _order(len(records), crop_size, batch_size),
-        _Load(records, resize_size, crop_size),
+        _order(len(records), config.data.crop_size, batch_size),
+        _Load(records, config.data.resize_size, config.data.crop_size),
         batch_size=batch_size,
         shard_index=shard_index,
         shard_count=shard_count,
@@ -107,7 +99,7 @@ class _Load:
             return {"image": image, "label": np.int32(-1), "index": np.int32(-1)}
         sample = decode(self.records[place.index])
         return {
-            "image": for_evaluation(sample["image"], self.resize_size, self.crop_size),
+            "image": evaluation_crop(sample["image"], self.resize_size, self.crop_size),
             "label": np.int32(sample["label"]),
             "index": np.int32(place.index),
         }

@@ -101,7 +101,7 @@ def centre_box(size: tuple[int, int], crop_size: int) -> CropBox:
     )
 
 
-def for_evaluation(image: RGB, resize_size: int, crop_size: int) -> UInt8[np.ndarray, "c c 3"]:
+def evaluation_crop(image: RGB, resize_size: int, crop_size: int) -> UInt8[np.ndarray, "c c 3"]:
     """Resizes the shorter edge of an image, and takes the square about its centre.
 
     Args:
