@@ -14,6 +14,9 @@ from gcnet_jax.errors import InputError
 def locate(parts: Sequence[Part], source: epath.Path, unpack_dir: epath.Path) -> list[epath.Path]:
     """Returns the folder in which each part's folders lie, unpacking archives if need be.
 
+    It is the source for parts whose archives are read in place, and for optional ones that are not
+    there.
+
     Args:
         parts: what to find; nothing is unpacked unless all are there.
         source: the folder that should hold the part or its archive.
@@ -26,17 +29,19 @@ def locate(parts: Sequence[Part], source: epath.Path, unpack_dir: epath.Path) ->
     """
     archives = [_archive(part, source) for part in parts]
     return [
-        source if archive is None else _unpack(archive, part, unpack_dir)
+        source if archive is None or part.in_place else _unpack(archive, part, unpack_dir)
         for part, archive in zip(parts, archives, strict=True)
     ]
 
 
 def _archive(part: Part, source: epath.Path) -> epath.Path | None:
-    """Returns the archive to unpack; None if the source holds the folders themselves."""
+    """Returns the archive of a part; None if the source holds its folders, or need not hold it."""
     if any((source / folder).is_dir() for folder in part.folders):
         return None
     if part.archive is not None and (source / part.archive).exists():
         return source / part.archive
+    if part.optional:
+        return None
     message = f"{source} does not hold {part}"
     for folder in _neighbours(source):
         if _holds(folder, part):

@@ -40,11 +40,15 @@ class Part:
         folders: folders that the part consists of, relative to the place where it is unpacked.
         archive: name of the file in which it is distributed, if it is one.
         splits: those that need this part; none named: all of them.
+        in_place: whether the archive is read where it lies, and never unpacked.
+        optional: whether a source may lack it, because only some of its layouts need it.
     """
 
     folders: tuple[str, ...]
     archive: str | None = None
     splits: tuple[str, ...] = ()
+    in_place: bool = False
+    optional: bool = False
 
     def __str__(self) -> str:
         folders = " ".join(f"{folder}/" for folder in self.folders)

@@ -45,9 +45,6 @@ class ImageFile(NamedTuple):
 def read_image_file(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFile:
     """Reads an image file whole and verifies that every pixel of it can be decoded.
 
-    Pillow does the checking: OpenCV fills the missing part of a truncated JPEG with grey and says
-    nothing.
-
     Args:
         path: of the file.
         max_pixels: most pixels that are decoded, for a file of kilobytes can say that it is larger
@@ -59,8 +56,22 @@ def read_image_file(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> 
     """
     try:
         encoded = read_regular(path)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no image {path}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    return _verified(encoded, str(path), max_pixels)
+
+
+def _verified(encoded: bytes, what: str, max_pixels: int) -> ImageFile:
+    """Opens the bytes of an image file and decodes every pixel, as `read_image_file` does.
+
+    Pillow does the checking: OpenCV fills the missing part of a truncated JPEG with grey and says
+    nothing.
+    """
+    try:
         image = _opened(encoded)
-        _check_size(path, image, max_pixels)
+        _check_size(what, image, max_pixels)
         # Pillow turns TIFF files while it loads them, and then forgets that it did.
         orientation = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else None
         image.load()
@@ -68,17 +79,13 @@ def read_image_file(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> 
             orientation = image.getexif().get(_ORIENTATION, 1)
     except InputError:
         raise
-    except FileNotFoundError as error:
-        raise InputError(f"there is no image {path}") from error
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path}: not an image, or cut off in its header; expected a {one_of_the_formats()}"
+            f"{what}: not an image, or cut off in its header; expected a {one_of_the_formats()}"
         ) from error
     # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more.
     except Exception as error:
-        if isinstance(error, OSError) and error.strerror:  # of the file, and not of what it holds
-            raise InputError(f"{path} cannot be read ({error.strerror})") from error
-        raise InputError(f"{path}: not a whole, readable image ({error})") from error
+        raise InputError(f"{what}: not a whole, readable image ({error})") from error
     return ImageFile(encoded, image, orientation if orientation in range(1, 9) else 1)
 
 
@@ -102,12 +109,30 @@ def read_displayed(path: epath.Path, *, max_pixels: int = MAX_IMAGE_PIXELS) -> D
     Raises:
         InputError: see `read_image_file`; or what the file says of how to turn it is damaged.
     """
-    encoded, stored, orientation = read_image_file(path, max_pixels=max_pixels)
-    pixels = decode_rgb(encoded, str(path))
+    return _as_displayed(read_image_file(path, max_pixels=max_pixels), str(path))
+
+
+def displayed(encoded: bytes, what: str, *, max_pixels: int = MAX_IMAGE_PIXELS) -> DisplayedImage:
+    """Turns an image file in memory as it is displayed.
+
+    Args:
+        encoded: the bytes of the file.
+        what: how to call them in a message.
+        max_pixels: most pixels that are decoded.
+
+    Raises:
+        InputError: see `read_displayed`.
+    """
+    return _as_displayed(_verified(encoded, what, max_pixels), what)
+
+
+def _as_displayed(file: ImageFile, what: str) -> DisplayedImage:
+    encoded, stored, orientation = file
+    pixels = decode_rgb(encoded, what)
     is_turned = orientation >= 5 and stored.format != "TIFF"  # which Pillow has turned
     if pixels.shape[:2] != (stored.size if is_turned else stored.size[::-1]):
         raise InputError(
-            f"{path}: its EXIF data is damaged, and programs differ in how to turn it; save it "
+            f"{what}: its EXIF data is damaged, and programs differ in how to turn it; save it "
             "without or anew"
         )
     return DisplayedImage(encoded, pixels, orientation)
@@ -190,16 +215,16 @@ def _opened(encoded: bytes) -> Image.Image:
         return Image.open(io.BytesIO(encoded), formats=tuple(FORMATS))
 
 
-def _check_size(path: epath.Path, image: Image.Image, max_pixels: int) -> None:
+def _check_size(what: str, image: Image.Image, max_pixels: int) -> None:
     pixels = image.width * image.height
     if pixels > MOST_IMAGE_PIXELS or max(image.size) > _LONGEST_EDGE:
         raise InputError(
-            f"{path}: {image.width}x{image.height} are {pixels:,} pixels; at most "
+            f"{what}: {image.width}x{image.height} are {pixels:,} pixels; at most "
             f"{MOST_IMAGE_PIXELS:,}, and {_LONGEST_EDGE:,} an edge, can be decoded: cut it in parts"
         )
     if pixels > max_pixels:
         raise InputError(
-            f"{path}: {image.width}x{image.height} are {pixels:,} pixels, more than the limit of "
+            f"{what}: {image.width}x{image.height} are {pixels:,} pixels, more than the limit of "
             f"{max_pixels:,}; to take it all the same, set max_image_pixels={pixels}, an option of "
             "prepare_dataset and, as --config.data.max_image_pixels, a key of configs"
         )

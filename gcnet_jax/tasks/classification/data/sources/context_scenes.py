@@ -1,0 +1,149 @@
+"""Context scenes: generated images whose one class only the global context decides.
+
+At one end of each image lie a large and a small shape of different kinds, at the other a strip of
+sky. By day, with a sun, the class of the image is the kind of the large shape; by night, with a
+moon, that of the small one. No pixel of a shape is nearer than `CUE_DISTANCE` columns to the sky.
+
+A network that looks at windows of no more columns, and averages what it has found in them, cannot
+tell: whatever it adds up for the shapes and for the sky, exchanging the two shapes has to reverse
+the decision by day and by night alike, and a sum reverses at most three of those four. So it is
+right in three of four images at best, and in one of two where it does not know the sky.
+
+This holds by construction. Everything but the scene is drawn from one random stream, the scene from
+another, and the scene is used for two things only: the picture within the sky's fixed outline, and
+the class.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import get_args
+
+import numpy as np
+from etils import epath
+from jaxtyping import UInt8
+
+from gcnet_jax.data.examples import Examples, OfficialSet
+from gcnet_jax.data.image_coding import encode_png
+from gcnet_jax.data.scenes import (
+    SCENES,
+    Kind,
+    Scene,
+    Shape,
+    Sky,
+    draw_background,
+    draw_colour,
+)
+from gcnet_jax.tasks.classification.data.classes import CATALOG
+from gcnet_jax.tasks.classification.data.records import LoadedExample
+
+SIZE = 64
+"""Height and width of an image in pixels."""
+CUE_ZONE = 10
+"""Greatest width in pixels of the sky, which holds no shapes."""
+CUE_DISTANCE = 35
+"""Least horizontal distance in pixels between the sky and any shape."""
+
+SPLIT_SIZES = {"train": 4000, "val": 400, "test": 400}
+"""Number of images a split; a split's position here is the seed of its images."""
+
+_LARGE, _SMALL = (8, 10), (5, 7)  # radii in pixels, from and below
+_CLASS_INDEX = {name: index for index, name in enumerate(CATALOG["context_scenes"].names)}
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GeneratedExample:
+    """An example that is drawn rather than read."""
+
+    split: str
+    seed: int
+    index: int
+
+    @property
+    def name(self) -> str:
+        """The name of the example."""
+        return f"{self.split}_{self.index:04d}"
+
+    def fingerprint(self) -> str:
+        """What determines the example."""
+        return f"{self.name} {self.seed}"
+
+    def load(self) -> LoadedExample:
+        """Draws the example."""
+        image, label = generate(self.seed, self.index)
+        return LoadedExample(encode_png(image), image, label)
+
+
+def list_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
+    """Returns the examples of some splits; there are no files to find them in."""
+    del roots
+    return {
+        split: [GeneratedExample(split, seed, index) for index in range(size)]
+        for seed, (split, size) in enumerate(SPLIT_SIZES.items())
+        if split in splits
+    }
+
+
+def generate(
+    seed: int, index: int, scene: Scene | None = None
+) -> tuple[UInt8[np.ndarray, "64 64 3"], int]:
+    """Generates one image and its class; equal arguments give an equal image.
+
+    Args:
+        seed: which sequence of images; different seeds have no image in common.
+        index: which image of that sequence.
+        scene: "day" or "night" to force the scene. Nothing changes by it but the picture within the
+          sky and the class. By default the scene is drawn.
+
+    Returns:
+        The RGB image, and the index of its class.
+    """
+    layout_rng = np.random.default_rng([seed, index, 0])
+    scene_rng = np.random.default_rng([seed, index, 1])
+    scene = scene or SCENES[scene_rng.integers(2)]
+
+    # The image is composed with the sky at the left, and mirrored in the end for half of them.
+    image = draw_background(layout_rng, (SIZE, SIZE))
+    large, small = _arrange_shapes(layout_rng)
+    for shape in (large, small):
+        mask = shape.mask((SIZE, SIZE))
+        image[mask] = shape.surface((SIZE, SIZE))[mask]
+    sky = Sky.draw(layout_rng, most=CUE_ZONE, height=SIZE, edge=8)
+    image[:, : sky.width] = sky.picture(scene, SIZE, sun=2, moon=3)
+
+    image += layout_rng.normal(0, 4, image.shape)
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    if layout_rng.integers(2):
+        image = np.ascontiguousarray(image[:, ::-1])
+    return image, _CLASS_INDEX[large.kind if scene == "day" else small.kind]
+
+
+def _arrange_shapes(rng: np.random.Generator) -> tuple[Shape, Shape]:
+    """Draws a large and a small shape of different kinds, one above the other at the far end."""
+    kinds = rng.permutation(len(_KINDS))[:2]
+    # The sky's last column is CUE_ZONE - 1 at most.
+    first_column = CUE_ZONE - 1 + CUE_DISTANCE
+    large_is_above = bool(rng.integers(2))
+    radii = [int(rng.integers(*range_)) for range_ in (_LARGE, _SMALL)]
+    # Each half of the image has room for the larger.
+    halves = [(0, SIZE // 2), (SIZE // 2, SIZE)][:: 1 if large_is_above else -1]
+    large, small = (
+        Shape(
+            kind=_KINDS[kind],
+            x=int(rng.integers(first_column + radius, SIZE - radius)),
+            y=int(rng.integers(top + radius + 1, bottom - radius)),
+            radius=radius,
+            angle=rng.uniform(0, 2 * np.pi),
+            colour=draw_colour(rng, saturation=(40, 190), value=(150, 235)),
+        )
+        for kind, radius, (top, bottom) in zip(kinds, radii, halves, strict=True)
+    )
+    return large, small
+
+
+CONTEXT_SCENES = OfficialSet(
+    name="context_scenes",
+    description="Generated images whose class depends on the global context.",
+    find_examples=list_examples,
+    splits=tuple(SPLIT_SIZES),
+)
