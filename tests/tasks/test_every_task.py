@@ -1,0 +1,123 @@
+"""What every task has to do, through the same calls."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import gcnet_jax
+from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import create_mesh
+from gcnet_jax.task import Task
+from gcnet_jax.tasks import TASKS, schema_of, task_of
+from gcnet_jax.tasks.configs import from_plain, load_config
+from gcnet_jax.training import TrainingProgram, read_metadata, read_rows
+
+PREPARED = {"segmentation": "context_shapes", "classification": "context_scenes"}
+
+
+@pytest.fixture(scope="session")
+def scenes_dir(made_once):
+    from gcnet_jax.tasks.classification.data import prepare
+
+    return made_once("scenes", lambda folder: prepare("context_scenes", folder))
+
+
+@pytest.fixture(params=TASKS, scope="module")
+def config(request, root, shapes_dir, scenes_dir):
+    name = PREPARED[request.param]
+    config = load_config(root / "configs" / name / "gcnet.py")
+    config.data.data_dir = str({"segmentation": shapes_dir}.get(request.param, scenes_dir))
+    config.model.backbone.base_channels = 8
+    config.model.backbone.num_stages = 1
+    if request.param == "segmentation":
+        config.model.decode_head.channels = 8
+    else:
+        config.model.backbone.context.stages = (0,)
+        config.optimizer.warmup_steps = 2
+    config.training.total_steps, config.training.batch_size = 6, 16
+    config.training.log_every = 1
+    config.training.evaluate_every = config.training.checkpoint_every = 3
+    config.evaluation.batch_size = 40
+    return config
+
+
+@pytest.fixture(scope="module")
+def workdir(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    gcnet_jax.train(config, folder)
+    return folder
+
+
+def test_a_run_logs_evaluates_draws_and_says_which_checkpoint_is_the_best(config, workdir):
+    task = task_of(config)
+    rows = read_rows(workdir)
+    assert [row["step"] for row in rows if row["split"] == "train"] == [1, 2, 3, 4, 5, 6]
+    found = {row["step"]: row[task.BEST_METRIC] for row in rows if row["split"] == "val"}
+    assert found.keys() == {3, 6}
+    pictures = {path.name for path in (workdir / "pictures").iterdir()}
+    assert pictures == {"first_batch.png", "step_000003.png", "step_000006.png"}
+    assert (workdir / "curves.png").exists()
+    best = max(found, key=lambda step: (found[step], step))
+    assert gcnet_jax.load(workdir).source.name == str(best)
+
+
+def test_what_a_run_found_is_found_again_and_written_as_json(config, workdir):
+    evaluation = gcnet_jax.evaluate(workdir)
+    task = task_of(config)
+    best = max(r[task.BEST_METRIC] for r in read_rows(workdir) if task.BEST_METRIC in r)
+    assert evaluation.summary[task.BEST_METRIC] == pytest.approx(best, abs=1e-6)
+    assert json.loads(json.dumps(evaluation.to_plain()))["summary"] == evaluation.summary
+    assert evaluation.table().row_count > 1
+
+
+def test_a_network_that_is_loaded_takes_images_alone_and_in_lists(workdir):
+    net = gcnet_jax.load(workdir)
+    images = [np.full((70, 90, 3), value, np.uint8) for value in (10, 200)]
+    together, alone = net(images), [net(image) for image in images]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.scores(), other.scores(), atol=1e-4)
+    with pytest.raises(InputError, match="the image is a int"):
+        net(3)
+
+
+def test_a_finished_run_started_again_changes_nothing_and_another_task_is_refused(
+    config, workdir, root, tmp_path
+):
+    before = read_rows(workdir)
+    gcnet_jax.train(config, workdir)
+    assert read_rows(workdir) == before
+    other = next(name for name in TASKS if name != config.task)
+    theirs = load_config(root / "configs" / PREPARED[other] / "gcnet.py")
+    with pytest.raises(InputError):
+        gcnet_jax.load(workdir, config=theirs)
+
+
+def test_a_checkpoint_says_of_which_task_it_is(config, workdir):
+    metadata = read_metadata(gcnet_jax.load(workdir).source)
+    assert metadata["config"]["task"] == config.task
+    assert from_plain(metadata["config"]).eq_as_configdict(config)
+
+
+def test_the_first_step_is_the_same_however_devices_share_it(config):
+    """On one device, on eight, with each image over two, and with the state spread."""
+    task = task_of(config)
+    config = config.copy_and_resolve_references()
+    meaning, found = task.meaning(config), []
+    layouts = ((1, 1, False), (8, 1, False), (8, 2, False), (8, 1, True))
+    for devices, spatial, fsdp in layouts:
+        config.parallel.spatial, config.parallel.fsdp = spatial, fsdp
+        mesh = create_mesh(jax.devices()[:devices], spatial=spatial)
+        program = TrainingProgram(task, config, meaning, mesh)
+        state = program.initial_state()
+        _, metrics = program.step(state, program.random_batch())
+        found.append([float(metrics[key]) for key in ("loss", "gradient_norm")])
+    np.testing.assert_allclose(found, [found[0]] * len(layouts), rtol=2e-4)
+
+
+def test_the_tasks_module_has_what_a_run_asks_for(config):
+    task = task_of(config)
+    wanted = {name for name in vars(Task) if not name.startswith("_")} | set(Task.__annotations__)
+    assert wanted <= set(vars(task))
+    assert task.SCHEMA is schema_of(config)
