@@ -166,6 +166,17 @@ def test_the_blocks_that_configs_name_are_those_there_are():
         ("optimizer.momentum", 1.5, "from 0 to 1, but not 1"),
         ("optimizer.power", -1, "from 0 to 100"),
         ("optimizer.weight_decay", -5, "from 0 to 1"),
+        ("optimizer.name", "adam", "'sgd' or 'adamw'"),
+        ("optimizer.schedule", "step", "'poly', 'steps' or 'cosine'"),
+        ("optimizer.milestones", (0, 10), "numbers, each 1 or more"),
+        ("optimizer.milestones", 10, "numbers, each 1 or more"),
+        ("optimizer.decay_factor", 2, "from 0 to 1"),
+        ("optimizer.warmup_steps", -1, "0 or more"),
+        ("optimizer.warmup_ratio", 1.1, "from 0 to 1"),
+        ("optimizer.betas", (0.9, 1.0), "2 numbers, each a number from 0 to 1, but not 1"),
+        ("optimizer.decay_norms_and_biases", "no", "true or false"),
+        ("optimizer.clip_norm", -1.0, "0 or more and finite"),
+        ("optimizer.ema_decay", 1.0, "from 0 to 1, but not 1"),
         ("training.total_steps", 1.5, "a whole number"),
         ("training.total_steps", 2**63, "up to 2147483647"),
         ("training.log_every", True, "a whole number"),
@@ -252,6 +263,34 @@ def test_a_placeholder_that_nobody_has_filled_is_named():
             r"optimizer\.final_learning_rate is 0\.0001; expected no more than .*1e-05",
         ),
         (
+            {"optimizer.learning_rate": 1e-5, "optimizer.schedule": "cosine"},
+            r"optimizer\.final_learning_rate is 0\.0001; expected no more than .*1e-05",
+        ),
+        (
+            {"optimizer.warmup_steps": 100, "training.total_steps": 100},
+            r"optimizer\.warmup_steps is 100; expected fewer than training\.total_steps, 100",
+        ),
+        (
+            {"optimizer.milestones": (10,)},
+            r"optimizer\.milestones is \(10,\), which optimizer\.schedule 'poly' has no use for",
+        ),
+        (
+            {"optimizer.schedule": "steps", "optimizer.milestones": (20, 20)},
+            r"optimizer\.milestones is \(20, 20\); expected each above the one before",
+        ),
+        (
+            {"optimizer.schedule": "steps", "optimizer.milestones": (10, 40_000)},
+            r"optimizer\.milestones is .*; expected .* all before training\.total_steps, 40000",
+        ),
+        (
+            {
+                "optimizer.schedule": "steps",
+                "optimizer.milestones": (10, 20),
+                "optimizer.warmup_steps": 11,
+            },
+            r"optimizer\.milestones is .*; expected none before .*warmup_steps, 11",
+        ),
+        (
             {"training.batch_size": 8, "training.accumulation_steps": 3},
             r"training\.batch_size is 8, which does not divide into .*, 3, equal parts",
         ),
@@ -284,6 +323,10 @@ def test_a_placeholder_that_nobody_has_filled_is_named():
 def test_values_that_do_not_fit_together_are_named(given, says):
     with pytest.raises(InputError, match=says):
         check(given)
+
+
+def test_a_rate_below_the_final_one_of_another_schedule_is_taken():
+    check({"optimizer.learning_rate": 1e-5, "optimizer.schedule": "steps"})
 
 
 def test_what_is_not_there_may_have_any_place():
@@ -371,7 +414,12 @@ def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cann
 
     def state_of(variables):
         nonlocal structure
-        structure, state = initial_state(nnx.merge(graphdef, variables), optimizer, seed=0)
+        structure, state = initial_state(
+            nnx.merge(graphdef, variables),
+            optimizer,
+            seed=0,
+            averages=config.optimizer.ema_decay > 0,
+        )
         return state
 
     state = jax.eval_shape(state_of, variables)
@@ -382,6 +430,7 @@ def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cann
         mesh,
         schedule=learning_rate_schedule(config.optimizer, training.total_steps),
         accumulation_steps=training.accumulation_steps,
+        ema_decay=config.optimizer.ema_decay,
     )
     images = (training.batch_size, *config.data.crop_size)
     batch = {
