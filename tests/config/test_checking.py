@@ -17,12 +17,12 @@ from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import check_config
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import SCHEMA, check_model_config, default_config
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 from gcnet_jax.tasks.segmentation.evaluation import inference_mode
-from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.training import (
     create_optimizer,
     create_train_step,
@@ -182,6 +182,17 @@ def test_the_blocks_that_configs_name_are_those_there_are():
         ("training.log_every", True, "a whole number"),
         ("training.accumulation_steps", 0, "1 or more"),
         ("training.init_part", "head", "'backbone' or 'model'"),
+        ("loss.cross_entropy_weight", -1, "a number from 0 to 10000"),
+        ("loss.class_weights", (1.0, -1.0), "numbers, each a number from 0 to 10000"),
+        ("loss.class_weights", (1.0,) * 256, "0 to 255 numbers"),
+        ("loss.class_weights_from_counts", "yes", "true or false"),
+        ("loss.avg_non_ignore", 1, "true or false"),
+        ("loss.hard_pixels.min_kept", -1, "0 or more"),
+        ("loss.hard_pixels.threshold", 1.5, "from 0 to 1"),
+        ("loss.dice.weight", math.nan, "from 0 to 10000"),
+        ("loss.dice.epsilon", 0, "but not 0"),
+        ("loss.focal.gamma", -1, "from 0 to 100"),
+        ("loss.focal.alpha", 2, "from 0 to 1"),
         ("evaluation.mode", "slid", "'whole' or 'slide'"),
         ("evaluation.window_stride", (0, 5), "each 1 or more"),
         ("evaluation.window", (0, 40), "each 1 or more"),
@@ -294,6 +305,23 @@ def test_a_placeholder_that_nobody_has_filled_is_named():
             {"training.batch_size": 8, "training.accumulation_steps": 3},
             r"training\.batch_size is 8, which does not divide into .*, 3, equal parts",
         ),
+        ({"loss.cross_entropy_weight": 0}, r"loss\..* are all 0; expected one that is more"),
+        (
+            {"loss.class_weights": (1.0, 2.0), "loss.class_weights_from_counts": True},
+            r"loss\.class_weights is \(1\.0, 2\.0\), and .*; expected one of the two",
+        ),
+        (
+            {"loss.class_weights": (0.0, 0.0)},
+            r"loss\.class_weights is \(0\.0, 0\.0\); expected one",
+        ),
+        (
+            {
+                "loss.cross_entropy_weight": 0,
+                "loss.dice.weight": 1,
+                "loss.hard_pixels.min_kept": 9,
+            },
+            r"loss\.hard_pixels\.min_kept is 9, and loss\.cross_entropy_weight 0",
+        ),
         ({"evaluation.window_stride": (5, 1000)}, r"evaluation\.window_stride.*leave gaps"),
         ({"model.backbone.num_stages": 3}, r"model\.decode_head\.stage is 3, but .* 3 stages"),
         (
@@ -381,6 +409,11 @@ OF_A_STEP = (
     "training.accumulation_steps",
     "training.auxiliary_loss_weight",
     "training.batch_size",
+    "loss.cross_entropy_weight",
+    "loss.avg_non_ignore",
+    "loss.hard_pixels",
+    "loss.dice",
+    "loss.focal",
 )
 NARROW = {
     "data.crop_size": (33, 40),
@@ -425,7 +458,7 @@ def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cann
     state = jax.eval_shape(state_of, variables)
     step = create_train_step(
         structure,
-        segmentation_loss(training.auxiliary_loss_weight),
+        segmentation.loss(config),
         optimizer,
         mesh,
         schedule=learning_rate_schedule(config.optimizer, training.total_steps),
