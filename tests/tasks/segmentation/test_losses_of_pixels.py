@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcnet_jax.data import LabelCounts
 from gcnet_jax.errors import InputError
 from gcnet_jax.ops import cross_entropy
 from gcnet_jax.parallel import batch_sharding, create_mesh
 from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.data import LabelCounts
 from gcnet_jax.tasks.segmentation.loss import head_losses
 from gcnet_jax.tasks.segmentation.losses import (
     PixelLoss,
