@@ -76,7 +76,7 @@ def assert_close(actual, expected):
 
 def test_each_step_averages_parameters_and_statistics_alike(on_one_device):
     _, states = on_one_device
-    average = states[0].variables
+    average = now = states[0].variables
     for count, state in enumerate(states[1:], start=1):
         now = {"params": state.params, "statistics": state.statistics}
         average = moving_average(average, now, 0.9, jnp.int32(count))
