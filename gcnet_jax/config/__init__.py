@@ -27,7 +27,14 @@ from gcnet_jax.config.loading import (
     split_argument,
 )
 from gcnet_jax.config.networks import CONTEXT_BLOCKS
-from gcnet_jax.config.plain import architecture, differences, from_plain, to_plain, versions
+from gcnet_jax.config.plain import (
+    architecture,
+    differences,
+    from_plain,
+    to_plain,
+    versions,
+    with_defaults,
+)
 from gcnet_jax.config.schema import Leaf, Schema, Section, leaves
 from gcnet_jax.config.shared import task_schema
 
@@ -66,4 +73,5 @@ __all__ = [
     "task_schema",
     "to_plain",
     "versions",
+    "with_defaults",
 ]

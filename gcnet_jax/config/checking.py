@@ -1,5 +1,6 @@
 """Checks of a config: its keys, every value against its range, and values against each other."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ def check_config(config: Any, schema: Schema) -> None:
     """
     check_section(config, schema.section, "the config", "")
     schema.check(config)
+    _check_training(config)
     _check_schedule(config)
 
 
@@ -96,15 +98,41 @@ def _value(config: ConfigDict, key: str, prefix: str) -> Any:
         raise InputError(f"{prefix}{key} has no value: {error}") from error
 
 
-def _check_schedule(config: ConfigDict) -> None:
-    optimizer, training = config.optimizer, config.training
-    if optimizer.final_learning_rate > optimizer.learning_rate:
-        raise InputError(
-            f"optimizer.final_learning_rate is {optimizer.final_learning_rate}; expected no more "
-            f"than optimizer.learning_rate, {optimizer.learning_rate}, from which it falls"
-        )
+def _check_training(config: ConfigDict) -> None:
+    training = config.training
     if training.batch_size % training.accumulation_steps:
         raise InputError(
             f"training.batch_size is {training.batch_size}, which does not divide into "
             f"training.accumulation_steps, {training.accumulation_steps}, equal parts"
+        )
+
+
+def _check_schedule(config: ConfigDict) -> None:
+    optimizer, total_steps = config.optimizer, config.training.total_steps
+    schedule, warmup, milestones = (
+        optimizer[key] for key in ("schedule", "warmup_steps", "milestones")
+    )
+    if schedule != "steps" and optimizer.final_learning_rate > optimizer.learning_rate:
+        raise InputError(
+            f"optimizer.final_learning_rate is {optimizer.final_learning_rate}; expected no more "
+            f"than optimizer.learning_rate, {optimizer.learning_rate}, from which it falls"
+        )
+    if warmup >= total_steps:
+        raise InputError(
+            f"optimizer.warmup_steps is {warmup}; expected fewer than training.total_steps, "
+            f"{total_steps}"
+        )
+    if milestones and schedule != "steps":
+        raise InputError(
+            f"optimizer.milestones is {milestones}, which optimizer.schedule '{schedule}' has no "
+            "use for; expected () or schedule 'steps'"
+        )
+    if any(later <= earlier for earlier, later in itertools.pairwise(milestones)):
+        raise InputError(
+            f"optimizer.milestones is {milestones}; expected each above the one before"
+        )
+    if milestones and not (warmup <= milestones[0] and milestones[-1] < total_steps):
+        raise InputError(
+            f"optimizer.milestones is {milestones}; expected none before the end of "
+            f"optimizer.warmup_steps, {warmup}, and all before training.total_steps, {total_steps}"
         )

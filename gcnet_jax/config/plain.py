@@ -73,6 +73,16 @@ def _present(context: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in context.items() if key not in of_others}
 
 
+def with_defaults(plain: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A plain config in which keys that it lacks, such as one of an earlier version, have their
+    defaults."""
+    filled = {**defaults, **plain}
+    for key, default in defaults.items():
+        if isinstance(default, dict) and isinstance(filled[key], dict):
+            filled[key] = with_defaults(filled[key], default)
+    return filled
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """The leaves in which two plain configs differ, each as `key: old -> new`."""
     found = []

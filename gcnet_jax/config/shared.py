@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from gcnet_jax.config.image_files import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS
-from gcnet_jax.config.ranges import Flag, Number, OneOf, Text, Whole
+from gcnet_jax.config.ranges import Flag, Number, OneOf, Several, Text, Whole, pair
 from gcnet_jax.config.schema import Leaf, Schema, Section, joined
 
 _COUNT = Whole(1)
@@ -27,11 +27,27 @@ SHARED: Section = {
         "num_workers": Leaf(4, Whole(0, 1024), "processes that prepare batches; 0: threads only"),
     },
     "optimizer": {
-        "learning_rate": Leaf(0.01, Number(0, excluded=(0,)), "of the first step"),
-        "final_learning_rate": Leaf(1e-4, Number(0), "of the last step"),
-        "power": Leaf(0.9, Number(0, 100), "of the polynomial decay between the two"),
-        "momentum": Leaf(0.9, Number(0, 1, excluded=(1,)), "of stochastic gradient descent"),
-        "weight_decay": Leaf(5e-4, _SHARE, "added to the gradient of every parameter"),
+        "name": Leaf("sgd", OneOf("sgd", "adamw"), "with momentum, or AdamW"),
+        "learning_rate": Leaf(0.01, Number(0, excluded=(0,)), "after warm-up, before any decay"),
+        "schedule": Leaf(
+            "poly", OneOf("poly", "steps", "cosine"), "how the learning rate falls after warm-up"
+        ),
+        "final_learning_rate": Leaf(1e-4, Number(0), "of the last step, of poly and cosine"),
+        "power": Leaf(0.9, Number(0, 100), "of poly"),
+        "milestones": Leaf((), Several(_COUNT), "of steps: the rate falls after so many steps"),
+        "decay_factor": Leaf(0.1, _SHARE, "of steps: what the rate is multiplied by then"),
+        "warmup_steps": Leaf(0, Whole(0), "in which the rate rises linearly; 0: none"),
+        "warmup_ratio": Leaf(0.001, _SHARE, "of the learning rate, where warm-up starts"),
+        "momentum": Leaf(0.9, Number(0, 1, excluded=(1,)), "of sgd"),
+        "betas": Leaf((0.9, 0.999), pair(Number(0, 1, excluded=(1,))), "of adamw"),
+        "weight_decay": Leaf(5e-4, _SHARE, "of sgd added to the gradient, of adamw decoupled"),
+        "decay_norms_and_biases": Leaf(True, Flag(), "whether they decay as all other parameters"),
+        "clip_norm": Leaf(0.0, Number(0), "largest norm of all gradients together; 0: any"),
+        "ema_decay": Leaf(
+            0.0,
+            Number(0, 1, excluded=(1,)),
+            "of the moving average of the parameters that is evaluated and kept; 0: none",
+        ),
     },
     "training": {
         "total_steps": Leaf(40_000, _COUNT, "of the optimizer"),

@@ -1,7 +1,7 @@
 """Pure functions on arrays."""
 
 from gcnet_jax.ops.convolution import conv_general_dilated
-from gcnet_jax.ops.losses import cross_entropy, pixel_accuracy
+from gcnet_jax.ops.losses import cross_entropy, pixel_accuracy, pixel_cross_entropy
 from gcnet_jax.ops.masking import inside, strided, zero_outside
 from gcnet_jax.ops.normalization import (
     IMAGE_MEAN,
@@ -28,6 +28,7 @@ __all__ = [
     "interpolation_matrix",
     "normalize_images",
     "pixel_accuracy",
+    "pixel_cross_entropy",
     "resize_bilinear",
     "strided",
     "zero_outside",

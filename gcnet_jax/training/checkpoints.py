@@ -1,17 +1,19 @@
 """What is saved of a run, and how it is found again.
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>` with the parts `model` (parameters and batch
-statistics, all that inference needs), `training` (step, optimizer state, seed), `data` (position of
-the input pipeline), `metadata` (config, what outputs mean, versions), `log` (metrics of the last
-steps, which no row has yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of
-all these). Orbax writes it in the background under another name and renames it when it is whole.
-None of it depends on how many devices or hosts there were.
+statistics, all that inference needs, or their moving averages), `training` (step, optimizer state,
+seed; beside averages the parameters and statistics too), `data` (position of the input pipeline),
+`metadata` (config, what outputs mean, versions), `log` (metrics of the last steps, which no row has
+yet), `metrics` (of an evaluation, if there was one) and `fingerprints` (of all these). Orbax writes
+it in the background under another name and renames it when it is whole. None of it depends on how
+many devices or hosts there were.
 """
 
 import contextlib
 import functools
 import sys
 import threading
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +27,7 @@ from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 from orbax.checkpoint import multihost
 
-from gcnet_jax.config import architecture, differences
+from gcnet_jax.config import architecture, differences, with_defaults
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import is_loss_of_partner, meet
@@ -65,6 +67,7 @@ class Checkpoints:
             added, is refused.
         best_metric: the metric of evaluations that decides which checkpoint is the best.
         keep_newest: how many of the newest checkpoints to keep, beside the best one.
+        defaults: what keys have that an earlier version's config lacks, as plain JSON.
 
     Raises:
         InputError: no checkpoint can be stored under the workdir's name.
@@ -77,10 +80,11 @@ class Checkpoints:
         *,
         best_metric: str,
         keep_newest: int = 2,
+        defaults: Mapping[str, Any] = types.MappingProxyType({}),
     ):
         self._workdir = storage_path(workdir)
         self._root = self._workdir / FOLDER
-        self._metadata = metadata
+        self._metadata, self._defaults = metadata, dict(defaults)
         self._score = functools.partial(score, best_metric=best_metric)
         self._keep_newest = keep_newest
         self._has_read_back = False
@@ -130,7 +134,7 @@ class Checkpoints:
             InputError: this checkpoint, or the one before it that was still being written, cannot
                 be written, or not be read again.
         """
-        model, training = _model_part(state), _training_part(state)
+        model, training = state.variables, state.remainder
         documents = {
             "data": iterator.get_state(),
             "metadata": self._metadata,
@@ -203,10 +207,10 @@ class Checkpoints:
         folder = self._root / str(found)
         if not folder.exists():
             raise InputError(f"{folder} is not to be seen here; all hosts need the same workdir")
-        model = read_arrays(folder / "model", _model_part(state))
-        training = read_arrays(folder / "training", _training_part(state))
+        model = read_arrays(folder / "model", state.variables)
+        training = read_arrays(folder / "training", state.remainder)
         iterator.set_state(_position(folder))
-        return TrainState(**model, **training)
+        return TrainState.of_parts(model, training)
 
     def unlogged(self, step: int) -> list[dict[str, float]]:
         """The metrics of the last steps before a checkpoint that no row of the log has yet."""
@@ -294,7 +298,7 @@ class Checkpoints:
             try:
                 check_documents(folder)
                 self._check_same_run(read_metadata(folder), folder)
-                _check_state(folder, _model_part(state), _training_part(state))
+                _check_state(folder, state.variables, state.remainder)
             except InputError:
                 raise
             except Exception as error:  # what a damaged file raises depends on which it is
@@ -312,12 +316,11 @@ class Checkpoints:
         return _NO_CHECKPOINT
 
     def _check_same_run(self, saved: dict[str, Any], folder: epath.Path) -> None:
+        theirs = with_defaults(saved["config"], self._defaults)
+        ours = self._metadata["config"]
         parts = [
-            (
-                "model",
-                architecture(saved["config"]["model"]),
-                architecture(self._metadata["config"]["model"]),
-            )
+            ("model", architecture(theirs["model"]), architecture(ours["model"])),
+            ("optimizer", _kept_by_optimizer(theirs), _kept_by_optimizer(ours)),
         ]
         for key in self._metadata.keys() - {"config", "versions"}:
             parts.append((key, saved[key], self._metadata[key]))
@@ -327,7 +330,7 @@ class Checkpoints:
                     f"{folder} holds a checkpoint of another {part} ({'; '.join(found)}); "
                     "use another workdir, or the config that this one was started with"
                 )
-        for difference in differences(saved["config"], self._metadata["config"]):
+        for difference in differences(theirs, ours):
             logging.warning("Resuming under a changed config: %s", difference)
 
     def _set_aside(self, unreadable: Mapping[epath.Path, Exception]) -> None:
@@ -391,9 +394,7 @@ def _waits_unless_failed() -> multihost.BarrierSyncFn:
     return wait_unless_failed
 
 
-def _model_part(state: TrainState) -> PyTree:
-    return {"params": state.params, "statistics": state.statistics}
-
-
-def _training_part(state: TrainState) -> PyTree:
-    return {"step": state.step, "optimizer": state.optimizer, "seed": state.seed}
+def _kept_by_optimizer(config: dict[str, Any]) -> dict[str, Any]:
+    """What the structure of a training state depends on, beside the model."""
+    optimizer = config.get("optimizer", {})
+    return {"name": optimizer.get("name"), "moving average": bool(optimizer.get("ema_decay"))}

@@ -116,6 +116,7 @@ class TrainingProgram:
         )
         batch = self._batch_shapes()
         self._optimizer = create_optimizer(config.optimizer, training.total_steps)
+        self._averages = config.optimizer.ema_decay > 0
         self.model = nnx.eval_shape(self.fresh_model)
         self.model.train()
         self.shapes = (self._state_shapes(), batch)
@@ -126,6 +127,7 @@ class TrainingProgram:
             self._mesh,
             schedule=learning_rate_schedule(config.optimizer, training.total_steps),
             accumulation_steps=training.accumulation_steps,
+            ema_decay=config.optimizer.ema_decay,
             state_shardings=jax.tree.map(lambda x: x.sharding, self.shapes[0]),
         )
 
@@ -167,6 +169,7 @@ class TrainingProgram:
             self._optimizer,
             self._mesh,
             seed=self._config.seed,
+            averages=self._averages,
             fsdp=self._config.parallel.fsdp,
         )[1]
 
@@ -184,7 +187,9 @@ class TrainingProgram:
 
         def state(variables: PyTree) -> TrainState:
             model = nnx.merge(graphdef, variables)
-            return initial_state(model, self._optimizer, seed=self._config.seed)[1]
+            return initial_state(
+                model, self._optimizer, seed=self._config.seed, averages=self._averages
+            )[1]
 
         shapes = jax.eval_shape(state, variables)
         shardings = state_shardings(shapes, self._mesh, fsdp=self._config.parallel.fsdp)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import check_config
+from gcnet_jax.config import check_config, to_plain
 from gcnet_jax.errors import Interrupted, Preempted
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import split_for_evaluation
@@ -95,7 +95,11 @@ def _train(
     held_out = task.evaluation(config, meaning, evaluation_graphdef, mesh)
     metadata = run_metadata(task, config, meaning)
     checkpoints = Checkpoints(
-        workdir, metadata, best_metric=task.BEST_METRIC, keep_newest=training.keep_newest
+        workdir,
+        metadata,
+        best_metric=task.BEST_METRIC,
+        keep_newest=training.keep_newest,
+        defaults=to_plain(task.SCHEMA.default()),
     )
     with _own_workdir(workdir, _bytes(program.shapes[0])):
         try:
@@ -129,8 +133,7 @@ def _train(
                 observer = task.observer(config, meaning, workdir, shard, log.picture)
 
             def evaluate(state: TrainState) -> Scores | None:
-                variables = {"params": state.params, "statistics": state.statistics}
-                variables = jax.device_put(variables, replicated(mesh))
+                variables = jax.device_put(state.variables, replicated(mesh))
                 look = observer.look if observer is not None else None
                 with log.stage("validating", held_out.examples) as shown:
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jaxtyping import Array, Int, PyTree
 
 from gcnet_jax.parallel import compile_for, place, replicated, split_largest_axis
 from gcnet_jax.task import LossFunction, Metrics
+from gcnet_jax.training.optimizer import moving_average
 
 TrainStep = Callable[["TrainState", PyTree], tuple["TrainState", Metrics]]
 
@@ -27,6 +29,9 @@ class TrainState:
         statistics: the model's other variables: running means and variances.
         optimizer: the optimizer's state.
         seed: of dropout: each step draws from a key made of the seed and the step alone.
+        average: moving averages of `params` and `statistics` under these names, or None. The
+            statistics are averaged like the parameters, because those of the newest parameters
+            do not belong to the averaged ones, which are behind.
     """
 
     step: Int[Array, ""]
@@ -34,6 +39,29 @@ class TrainState:
     statistics: PyTree
     optimizer: optax.OptState
     seed: Int[Array, ""]
+    average: PyTree | None = None
+
+    @property
+    def variables(self) -> dict[str, PyTree]:
+        """What is evaluated, and kept as the model: `params` and `statistics`, averaged or not."""
+        if self.average is not None:
+            return self.average
+        return {"params": self.params, "statistics": self.statistics}
+
+    @property
+    def remainder(self) -> dict[str, PyTree]:
+        """What of the state `variables` lacks, which only training needs."""
+        rest = {"step": self.step, "optimizer": self.optimizer, "seed": self.seed}
+        if self.average is not None:
+            rest |= {"params": self.params, "statistics": self.statistics}
+        return rest
+
+    @classmethod
+    def of_parts(cls, variables: dict[str, PyTree], remainder: dict[str, PyTree]) -> Self:
+        """Returns the state whose `variables` and `remainder` these are."""
+        if "params" in remainder:
+            return cls(**remainder, average=variables)
+        return cls(**variables, **remainder)
 
 
 def create_state(
@@ -42,6 +70,7 @@ def create_state(
     mesh: Mesh,
     *,
     seed: int,
+    averages: bool = False,
     fsdp: bool = False,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Splits a model into its structure, in training mode, and the state at step 0 on the mesh.
@@ -51,18 +80,24 @@ def create_state(
         optimizer: an Optax transformation.
         mesh: the devices.
         seed: of dropout.
+        averages: whether to keep moving averages.
         fsdp: see `state_shardings`.
     """
-    graphdef, state = initial_state(model, optimizer, seed=seed)
+    graphdef, state = initial_state(model, optimizer, seed=seed, averages=averages)
     return graphdef, place(state, state_shardings(state, mesh, fsdp=fsdp))
 
 
 def initial_state(
-    model: nnx.Module, optimizer: optax.GradientTransformation, *, seed: int
+    model: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    averages: bool = False,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Splits a model into its structure, in training mode, and the state at step 0.
 
-    The state lies where the model does; `create_state` puts it on a mesh.
+    The state lies where the model does; `create_state` puts it on a mesh and has the same
+    arguments.
     """
     model = nnx.clone(model)
     model.train()
@@ -71,12 +106,13 @@ def initial_state(
     params, statistics = jax.tree.map(
         jnp.copy, (nnx.to_pure_dict(params), nnx.to_pure_dict(statistics))
     )
+    variables = {"params": params, "statistics": statistics}
     return graphdef, TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=params,
-        statistics=statistics,
+        **variables,
         optimizer=optimizer.init(params),
         seed=jnp.asarray(seed, jnp.int32),
+        average=jax.tree.map(jnp.copy, variables) if averages else None,
     )
 
 
@@ -86,16 +122,22 @@ def state_shardings(state: TrainState, mesh: Mesh, *, fsdp: bool) -> TrainState:
     Args:
         state: arrays, or their shapes.
         mesh: the devices.
-        fsdp: whether parameters and optimizer state are spread over the devices
-            (`split_largest_axis`), which gather them as they need them. Otherwise each has all.
+        fsdp: whether parameters, their averages and the optimizer state are spread over the
+            devices (`split_largest_axis`), which gather them as they need them. Otherwise each has
+            all.
     """
     shardings = jax.tree.map(lambda _: replicated(mesh), state)
     if not fsdp:
         return shardings
+    average = None
+    if state.average is not None:
+        params = split_largest_axis(state.average["params"], mesh)
+        average = {**shardings.variables, "params": params}
     return dataclasses.replace(
         shardings,
         params=split_largest_axis(state.params, mesh),
         optimizer=split_largest_axis(state.optimizer, mesh),
+        average=average,
     )
 
 
@@ -107,6 +149,7 @@ def create_train_step(
     *,
     schedule: optax.Schedule,
     accumulation_steps: int = 1,
+    ema_decay: float = 0.0,
     state_shardings: PyTree | None = None,
 ) -> TrainStep:
     """Compiles (on first use) the function that takes a state and a batch to the next state.
@@ -120,6 +163,7 @@ def create_train_step(
         schedule: the optimizer's learning rate by step, for the metrics.
         accumulation_steps: a batch is worked through in that many parts, whose gradients are
             averaged. Batch statistics are those of each part in turn.
+        ema_decay: of the state's averages, if it has any; see `moving_average`.
         state_shardings: how the state lies on the mesh; by default every device has a copy.
 
     Returns:
@@ -170,12 +214,19 @@ def create_train_step(
         compute = accumulated_gradients if accumulation_steps > 1 else gradients
         grads, statistics, metrics = compute(state.params, state.statistics, batch, key)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
+        variables = {
+            "params": optax.apply_updates(state.params, updates),
+            "statistics": statistics,
+        }
+        average = state.average
+        if average is not None:
+            average = moving_average(average, variables, ema_decay, state.step + 1)
         new_state = TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            statistics=statistics,
+            **variables,
             optimizer=optimizer_state,
             seed=state.seed,
+            average=average,
         )
         metrics["learning_rate"] = jnp.asarray(schedule(state.step))
         metrics["gradient_norm"] = optax.tree.norm(grads)

@@ -17,12 +17,12 @@ from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import check_config
+from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import SCHEMA, check_model_config, default_config
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 from gcnet_jax.tasks.segmentation.evaluation import inference_mode
-from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.training import (
     create_optimizer,
     create_train_step,
@@ -166,11 +166,33 @@ def test_the_blocks_that_configs_name_are_those_there_are():
         ("optimizer.momentum", 1.5, "from 0 to 1, but not 1"),
         ("optimizer.power", -1, "from 0 to 100"),
         ("optimizer.weight_decay", -5, "from 0 to 1"),
+        ("optimizer.name", "adam", "'sgd' or 'adamw'"),
+        ("optimizer.schedule", "step", "'poly', 'steps' or 'cosine'"),
+        ("optimizer.milestones", (0, 10), "numbers, each 1 or more"),
+        ("optimizer.milestones", 10, "numbers, each 1 or more"),
+        ("optimizer.decay_factor", 2, "from 0 to 1"),
+        ("optimizer.warmup_steps", -1, "0 or more"),
+        ("optimizer.warmup_ratio", 1.1, "from 0 to 1"),
+        ("optimizer.betas", (0.9, 1.0), "2 numbers, each a number from 0 to 1, but not 1"),
+        ("optimizer.decay_norms_and_biases", "no", "true or false"),
+        ("optimizer.clip_norm", -1.0, "0 or more and finite"),
+        ("optimizer.ema_decay", 1.0, "from 0 to 1, but not 1"),
         ("training.total_steps", 1.5, "a whole number"),
         ("training.total_steps", 2**63, "up to 2147483647"),
         ("training.log_every", True, "a whole number"),
         ("training.accumulation_steps", 0, "1 or more"),
         ("training.init_part", "head", "'backbone' or 'model'"),
+        ("loss.cross_entropy_weight", -1, "a number from 0 to 10000"),
+        ("loss.class_weights", (1.0, -1.0), "numbers, each a number from 0 to 10000"),
+        ("loss.class_weights", (1.0,) * 256, "0 to 255 numbers"),
+        ("loss.class_weights_from_counts", "yes", "true or false"),
+        ("loss.avg_non_ignore", 1, "true or false"),
+        ("loss.hard_pixels.min_kept", -1, "0 or more"),
+        ("loss.hard_pixels.threshold", 1.5, "from 0 to 1"),
+        ("loss.dice.weight", math.nan, "from 0 to 10000"),
+        ("loss.dice.epsilon", 0, "but not 0"),
+        ("loss.focal.gamma", -1, "from 0 to 100"),
+        ("loss.focal.alpha", 2, "from 0 to 1"),
         ("evaluation.mode", "slid", "'whole' or 'slide'"),
         ("evaluation.window_stride", (0, 5), "each 1 or more"),
         ("evaluation.window", (0, 40), "each 1 or more"),
@@ -252,8 +274,53 @@ def test_a_placeholder_that_nobody_has_filled_is_named():
             r"optimizer\.final_learning_rate is 0\.0001; expected no more than .*1e-05",
         ),
         (
+            {"optimizer.learning_rate": 1e-5, "optimizer.schedule": "cosine"},
+            r"optimizer\.final_learning_rate is 0\.0001; expected no more than .*1e-05",
+        ),
+        (
+            {"optimizer.warmup_steps": 100, "training.total_steps": 100},
+            r"optimizer\.warmup_steps is 100; expected fewer than training\.total_steps, 100",
+        ),
+        (
+            {"optimizer.milestones": (10,)},
+            r"optimizer\.milestones is \(10,\), which optimizer\.schedule 'poly' has no use for",
+        ),
+        (
+            {"optimizer.schedule": "steps", "optimizer.milestones": (20, 20)},
+            r"optimizer\.milestones is \(20, 20\); expected each above the one before",
+        ),
+        (
+            {"optimizer.schedule": "steps", "optimizer.milestones": (10, 40_000)},
+            r"optimizer\.milestones is .*; expected .* all before training\.total_steps, 40000",
+        ),
+        (
+            {
+                "optimizer.schedule": "steps",
+                "optimizer.milestones": (10, 20),
+                "optimizer.warmup_steps": 11,
+            },
+            r"optimizer\.milestones is .*; expected none before .*warmup_steps, 11",
+        ),
+        (
             {"training.batch_size": 8, "training.accumulation_steps": 3},
             r"training\.batch_size is 8, which does not divide into .*, 3, equal parts",
+        ),
+        ({"loss.cross_entropy_weight": 0}, r"loss\..* are all 0; expected one that is more"),
+        (
+            {"loss.class_weights": (1.0, 2.0), "loss.class_weights_from_counts": True},
+            r"loss\.class_weights is \(1\.0, 2\.0\), and .*; expected one of the two",
+        ),
+        (
+            {"loss.class_weights": (0.0, 0.0)},
+            r"loss\.class_weights is \(0\.0, 0\.0\); expected one",
+        ),
+        (
+            {
+                "loss.cross_entropy_weight": 0,
+                "loss.dice.weight": 1,
+                "loss.hard_pixels.min_kept": 9,
+            },
+            r"loss\.hard_pixels\.min_kept is 9, and loss\.cross_entropy_weight 0",
         ),
         ({"evaluation.window_stride": (5, 1000)}, r"evaluation\.window_stride.*leave gaps"),
         ({"model.backbone.num_stages": 3}, r"model\.decode_head\.stage is 3, but .* 3 stages"),
@@ -284,6 +351,10 @@ def test_a_placeholder_that_nobody_has_filled_is_named():
 def test_values_that_do_not_fit_together_are_named(given, says):
     with pytest.raises(InputError, match=says):
         check(given)
+
+
+def test_a_rate_below_the_final_one_of_another_schedule_is_taken():
+    check({"optimizer.learning_rate": 1e-5, "optimizer.schedule": "steps"})
 
 
 def test_what_is_not_there_may_have_any_place():
@@ -338,6 +409,11 @@ OF_A_STEP = (
     "training.accumulation_steps",
     "training.auxiliary_loss_weight",
     "training.batch_size",
+    "loss.cross_entropy_weight",
+    "loss.avg_non_ignore",
+    "loss.hard_pixels",
+    "loss.dice",
+    "loss.focal",
 )
 NARROW = {
     "data.crop_size": (33, 40),
@@ -371,17 +447,23 @@ def test_an_accepted_config_makes_a_training_step_or_names_what_the_network_cann
 
     def state_of(variables):
         nonlocal structure
-        structure, state = initial_state(nnx.merge(graphdef, variables), optimizer, seed=0)
+        structure, state = initial_state(
+            nnx.merge(graphdef, variables),
+            optimizer,
+            seed=0,
+            averages=config.optimizer.ema_decay > 0,
+        )
         return state
 
     state = jax.eval_shape(state_of, variables)
     step = create_train_step(
         structure,
-        segmentation_loss(training.auxiliary_loss_weight),
+        segmentation.loss(config),
         optimizer,
         mesh,
         schedule=learning_rate_schedule(config.optimizer, training.total_steps),
         accumulation_steps=training.accumulation_steps,
+        ema_decay=config.optimizer.ema_decay,
     )
     images = (training.batch_size, *config.data.crop_size)
     batch = {

@@ -318,6 +318,21 @@ def test_a_changed_learning_rate_is_allowed_and_said(run, caplog):
     assert "optimizer.learning_rate: 0.1 -> 0.2" in caplog.text
 
 
+def test_keys_that_an_earlier_version_did_not_have_are_no_change_where_they_are_as_it_was(
+    run, caplog
+):
+    workdir, _ = run
+    now = json.loads(json.dumps(METADATA))
+    now["config"]["optimizer"] |= {"schedule": "poly", "warmup_steps": 5}
+    defaults = {"optimizer": {"schedule": "poly", "warmup_steps": 0}, "seed": 0}
+    now["config"]["seed"] = 0
+    checkpoints = Checkpoints(workdir, now, best_metric="mIoU", defaults=defaults)
+    with caplog.at_level(logging.WARNING):
+        checkpoints.restore_newest(small_state(), numbers())
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["Resuming under a changed config: optimizer.warmup_steps: 0 -> 5"]
+
+
 def test_a_save_that_fails_in_the_background_is_one_clear_error_when_the_run_closes(
     run, monkeypatch
 ):

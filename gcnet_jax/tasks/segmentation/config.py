@@ -20,6 +20,7 @@ BEST_METRIC: str = "mIoU"
 _COUNT = Whole(1)
 _PIXELS = Whole(1, 1 << 16)
 _SHARE = Number(0, 1)
+_WEIGHT = Number(0, 10_000)
 
 MODEL: Section = {
     "dtype": DTYPE,
@@ -44,8 +45,40 @@ MODEL: Section = {
 }
 """The section `model`."""
 
+LOSS: Section = {
+    "cross_entropy_weight": Leaf(1.0, _WEIGHT, "of it in the loss; 0: none"),
+    "class_weights": Leaf(
+        (), Several(_WEIGHT, most=255), "of each class in cross-entropy and focal; (): all alike"
+    ),
+    "class_weights_from_counts": Leaf(
+        False, Flag(), "weights made of the label counts of the prepared set"
+    ),
+    "avg_non_ignore": Leaf(False, Flag(), "leave ignored pixels out of cross-entropy's mean"),
+    "hard_pixels": {
+        "min_kept": Leaf(
+            0, Whole(0), "pixels an image that cross-entropy keeps at least; 0: all of them"
+        ),
+        "threshold": Leaf(
+            0.7, _SHARE, "keep those whose class has a lower probability; 0: min_kept alone"
+        ),
+    },
+    "dice": {
+        "weight": Leaf(0.0, _WEIGHT, "in the loss; 0: none"),
+        "use_sigmoid": Leaf(True, Flag(), "of each class by itself, in place of a softmax"),
+        "naive": Leaf(False, Flag(), "no squares in the denominator"),
+        "epsilon": Leaf(1e-3, Number(0, 1, excluded=(0,)), "added to the denominator"),
+    },
+    "focal": {
+        "weight": Leaf(0.0, _WEIGHT, "in the loss; 0: none"),
+        "gamma": Leaf(2.0, Number(0, 100), "the larger, the less counts what is right already"),
+        "alpha": Leaf(0.5, _SHARE, "of the class that is there, beside 1 - alpha of the others"),
+    },
+}
+"""The section `loss`, by mmsegmentation's names: what each head is trained by."""
+
 _OWN: Section = {
     "model": MODEL,
+    "loss": LOSS,
     "data": {
         "base_scale": Leaf((2048, 1024), pair(_PIXELS), "(long edge, short edge) at ratio 1"),
         "scale_range": Leaf(
@@ -91,6 +124,7 @@ def _check(config: ConfigDict) -> None:
     _check_stages(config.model)
     _check_scales(config.data)
     _check_windows(config.evaluation)
+    _check_loss(config.loss)
 
 
 def _check_stages(model: ConfigDict) -> None:
@@ -120,6 +154,28 @@ def _check_windows(evaluation: ConfigDict) -> None:
         raise InputError(
             f"evaluation.window_stride is {stride}; expected at most the window, {window}: a "
             "larger one would leave gaps"
+        )
+
+
+def _check_loss(loss: ConfigDict) -> None:
+    if not (loss.cross_entropy_weight or loss.dice.weight or loss.focal.weight):
+        raise InputError(
+            "loss.cross_entropy_weight, loss.dice.weight and loss.focal.weight are all 0; expected "
+            "one that is more, to learn from"
+        )
+    if loss.class_weights and loss.class_weights_from_counts:
+        raise InputError(
+            f"loss.class_weights is {loss.class_weights}, and loss.class_weights_from_counts makes "
+            "others; expected one of the two"
+        )
+    if loss.class_weights and not any(loss.class_weights):
+        raise InputError(
+            f"loss.class_weights is {loss.class_weights}; expected one that is more than 0"
+        )
+    if loss.hard_pixels.min_kept and not loss.cross_entropy_weight:
+        raise InputError(
+            f"loss.hard_pixels.min_kept is {loss.hard_pixels.min_kept}, and "
+            "loss.cross_entropy_weight 0: hard pixels are chosen for cross-entropy alone"
         )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import TrainIterator
+from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import InputShard, check_height
 from gcnet_jax.task import LossFunction, Observer, ShownExamples, ShowPicture
 from gcnet_jax.tasks.predictions import Photo, PredictionOptions, Written
@@ -21,10 +22,12 @@ from gcnet_jax.tasks.segmentation.data import (
     DatasetClasses,
     check_labels,
     dataset_classes,
+    split_label_counts,
     train_iterator,
 )
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_from_meta, classes_to_meta
 from gcnet_jax.tasks.segmentation.loss import segmentation_loss
+from gcnet_jax.tasks.segmentation.losses import PixelLoss
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 from gcnet_jax.tasks.segmentation.split_evaluation import SplitEvaluation
 from gcnet_jax.tasks.segmentation.weights import (
@@ -120,8 +123,24 @@ def build_model(config: ConfigDict, meaning: DatasetClasses) -> Segmentor:
 
 
 def loss(config: ConfigDict) -> LossFunction:
-    """Cross-entropy of both heads."""
-    return segmentation_loss(config.training.auxiliary_loss_weight)
+    """The config's losses of both heads.
+
+    Raises:
+        InputError: class weights are to come from the data set, and it is not there or was prepared
+            by a version that did not count.
+    """
+    pixels = None
+    if config.loss.class_weights_from_counts:
+        data = config.data
+        counts = split_label_counts(data.name, data.data_dir, data.train_split)
+        if counts is None:
+            raise InputError(
+                f"loss.class_weights_from_counts needs the label counts of '{data.name}', which "
+                "an earlier version has prepared without; prepare it again"
+            )
+        pixels = counts.pixels
+    of_pixels = PixelLoss.from_config(config.loss, pixels)
+    return segmentation_loss(config.training.auxiliary_loss_weight, of_pixels)
 
 
 def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator:
