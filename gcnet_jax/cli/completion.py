@@ -22,8 +22,8 @@ FIRST_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "analyze_context": ("attention", "cost"),
         "list": ("configs", "data", "weights", "runs"),
         "prepare_dataset": (
-            *("ade20k", "camvid", "cityscapes", "context_shapes", "voc12aug"),
-            "folder",
+            *("ade20k", "camvid", "cityscapes", "context_shapes", "voc12aug", "folder"),
+            *("context_scenes", "imagenet", "class_folders"),
         ),
     }
 )

@@ -61,7 +61,7 @@ def _configs() -> None:
                 data.name or "(your own)",
                 figures.get(run, ""),
                 _yes(bool(run) and is_fetched(run)),
-                _prepared(data.name, {data.train_split, config.evaluation.split}),
+                _prepared(config.task, data.name, {data.train_split, config.evaluation.split}),
             )
         )
     _show(("config", "task", "data set", "published", "fetched", "prepared"), rows)
@@ -69,21 +69,24 @@ def _configs() -> None:
 
 def _data() -> None:
     with importing():
+        from gcnet_jax.cli.data_sets import owner, preparables, split_sizes
         from gcnet_jax.data import is_prepared
-        from gcnet_jax.tasks.segmentation.data import OFFICIAL_SETS, split_names, split_size
-    folder = as_path(_DATA_DIR.value)
+    folder, tasks = as_path(_DATA_DIR.value), preparables()
+    official = {name: task for task, of in tasks.items() for name in of.sets.official}
     own = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     rows = []
-    for name in [*OFFICIAL_SETS, *sorted(own - OFFICIAL_SETS.keys())]:
+    for name in [*official, *sorted(own - official.keys())]:
         if is_prepared(name, folder):
+            task = official.get(name) or owner(name, folder)
             try:
-                counts = [f"{s} {split_size(name, folder, s)}" for s in split_names(name, folder)]
-                rows.append((name, "yes", ", ".join(counts)))
+                sizes = split_sizes(name, folder, tasks[task or _TASK])
+                images = ", ".join(f"{split} {size}" for split, size in sizes.items())
+                rows.append((name, task or "", "yes", images))
             except InputError as error:  # one that is damaged hides no other
-                rows.append((name, "damaged", str(error)))
-        elif name in OFFICIAL_SETS:
-            rows.append((name, "", ""))
-    _show(("data set", "prepared", "images"), rows)
+                rows.append((name, task or "", "damaged", str(error)))
+        elif name in official:
+            rows.append((name, official[name], "", ""))
+    _show(("data set", "task", "prepared", "images"), rows)
 
 
 def _weights() -> None:
@@ -127,15 +130,15 @@ def _published_figures() -> dict[str, str]:
     return {x.run: f"{x.miou:.2f} / {x.miou_multi_scale:.2f}" for x in published_results()}
 
 
-def _prepared(name: str, splits: set[str]) -> str:
+def _prepared(task: str, name: str, splits: set[str]) -> str:
     """Whether some splits of a data set are prepared; or those of them that are."""
+    from gcnet_jax.cli.data_sets import preparables
     from gcnet_jax.data import is_prepared
-    from gcnet_jax.tasks.segmentation.data import split_names
 
     if not is_prepared(name, _DATA_DIR.value):
         return ""
     try:
-        there = splits & set(split_names(name, _DATA_DIR.value))
+        there = splits & preparables()[task].sets.contents(name, _DATA_DIR.value).splits.keys()
     except InputError:
         return "damaged"
     return "yes" if there == splits else f"{', '.join(sorted(there)) or 'other splits'} only"

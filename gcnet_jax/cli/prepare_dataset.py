@@ -9,29 +9,42 @@
     gcnet prepare_dataset folder --name=plants --source=/path/to/plants \\
         --images='train=images/train/*.jpg' --images='val=images/val/*.jpg' \\
         --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' --classes=classes.csv
+    gcnet prepare_dataset imagenet --source=/path/to/archives
+    gcnet prepare_dataset class_folders --name=flowers --source=/path/to/flowers
 
-The official sets are ade20k, camvid, cityscapes, context_shapes and voc12aug; `folder` makes a
-data set of your own images and masks. An image belongs to the mask for which the stars of its
-pattern match the same text. Without splits every fifth image is kept for evaluation. Masks hold the
-classes' indices, and 255 where ignored; values that stand for another class are mapped, as
---map=255=1 does for masks of 0 and 255. Every image and label is checked while it is written, and
-their classes are counted: one that occurs in no training mask is refused. A picture of samples is
-left with the data. After an interruption the same command goes on where it ended; splits that are
-already prepared are left as they are. With --splits only the files of these splits are needed, and
-a later start adds others.
+The official sets are, for segmentation, ade20k, camvid, cityscapes, context_shapes and voc12aug;
+for classification, context_scenes and imagenet. Every file is checked while it is written and what
+it shows is counted, and a picture of samples is left with the data. After an interruption the same
+command goes on where it ended; splits that are already prepared are left as they are. With --splits
+only the files of these splits are needed, and a later start adds others.
+
+`folder` makes a data set of your own images and masks. An image belongs to the mask for which the
+stars of its pattern match the same text. Without splits every fifth image is kept for evaluation.
+Masks hold the classes' indices, and 255 where ignored; values that stand for another class are
+mapped, as --map=255=1 does for masks of 0 and 255. A class that occurs in no training mask is
+refused.
+
+`class_folders` makes a data set of your own images that lie in folders named by their classes:
+train/CLASS/ with val/CLASS/ or test/CLASS/ below --source; or CLASS/ alone, and then every fifth
+image of a class is kept for evaluation.
 """
 
 import os
 import shlex
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
+from etils import epath
 
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.config import MAX_IMAGE_PIXELS, MOST_IMAGE_PIXELS, ORIENTATIONS, PIXELS
-from gcnet_jax.errors import UsageError
+from gcnet_jax.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:  # which takes long to import
+    from gcnet_jax.data import Preparable
 
 _OPTIONS = flags.FlagValues()
 _SOURCE = flags.DEFINE_string(
@@ -77,7 +90,9 @@ _SPLITS = flags.DEFINE_list(
     "splits of an official set to prepare, such as train,val (default: all)",
     flag_values=_OPTIONS,
 )
-_NAME = flags.DEFINE_string("name", None, "folder: what to call the data set", flag_values=_OPTIONS)
+_NAME = flags.DEFINE_string(
+    "name", None, "folder, class_folders: what to call the data set", flag_values=_OPTIONS
+)
 _IMAGES = flags.DEFINE_multi_string(
     "images",
     [],
@@ -109,8 +124,6 @@ _ALLOW_ABSENT = flags.DEFINE_bool(
     flag_values=_OPTIONS,
 )
 
-_OWN = "folder"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
@@ -119,85 +132,126 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: list[str]) -> None:
     with importing():
+        from gcnet_jax.cli.data_sets import preparables, split_sizes
         from gcnet_jax.data.preparation import SAMPLES
-        from gcnet_jax.tasks.segmentation.data import (
-            OFFICIAL_SETS,
-            prepare,
-            prepare_folder,
-            split_names,
-            split_size,
-        )
+    tasks = preparables()
+    official = {name: of for of in tasks.values() for name in of.sets.official}
+    own = {of.own.command: of for of in tasks.values()}
     if len(arguments) != 1:
         raise UsageError(
-            f"give the name of one data set: {', '.join(OFFICIAL_SETS)}, or {_OWN}; see --help"
+            f"give the name of one data set: {', '.join(official)}, or {' or '.join(own)} for "
+            "files of your own; see --help"
         )
-    name = arguments[0]
-    how: Any = {
-        "pixels": _PIXELS.value,
-        "orientation": _ORIENTATION.value,
-        "max_image_pixels": _MAX_IMAGE_PIXELS.value,
-    }
-    if name == _OWN:
-        for flag in (_SUBSET, _SPLITS):
-            if flag.value:
-                raise UsageError(f"--{flag.name} is for official data sets, not for '{_OWN}'")
-        name, source, classes = (
-            options.required(flag.value, f"--{flag.name}") for flag in (_NAME, _SOURCE, _CLASSES)
+    (given,) = arguments
+    if given not in official and given not in own:
+        raise UsageError(
+            f"there is no official data set '{given}'{did_you_mean(given, [*official, *own])}; "
+            f"there are: {', '.join(official)}, and {' and '.join(own)} for files of your own"
         )
-        for flag in (_IMAGES, _MASKS):
-            options.required(next(iter(flag.value), None), f"--{flag.name}")
-        folder = prepare_folder(
+    preparable = own.get(given) or official[given]
+    _refuse_others(given, tasks)
+    if given in own:
+        name, folder = _prepare_own(preparable, tasks)
+    else:
+        name = given
+        folder = preparable.prepare(
             name,
             _DATA_DIR.value,
-            source,
-            images=_patterns(_IMAGES),
-            masks=_patterns(_MASKS),
-            classes=classes,
-            label_map=_label_map(),
-            allow_absent=_ALLOW_ABSENT.value,
-            **how,
+            _SOURCE.value,
+            pixels=_PIXELS.value,
+            max_image_pixels=_MAX_IMAGE_PIXELS.value,
+            subset=_SUBSET.value,
+            splits=_SPLITS.value,
+            **_values(preparable.options),
         )
-    else:
-        for flag in (_NAME, _IMAGES, _MASKS, _CLASSES, _MAP, _ALLOW_ABSENT):
-            if flag.value:
-                raise UsageError(f"--{flag.name} is for '{_OWN}', not for '{name}'")
-        how |= {"subset": _SUBSET.value, "splits": _SPLITS.value}
-        folder = prepare(name, _DATA_DIR.value, _SOURCE.value, **how)
-    for split in split_names(name, _DATA_DIR.value):
-        print(f"{split:8} {split_size(name, _DATA_DIR.value, split)} images")
-    _show_labels(name)
+    for split, size in split_sizes(name, _DATA_DIR.value, preparable).items():
+        print(f"{split:8} {size} images")
+    _show_counts(name, preparable)
     print(f"{name} is prepared in {folder}")
     if (folder / SAMPLES).exists():  # earlier versions made none
-        print(f"look at some images with their masks: {folder / SAMPLES}")
-    if arguments == [_OWN]:
-        print(f"train on it with: {_training_command(name)}")
+        print(f"look at {preparable.samples}: {folder / SAMPLES}")
+    if given in own:
+        print(f"train on it with: {_training_command(name, preparable)}")
 
 
-def _training_command(name: str) -> str:
+def _prepare_own(
+    preparable: "Preparable", tasks: Mapping[str, "Preparable"]
+) -> tuple[str, epath.Path]:
+    """Prepares a user's own files; returns what the data set is called, and its folder."""
+    own = preparable.own
+    name, source = (options.required(flag.value, f"--{flag.name}") for flag in (_NAME, _SOURCE))
+    for option in own.required:
+        flag = _OF_TASKS[option][0]
+        if not flag.value:
+            options.required(None, f"--{flag.name}")
+    for task, other in tasks.items():
+        if other is preparable:
+            continue
+        if name in other.sets.official:
+            raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
+        if other.sets.holds(name, _DATA_DIR.value):
+            raise UsageError(
+                f"'{name}' is prepared in {_DATA_DIR.value} for {task}; choose another name"
+            )
+    folder = own.prepare(
+        name,
+        _DATA_DIR.value,
+        source,
+        pixels=_PIXELS.value,
+        max_image_pixels=_MAX_IMAGE_PIXELS.value,
+        **_values([*own.required, *own.options]),
+    )
+    return name, folder
+
+
+def _values(names: Iterable[str]) -> dict[str, Any]:
+    """The values of options that not all tasks take, as keyword arguments."""
+    return {name: value(flag) for name, (flag, value) in _OF_TASKS.items() if name in names}
+
+
+def _refuse_others(given: str, tasks: Mapping[str, "Preparable"]) -> None:
+    """Raises UsageError if an option is given that means nothing to what is prepared."""
+    own = [of.own.command for of in tasks.values()]
+    for flag in (_SUBSET, _SPLITS):
+        if flag.value and given in own:
+            raise UsageError(f"--{flag.name} is for official data sets, not for '{given}'")
+    takers: list[tuple[flags.FlagHolder, list[str]]] = [(_NAME, own)]
+    for option, (flag, _) in _OF_TASKS.items():
+        of_option: list[str] = []
+        for of in tasks.values():
+            if option in (*of.own.required, *of.own.options):
+                of_option.append(of.own.command)
+            if option in of.options:
+                of_option += of.sets.official
+        takers.append((flag, of_option))
+    for flag, names in takers:
+        if flag.value and given not in names:
+            named = " or ".join(f"'{name}'" for name in names)
+            raise UsageError(f"--{flag.name} is for {named}, not for '{given}'")
+
+
+def _training_command(name: str, preparable: "Preparable") -> str:
     workdir = shlex.quote(os.path.join("runs", name))  # noqa: PTH118
-    line = f"gcnet train --config=small:{name} --workdir={workdir}"
+    line = f"gcnet train --config={preparable.config.format(name=name)} --workdir={workdir}"
     if _DATA_DIR.value != _DATA_DIR.default:
         line += f" --config.data.data_dir={shlex.quote(_DATA_DIR.value)}"
     return line
 
 
-def _show_labels(name: str) -> None:
+def _show_counts(name: str, preparable: "Preparable") -> None:
     import rich.console
 
-    from gcnet_jax.tasks.segmentation.data import dataset_classes, split_label_counts, split_names
-    from gcnet_jax.tasks.segmentation.data.label_counts import counts_table
-
-    splits = split_names(name, _DATA_DIR.value)
-    counts = {split: split_label_counts(name, _DATA_DIR.value, split) for split in splits}
+    contents = preparable.sets.contents(name, _DATA_DIR.value)
+    counts = {split: contents.counts(split) for split in contents.splits}
     counted = {split: of_split for split, of_split in counts.items() if of_split is not None}
     if counted:  # earlier versions did not
-        table = counts_table(counted, dataset_classes(name, _DATA_DIR.value))
+        table = preparable.counts_table(counted, contents.record_format.classes)
         rich.console.Console().print(table)
 
 
-def _label_map() -> dict[int, int]:
+def _label_map(flag: flags.FlagHolder) -> dict[int, int]:
     label_map: dict[int, int] = {}
-    for text in _MAP.value:
+    for text in flag.value:
         value, _, index = text.partition("=")
         try:
             pair = int(value), int(index)
@@ -220,3 +274,18 @@ def _patterns(flag: flags.FlagHolder) -> dict[str, list[str]] | list[str]:
             )
         patterns.setdefault(split, []).append(pattern)
     return patterns
+
+
+_OF_TASKS: Mapping[str, tuple[flags.FlagHolder, Callable[[flags.FlagHolder], Any]]] = (
+    MappingProxyType(
+        {
+            "images": (_IMAGES, _patterns),
+            "masks": (_MASKS, _patterns),
+            "classes": (_CLASSES, lambda flag: flag.value),
+            "label_map": (_MAP, _label_map),
+            "allow_absent": (_ALLOW_ABSENT, lambda flag: flag.value),
+            "orientation": (_ORIENTATION, lambda flag: flag.value),
+        }
+    )
+)
+"""The options that not all tasks take, by the arguments that they are: flag, and its value."""

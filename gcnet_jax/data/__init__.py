@@ -18,6 +18,7 @@ from gcnet_jax.data.image_files import (
 )
 from gcnet_jax.data.patterns import Patterns
 from gcnet_jax.data.pipeline import TrainIterator, shard_size, shuffled_batches
+from gcnet_jax.data.preparable import OwnFiles, Preparable
 from gcnet_jax.data.preparation import Check
 from gcnet_jax.data.prepare_sets import prepare_official, prepare_own
 from gcnet_jax.data.record_format import Counts, RecordFormat, StoredExample
@@ -32,9 +33,11 @@ __all__ = [
     "Example",
     "Examples",
     "OfficialSet",
+    "OwnFiles",
     "Part",
     "Patterns",
     "Place",
+    "Preparable",
     "RecordFormat",
     "Split",
     "StoredExample",

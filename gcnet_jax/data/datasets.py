@@ -82,6 +82,14 @@ class DataSets(Generic[F]):
             self._check_split(name, split, contents, data_dir)
         return contents
 
+    def holds(self, name: str, data_dir: epath.PathLike) -> bool:
+        """Returns whether a data set of that name is prepared in a folder, for this task."""
+        try:
+            check_features(self.folder(name, data_dir), self.record_format)
+        except InputError:
+            return False
+        return True
+
     def image_sizes(
         self, name: str, data_dir: epath.PathLike, split: str
     ) -> Int32[np.ndarray, "n 2"]:

@@ -12,17 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 Scene = Literal["day", "night"]
-Kind = Literal["disc", "square", "triangle", "cross"]
+Kind = Literal["disc", "square", "triangle"]
 
 SCENES: tuple[Scene, ...] = ("day", "night")
-
-_ARM = 0.36
-"""Half the width of a cross's arms, in radii."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A disc, or a square, triangle or cross inscribed in it.
+    """A disc, or a square or triangle inscribed in it.
 
     Attributes:
         kind: which of them.
@@ -46,7 +43,9 @@ class Shape:
         if self.kind == "disc":
             cv2.circle(canvas, (self.x, self.y), self.radius, 1, thickness=cv2.FILLED)
         else:
-            polygon = (self.x, self.y) + self.radius * self._corners()
+            corners = 4 if self.kind == "square" else 3
+            angles = self.angle + np.arange(corners) * 2 * np.pi / corners
+            polygon = (self.x, self.y) + self.radius * np.stack([np.cos(angles), np.sin(angles)], 1)
             cv2.fillPoly(canvas, [np.rint(polygon).astype(np.int32)], 1)
         return canvas.astype(bool)
 
@@ -60,17 +59,6 @@ class Shape:
         gap = 2
         distance = np.hypot(self.x - other.x, self.y - other.y)
         return bool(distance <= self.radius + other.radius + gap)
-
-    def _corners(self) -> Float[np.ndarray, "corners 2"]:
-        """Returns the corners, in radii from the centre."""
-        if self.kind == "cross":
-            long = (1 - _ARM**2) ** 0.5
-            quarter = np.array([[long, -_ARM], [long, _ARM], [_ARM, _ARM]])
-            turns = self.angle + np.arange(4) * np.pi / 2
-            return np.concatenate([quarter @ _rotation(turn).T for turn in turns])
-        corners = 4 if self.kind == "square" else 3
-        angles = self.angle + np.arange(corners) * 2 * np.pi / corners
-        return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,15 +131,22 @@ def draw_background(rng: np.random.Generator, size: tuple[int, int]) -> Float[np
 
 
 def draw_colour(
-    rng: np.random.Generator, saturation: tuple[int, int], value: tuple[int, int]
+    rng: np.random.Generator,
+    *,
+    saturation: tuple[int, int],
+    value: tuple[int, int],
+    hue: tuple[int, int] = (0, 180),
 ) -> Float[np.ndarray, "3"]:
-    """Draws an RGB colour of any hue, with saturation and value in the given ranges of 0..255."""
-    hsv = np.array([[[rng.integers(180), rng.integers(*saturation), rng.integers(*value)]]])
+    """Draws an RGB colour.
+
+    Args:
+        rng: source of randomness.
+        saturation: range, from the first and below the second, in 0 to 255.
+        value: range of the brightness, likewise.
+        hue: range of the hue in units of 2 degrees, of which 0 is red; it may begin below 0.
+    """
+    hsv = np.array([[[rng.integers(*hue) % 180, rng.integers(*saturation), rng.integers(*value)]]])
     return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
-
-
-def _rotation(angle: float) -> Float[np.ndarray, "2 2"]:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _draw_sun(picture: Float[np.ndarray, "h w 3"], centre: np.ndarray, radius: int) -> None:

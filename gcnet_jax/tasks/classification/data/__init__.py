@@ -17,13 +17,18 @@ from gcnet_jax.tasks.classification.data.evaluation_batches import (
     evaluation_batches,
     images_in_part,
 )
-from gcnet_jax.tasks.classification.data.prepare_sets import prepare, prepare_class_folders
+from gcnet_jax.tasks.classification.data.prepare_sets import (
+    PREPARABLE,
+    prepare,
+    prepare_class_folders,
+)
 from gcnet_jax.tasks.classification.data.records import Record, Sample, decode
 from gcnet_jax.tasks.classification.data.training_batches import Batch, train_iterator
 from gcnet_jax.tasks.classification.data.transforms import evaluation_crop
 
 __all__ = [
     "OFFICIAL_SETS",
+    "PREPARABLE",
     "Batch",
     "ClassCounts",
     "ClassifiedImages",

@@ -75,12 +75,9 @@ def _imagenet_table() -> list[tuple[str, str]]:
 WORDNET_IDS: tuple[str, ...] = tuple(wordnet_id for wordnet_id, _ in _imagenet_table())
 """The classes of ILSVRC2012 in the order of their indices, which is that of these ids."""
 
-SHAPES = ("disc", "square", "triangle", "cross")
-"""The classes of context_scenes."""
-
 CATALOG: Mapping[str, ImageClasses] = MappingProxyType(
     {
-        "context_scenes": ImageClasses(SHAPES),
+        "context_scenes": ImageClasses(("red", "yellow", "green", "violet")),
         # Words alone are not unique: there are two cranes and two maillots.
         "imagenet": ImageClasses(tuple(f"{word} ({id})" for id, word in _imagenet_table())),
     }

@@ -7,7 +7,15 @@ from etils import epath
 from rich.console import Console
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS, Pixels
-from gcnet_jax.data import Check, Examples, check_name, prepare_official, prepare_own
+from gcnet_jax.data import (
+    Check,
+    Examples,
+    OwnFiles,
+    Preparable,
+    check_name,
+    prepare_official,
+    prepare_own,
+)
 from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import local
 from gcnet_jax.tasks.classification.data.class_counts import (
@@ -143,3 +151,14 @@ def _check(classes: ImageClasses, absent: str | None, needs: str | None = None) 
             raise
 
     return check
+
+
+PREPARABLE = Preparable(
+    DATA_SETS,
+    prepare,
+    OwnFiles("class_folders", prepare_class_folders),
+    counts_table,
+    samples="some images with the names of their classes",
+    config="small_classifier:{name}",
+)
+"""What `gcnet prepare_dataset` can prepare for classification."""

@@ -26,13 +26,14 @@ from gcnet_jax.tasks.segmentation.data.evaluation_batches import (
 from gcnet_jax.tasks.segmentation.data.label_counts import LabelCounts
 from gcnet_jax.tasks.segmentation.data.labelled_images import LabelledImages
 from gcnet_jax.tasks.segmentation.data.pictures import colorize, encode_indexed, label_overlay
-from gcnet_jax.tasks.segmentation.data.prepare_sets import prepare, prepare_folder
+from gcnet_jax.tasks.segmentation.data.prepare_sets import PREPARABLE, prepare, prepare_folder
 from gcnet_jax.tasks.segmentation.data.records import Record, Sample, decode
 from gcnet_jax.tasks.segmentation.data.training_batches import Batch, train_iterator
 
 __all__ = [
     "IGNORE_LABEL",
     "OFFICIAL_SETS",
+    "PREPARABLE",
     "Batch",
     "DatasetClasses",
     "EvaluationBatch",

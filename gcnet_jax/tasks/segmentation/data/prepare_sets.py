@@ -7,7 +7,15 @@ from etils import epath
 from rich.console import Console
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS, Orientation, Pixels
-from gcnet_jax.data import Check, Examples, check_name, prepare_official, prepare_own
+from gcnet_jax.data import (
+    Check,
+    Examples,
+    OwnFiles,
+    Preparable,
+    check_name,
+    prepare_official,
+    prepare_own,
+)
 from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import local
 from gcnet_jax.tasks.segmentation.data.catalog import CATALOG, DatasetClasses, read_class_table
@@ -178,3 +186,20 @@ def _check(classes: DatasetClasses, remedies: Remedies, needs: str | None = None
             raise
 
     return check
+
+
+PREPARABLE = Preparable(
+    DATA_SETS,
+    prepare,
+    OwnFiles(
+        "folder",
+        prepare_folder,
+        required=("images", "masks", "classes"),
+        options=("label_map", "allow_absent", "orientation"),
+    ),
+    counts_table,
+    samples="some images with their masks",
+    config="small:{name}",
+    options=("orientation",),
+)
+"""What `gcnet prepare_dataset` can prepare for segmentation."""

@@ -1,13 +1,13 @@
 """Context scenes: generated images whose one class only the global context decides.
 
-At one end of each image lie a large and a small shape of different kinds, at the other a strip of
-sky. By day, with a sun, the class of the image is the kind of the large shape; by night, with a
+At one end of each image lie a large and a small shape of different colours, at the other a strip of
+sky. By day, with a sun, the class of the image is the colour of the large shape; by night, with a
 moon, that of the small one. No pixel of a shape is nearer than `CUE_DISTANCE` columns to the sky.
 
 A network that looks at windows of no more columns, and averages what it has found in them, cannot
-tell: whatever it adds up for the shapes and for the sky, exchanging the two shapes has to reverse
-the decision by day and by night alike, and a sum reverses at most three of those four. So it is
-right in three of four images at best, and in one of two where it does not know the sky.
+tell: exchanging the two colours has to reverse its decision by day and by night alike, and of what
+it adds up for the shapes and for the sky no sum is right in more than three of those four cases. So
+it is right in three of four images at best, and in one of two where it does not know the sky.
 
 This holds by construction. Everything but the scene is drawn from one random stream, the scene from
 another, and the scene is used for two things only: the picture within the sky's fixed outline, and
@@ -16,7 +16,6 @@ the class.
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import get_args
 
 import numpy as np
 from etils import epath
@@ -33,7 +32,6 @@ from gcnet_jax.data.scenes import (
     draw_background,
     draw_colour,
 )
-from gcnet_jax.tasks.classification.data.classes import CATALOG
 from gcnet_jax.tasks.classification.data.records import LoadedExample
 
 SIZE = 64
@@ -47,8 +45,8 @@ SPLIT_SIZES = {"train": 4000, "val": 400, "test": 400}
 """Number of images a split; a split's position here is the seed of its images."""
 
 _LARGE, _SMALL = (8, 10), (5, 7)  # radii in pixels, from and below
-_CLASS_INDEX = {name: index for index, name in enumerate(CATALOG["context_scenes"].names)}
-_KINDS: tuple[Kind, ...] = get_args(Kind)
+_KINDS: tuple[Kind, ...] = ("disc", "square")  # which mean nothing here
+_HUES: tuple[tuple[int, int], ...] = ((-4, 5), (26, 33), (52, 66), (138, 150))  # by class
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,8 +102,8 @@ def generate(
 
     # The image is composed with the sky at the left, and mirrored in the end for half of them.
     image = draw_background(layout_rng, (SIZE, SIZE))
-    large, small = _arrange_shapes(layout_rng)
-    for shape in (large, small):
+    shapes, colours = _arrange_shapes(layout_rng)
+    for shape in shapes:
         mask = shape.mask((SIZE, SIZE))
         image[mask] = shape.surface((SIZE, SIZE))[mask]
     sky = Sky.draw(layout_rng, most=CUE_ZONE, height=SIZE, edge=8)
@@ -115,30 +113,36 @@ def generate(
     image = np.clip(image, 0, 255).astype(np.uint8)
     if layout_rng.integers(2):
         image = np.ascontiguousarray(image[:, ::-1])
-    return image, _CLASS_INDEX[large.kind if scene == "day" else small.kind]
+    return image, colours[0] if scene == "day" else colours[1]
 
 
-def _arrange_shapes(rng: np.random.Generator) -> tuple[Shape, Shape]:
-    """Draws a large and a small shape of different kinds, one above the other at the far end."""
-    kinds = rng.permutation(len(_KINDS))[:2]
+def _arrange_shapes(rng: np.random.Generator) -> tuple[list[Shape], list[int]]:
+    """Draws a large and a small shape, one above the other at the far end.
+
+    Returns:
+        The shapes, and the index of the colour of each.
+    """
+    colours: list[int] = rng.permutation(len(_HUES))[:2].tolist()
     # The sky's last column is CUE_ZONE - 1 at most.
     first_column = CUE_ZONE - 1 + CUE_DISTANCE
-    large_is_above = bool(rng.integers(2))
-    radii = [int(rng.integers(*range_)) for range_ in (_LARGE, _SMALL)]
     # Each half of the image has room for the larger.
-    halves = [(0, SIZE // 2), (SIZE // 2, SIZE)][:: 1 if large_is_above else -1]
-    large, small = (
-        Shape(
-            kind=_KINDS[kind],
-            x=int(rng.integers(first_column + radius, SIZE - radius)),
-            y=int(rng.integers(top + radius + 1, bottom - radius)),
-            radius=radius,
-            angle=rng.uniform(0, 2 * np.pi),
-            colour=draw_colour(rng, saturation=(40, 190), value=(150, 235)),
+    halves = [(0, SIZE // 2), (SIZE // 2, SIZE)]
+    if rng.integers(2):
+        halves.reverse()
+    shapes = []
+    for colour, radii, (top, bottom) in zip(colours, (_LARGE, _SMALL), halves, strict=True):
+        radius = int(rng.integers(*radii))
+        shapes.append(
+            Shape(
+                kind=_KINDS[rng.integers(len(_KINDS))],
+                x=int(rng.integers(first_column + radius, SIZE - radius)),
+                y=int(rng.integers(top + radius + 1, bottom - radius)),
+                radius=radius,
+                angle=rng.uniform(0, 2 * np.pi),
+                colour=draw_colour(rng, hue=_HUES[colour], saturation=(150, 230), value=(170, 240)),
+            )
         )
-        for kind, radius, (top, bottom) in zip(kinds, radii, halves, strict=True)
-    )
-    return large, small
+    return shapes, colours
 
 
 CONTEXT_SCENES = OfficialSet(
