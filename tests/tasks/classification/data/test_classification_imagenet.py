@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 
 from gcnet_jax.data import preparation
+from gcnet_jax.data.tar_index import read_member
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data import (
     dataset_classes,
@@ -19,6 +20,7 @@ from gcnet_jax.tasks.classification.data import (
     split_class_counts,
 )
 from gcnet_jax.tasks.classification.data.classes import WORDNET_IDS
+from gcnet_jax.tasks.classification.data.sources import stored_images
 from tests.imagenet_trees import (
     CLASSES,
     PER_CLASS,
@@ -141,18 +143,26 @@ def test_a_split_needs_its_own_archives_alone_and_others_are_added(source, tmp_p
     assert contents(tmp_path, "val") == expected_validation()
 
 
-def test_an_interrupted_preparation_goes_on_and_reads_no_image_twice(source, tmp_path, monkeypatch):
+def test_an_interrupted_preparation_goes_on_behind_what_is_whole(archives, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 3, raising=False)
-    whole = (source / TRAIN).read_bytes()
-    names = sorted(training_images()[WORDNET_IDS[999]])
-    at = whole.index(names[2].encode())  # the header of the last image
-    (source / TRAIN).write_bytes(whole[: at + 600] + bytes(200) + whole[at + 800 :])
-    with pytest.raises(InputError, match=rf"{names[2]} in .*{TRAIN}: not "):
-        prepare("imagenet", tmp_path, source, subset=True, splits=["train"])
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 2000, raising=False)
+    read, first = [], 8
+
+    def read_some(archive, member):
+        if len(read) >= first:
+            raise KeyboardInterrupt
+        read.append(member.name)
+        return read_member(archive, member)
+
+    monkeypatch.setattr(stored_images, "read_member", read_some)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("imagenet", tmp_path, archives, subset=True, splits=["train"])
     with pytest.raises(InputError, match="not prepared"):
         open_split("imagenet", tmp_path, "train")
-    (source / TRAIN).write_bytes(whole)
-    prepare("imagenet", tmp_path, source, subset=True, splits=["train"])
+    read.clear()
+    first = len(CLASSES) * PER_CLASS
+    prepare("imagenet", tmp_path, archives, subset=True, splits=["train"])
+    assert 0 < len(read) < first
     assert contents(tmp_path, "train") == expected_training()
 
 
