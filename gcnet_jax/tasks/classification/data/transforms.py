@@ -79,7 +79,7 @@ def resized(image: RGB, size: tuple[int, int]) -> RGB:
 
 def mirrored(image: RGB) -> RGB:
     """Mirrors an image left to right."""
-    return np.ascontiguousarray(image[:, ::-1])
+    return image[:, ::-1].copy()
 
 
 def short_edge_size(size: tuple[int, int], short_edge: int) -> tuple[int, int]:
