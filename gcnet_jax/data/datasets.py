@@ -94,7 +94,7 @@ class DataSets(Generic[F]):
         self, name: str, data_dir: epath.PathLike, split: str
     ) -> Int32[np.ndarray, "n 2"]:
         """Returns (height, width) of every image of a split in pixels; raises as `contents`."""
-        return np.array(self.contents(name, data_dir, split).sizes(split), np.int32)
+        return self.contents(name, data_dir, split).sizes(split)
 
     def folder(self, name: str, data_dir: epath.PathLike) -> epath.Path:
         """Returns the folder of a prepared data set.

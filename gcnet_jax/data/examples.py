@@ -1,7 +1,9 @@
 """What every data set is before it is prepared: examples that can be loaded, in order, by split."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from etils import epath
@@ -30,6 +32,15 @@ class Example(Protocol):
 
 Examples = Mapping[str, Sequence[Example]]
 """The examples of each split, in the order in which they are stored."""
+
+
+def fingerprint(texts: Iterable[str]) -> str:
+    """Returns one fingerprint for those of several examples, in order."""
+    digest = hashlib.sha256()
+    for number, text in enumerate(texts):
+        # Names need not be UTF-8.
+        digest.update(os.fsencode(f"\n{text}" if number else text))
+    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Preparing whole data sets: what is there, what is missing, and whether it is as expected."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from etils import epath
 
 from gcnet_jax.data import archives
 from gcnet_jax.data.contents import Contents
-from gcnet_jax.data.examples import Examples, OfficialSet
+from gcnet_jax.data.examples import Examples, OfficialSet, fingerprint
 from gcnet_jax.data.folders import copy_to_bucket, final_folder, is_whole, prepare_again
-from gcnet_jax.data.preparation import Check, fingerprints, write_dataset
+from gcnet_jax.data.preparation import Check, write_dataset
 from gcnet_jax.data.record_format import RecordFormat, different_entry
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import local
@@ -159,15 +160,26 @@ def _whole_contents(target: epath.Path, record_format: RecordFormat) -> Contents
 def _check_unchanged(
     target: epath.Path, contents: Contents, examples: Examples, options: str
 ) -> None:
-    before = {
-        split: [shards[index].fingerprint for index in sorted(shards)]
-        for split, shards in contents.splits.items()
-    }
-    if before != fingerprints(examples):
+    if not _is_made_from(contents, examples):
         raise InputError(
             f"{target} is prepared from other files (by name, size or time of change) or read "
             f"otherwise ({options}); {prepare_again(target)}"
         )
+
+
+def _is_made_from(contents: Contents, examples: Examples) -> bool:
+    """Returns whether each shard, however many examples it has, is still that of its examples."""
+    if contents.splits.keys() != examples.keys():
+        return False
+    for split, shards in contents.splits.items():
+        ends = list(itertools.accumulate(contents.shard_lengths(split), initial=0))
+        if ends[-1] != len(examples[split]):
+            return False
+        for index, (start, end) in zip(sorted(shards), itertools.pairwise(ends), strict=True):
+            texts = (example.fingerprint() for example in examples[split][start:end])
+            if fingerprint(texts) != shards[index].fingerprint:
+                return False
+    return True
 
 
 def _check_counts(official: OfficialSet, found: Mapping[str, int], advice: str) -> None:

@@ -21,11 +21,9 @@ from gcnet_jax.files import in_bucket, read_json
 
 R = TypeVar("R")
 
-_UNKNOWN = -1  # the identity of a record that was prepared when none was noted
-
 
 class Split(Generic[R]):
-    """The records of one split, read when indexed. Pickles to a few kilobytes.
+    """The records of one split, read when indexed. Pickles to 12 bytes a record.
 
     Args:
         source: the bytes of each record.
@@ -51,14 +49,12 @@ class Split(Generic[R]):
         self._files = files
         self._remedy = remedy
         self._ends = list(itertools.accumulate(len(shard.sizes) for shard in shards))
-        self._sizes = np.array([size for shard in shards for size in shard.sizes], np.int32)
-        self._identities = np.array(
-            [x for shard in shards for x in shard.identities or [_UNKNOWN] * len(shard.sizes)],
-            np.int64,
-        )
+        # Both are arrays, for workers get them pickled.
+        self._sizes = [shard.sizes for shard in shards]
+        self._identities = [shard.identities for shard in shards]
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return self._ends[-1] if self._ends else 0
 
     def __iter__(self) -> Iterator[R]:
         return (self[index] for index in range(len(self)))
@@ -72,6 +68,9 @@ class Split(Generic[R]):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of a split of {len(self)}")
+        shard = bisect.bisect_right(self._ends, index)
+        position = index - self._ends[shard]  # from the shard's end
+        identities = self._identities[shard]  # none in data sets of an earlier time
         try:
             serialized = self._source[index]
         # What array_record raises on a wrong checksum, a bucket's refusal, a file of another kind.
@@ -79,7 +78,7 @@ class Split(Generic[R]):
             raise self._unreadable(index, str(error)) from error
         if not serialized:  # which is what it finds where an open file has been cut
             raise self._unreadable(index, "nothing is there")
-        if self._identities[index] not in (_UNKNOWN, identity(serialized)):
+        if len(identities) and identities[position] != identity(serialized):
             raise self._replaced(index)
         try:
             record = deserialize(self._record_format, serialized)
@@ -87,7 +86,7 @@ class Split(Generic[R]):
             raise self._unreadable(index, "it is no record of this library") from error
         if any(value is None for value in record.values()):
             raise self._unreadable(index, "it is no record of this library")
-        if not np.array_equal(record["size"], self._sizes[index]):
+        if not np.array_equal(record["size"], self._sizes[shard][position]):
             raise self._replaced(index)
         return record
 
@@ -130,7 +129,7 @@ def open_in_folder(folder: epath.Path, contents: Contents, split: str) -> Split[
         raise _damaged_description(folder, brief_reason(error)) from error
     written = contents.splits[split]
     shards = [written[index] for index in sorted(written)]
-    if [len(shard.sizes) for shard in shards] != list(info.shard_lengths):
+    if contents.shard_lengths(split) != list(info.shard_lengths):
         raise _damaged_description(folder, "it has other numbers of records than contents.json")
     _check_files(folder, info.filenames)
     try:

@@ -37,7 +37,7 @@ def accept(counts, console):
 @pytest.fixture
 def flocks(tmp_path, monkeypatch):
     """`flocks(**options)`: prepares them, three examples in a shard, and returns the folder."""
-    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 3)
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 400)  # of 138 to 164 each
     source = write_flocks(tmp_path / "source")
 
     def prepare(record_format=SHEEP, check=accept, splits=None, subset=False):
@@ -96,7 +96,7 @@ def test_what_the_task_cannot_learn_from_is_not_finished_and_not_lost(flocks, tm
     with pytest.raises(InputError, match=r"begun with other unit \(sheep, now goats\)"):
         flocks(NumberedImages("goats"))
     flocks()
-    assert "train: 3 of 3 shards are there" in capfd.readouterr().err
+    assert "train: 7 of 7 images are there" in capfd.readouterr().err
 
 
 def test_a_set_of_another_task_is_named_and_not_read(flocks, tmp_path):

@@ -130,7 +130,7 @@ def test_a_file_that_is_cut_while_it_is_open_is_named(own_camvid, tmp_path):
 @pytest.fixture
 def many_shards(monkeypatch, camvid_tree, tmp_path):
     """A set of two images a shard, all of one size: the files of its training split, in order."""
-    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 2)
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 300)
     folder = prepare("camvid", tmp_path / "data", camvid_tree(), subset=True)
     return sorted(Path(folder).glob("camvid-train.*"))
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from gcnet_jax.data import contents, preparation
+from gcnet_jax import files
+from gcnet_jax.data import contents, preparation, unfinished
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.data import (
@@ -36,7 +37,7 @@ SIZES = {"train": 11, "val": 1, "test": 5}
 def small_shards(monkeypatch):
     """Context shapes of a few images, three in a shard."""
     monkeypatch.setattr(context_shapes, "SPLIT_SIZES", SIZES)
-    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 3)
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 40_000)  # of 16 thousand each
 
 
 def assert_whole(data_dir):
@@ -52,8 +53,9 @@ def assert_whole(data_dir):
         sizes = split_image_sizes("context_shapes", data_dir, split)
         assert sizes.dtype == np.int32
         assert sizes.tolist() == [[64, 128]] * size
-    leftovers = [path for path in data_dir.rglob("*") if "partial" in path.name]
-    assert not leftovers
+    whole = {"contents.json", "dataset_info.json", "features.json", "samples.png"}
+    names = {path.name for path in (data_dir / "context_shapes" / "2.0.0").iterdir()}
+    assert {name for name in names if "-of-" not in name} == whole
     assert [path.name for path in (data_dir / "context_shapes").iterdir()] == ["2.0.0"]
 
 
@@ -69,23 +71,42 @@ def dying(function, calls_before):
     return call
 
 
-@pytest.mark.parametrize("calls_before", [0, 1, 4, 6])
+def stored(folder):
+    """How many images are in shards that are whole and entered."""
+    table = folder / "contents.json"
+    if table.exists():
+        splits = json.loads(table.read_text())["splits"].values()
+        return sum(len(shard["sizes"]) for shards in splits for shard in shards.values())
+    states = [json.loads(path.read_text()) for path in folder.glob("[!.]*-0*.json")]
+    return sum(len(state["sizes"]) for state in states)
+
+
 @pytest.mark.parametrize(
-    "point",
+    ("point", "calls_before", "images"),
     [
-        "context_shapes.generate",
-        "preparation.ArrayRecordWriter",
-        "preparation.ShardContents",
-        "preparation.Contents.write",
-        "contents.json.dumps",
+        *itertools.product(["context_shapes.generate"], [0, 1, 4, 6], [None]),
+        *itertools.product(["preparation.ArrayRecordWriter"], [0, 4], [None]),
+        *itertools.product(["preparation.ShardContents"], [0, 4], [None]),
+        # begun.json, and the states of the seven shards
+        *itertools.product(["unfinished.write_whole"], [0, 1, 4, 7], [None]),
+        # when shards are whole, and then of each at the end, and of the folder
+        *itertools.product(["files.LiteralPath.rename"], [0, 6], [None]),
+        *itertools.product(["files.LiteralPath.rename"], [7, 9, 13, 14], [17]),
+        *itertools.product(["contents.json.dumps"], [0, 1, 4, 6], [None]),
+        ("contents.json.dumps", 12, 17),
+        ("contents.write_whole", 0, 17),
+        # of begun.json, and of states while shards get their final names
+        *itertools.product(["files.LiteralPath.unlink"], [0, 1, 2, 7], [17]),
+        ("preparation.tfds.folder_dataset.write_metadata", 0, 17),
     ],
 )
 def test_after_an_interruption_at_any_point_the_next_start_goes_on(
-    small_shards, monkeypatch, tmp_path, point, calls_before
+    small_shards, monkeypatch, tmp_path, point, calls_before, images
 ):
+    """No image that is in a whole shard is made again; `images`: how many that must be."""
     module, *path, name = point.split(".")
-    modules = {"contents": contents, "context_shapes": context_shapes, "preparation": preparation}
-    owner = modules[module]
+    modules = (contents, context_shapes, files, preparation, unfinished)
+    owner = {module.__name__.rpartition(".")[2]: module for module in modules}[module]
     for part in path:
         owner = getattr(owner, part)
     with monkeypatch.context() as patched:
@@ -94,11 +115,16 @@ def test_after_an_interruption_at_any_point_the_next_start_goes_on(
             prepare("context_shapes", tmp_path)
     with pytest.raises(InputError, match=r"not prepared .*goes on with what has been begun"):
         open_split("context_shapes", tmp_path, "train")
-    whole = {path: path.stat() for path in tmp_path.rglob("*-of-*") if path.suffix != ".partial"}
-    prepare("context_shapes", tmp_path)
+    whole = stored(tmp_path / "context_shapes" / "unfinished-2.0.0")
+    assert images in (None, whole)
+    made, generate = [], context_shapes.generate
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            context_shapes, "generate", lambda *args: (made.append(args), generate(*args))[1]
+        )
+        prepare("context_shapes", tmp_path)
     assert_whole(tmp_path)
-    entered = [path for path in whole if (tmp_path / "context_shapes/2.0.0" / path.name).exists()]
-    assert len(entered) == len(whole)
+    assert len(made) == len(set(made)) == sum(SIZES.values()) - whole
 
 
 def test_what_ends_before_the_last_step_is_not_finished(small_shards, monkeypatch, tmp_path):
@@ -129,20 +155,19 @@ def test_whole_shards_are_kept_and_counted(small_shards, monkeypatch, tmp_path, 
         patched.setattr(context_shapes, "generate", generate)
         with pytest.raises(InputError, match=r"no more paint"):
             prepare("context_shapes", tmp_path)
-    shards = {
-        path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*train.array_record-*-of-*4")
-    }
-    assert len(shards) == 2
-    assert "shards are there" not in capfd.readouterr().err
+    shards = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("train-*.array_record")}
+    assert sorted(shards) == ["train-00000000.array_record", "train-00000003.array_record"]
+    assert "are there" not in capfd.readouterr().err
     made.clear()
     with monkeypatch.context() as patched:
         patched.setattr(context_shapes, "generate", lambda s, i: generate(s, i, fail_at=None))
         folder = prepare("context_shapes", tmp_path)
-    assert "train: 2 of 4 shards are there" in capfd.readouterr().err
+    assert "train: 6 of 11 images are there" in capfd.readouterr().err
     assert min(index for seed, index in made if seed == 0) == 6
-    assert {name: (folder / name).stat().mtime for name in shards} == {
-        name: mtime // 10**9 for name, mtime in shards.items()
-    }
+    final = [f"context_shapes-train.array_record-0000{i}-of-00004" for i in range(2)]
+    assert [(folder / name).stat().mtime for name in final] == [
+        mtime // 10**9 for _, mtime in sorted(shards.items())
+    ]
     assert_whole(tmp_path)
 
 
@@ -151,7 +176,7 @@ def test_a_disk_that_is_full_is_named_and_room_lets_it_go_on(small_shards, tmp_p
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
         with pytest.raises(
-            InputError, match=r"00000-of-00004.partial cannot be written .*too large"
+            InputError, match=r"train-00000000.array_record.partial cannot be written .*too large"
         ):
             prepare("context_shapes", tmp_path, pixels="uncompressed")
     finally:
@@ -168,7 +193,7 @@ from gcnet_jax.data import preparation
 from gcnet_jax.tasks.segmentation.data import prepare
 from gcnet_jax.tasks.segmentation.data.sources import context_shapes
 
-preparation.EXAMPLES_PER_SHARD = 3
+preparation.SHARD_BYTES = 40_000
 context_shapes.SPLIT_SIZES = {"train": 11, "val": 1, "test": 5}
 generate = context_shapes.generate
 context_shapes.generate = lambda *args: (time.sleep(0.1), generate(*args))[1]
@@ -177,12 +202,10 @@ prepare("context_shapes", sys.argv[1])
 
 
 def test_a_killed_process_leaves_its_whole_shards_to_the_next(small_shards, tmp_path):
-    table = tmp_path / "context_shapes" / "unfinished-2.0.0" / "contents.json"
+    folder = tmp_path / "context_shapes" / "unfinished-2.0.0"
 
     def number_of_shards():
-        if not table.exists():
-            return 0
-        return sum(len(shards) for shards in json.loads(table.read_text())["splits"].values())
+        return len(list(folder.glob("[!.]*-0*.json")))
 
     before = 0
     for _ in range(2):
@@ -224,8 +247,8 @@ def test_a_second_process_is_refused_while_one_writes(small_shards, monkeypatch,
 
 @pytest.fixture
 def plants(tmp_path, monkeypatch):
-    """`plants(**changes)`: prepares 5 + 3 images, two in a shard; and their source folder."""
-    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 2)
+    """`plants(**changes)`: prepares images, 2, 2, 1 and 1, 2 in a shard; and their source."""
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 2650)  # of 1545 to 2595 each, and one of 3232
     source = make_own_images(tmp_path / "source", {"train": 5, "val": 3})
 
     def prepare_plants(**changes):
@@ -255,8 +278,8 @@ def test_a_mended_file_is_all_that_is_made_again(plants, tmp_path, capfd):
     path.write_bytes(whole)
     prepare_plants()
     output = capfd.readouterr().err
-    assert "train: 3 of 3 shards are there" in output
-    assert "val: 1 of 2 shards are there" in output
+    assert "train: 5 of 5 images are there" in output
+    assert "val: 1 of 3 images are there" in output
     assert split_size("plants", tmp_path / "data", "val") == 3
 
 
@@ -268,34 +291,68 @@ def test_shards_of_files_that_have_changed_are_made_again(plants, tmp_path, capf
     mask = np.zeros_like(cv2.imread(str(changed), cv2.IMREAD_UNCHANGED))
     cv2.imwrite(str(changed), mask)
     prepare_plants()
-    assert "train: 2 of 3 shards are there" in capfd.readouterr().err
+    assert "train: 3 of 5 images are there" in capfd.readouterr().err
     record = open_split("plants", tmp_path / "data", "train")[0]
     np.testing.assert_array_equal(decode(record)["label"], mask)
 
 
-def test_another_number_of_files_starts_the_split_over(plants, tmp_path):
+def test_with_another_number_of_files_those_before_the_first_change_stay(plants, tmp_path, capfd):
     prepare_plants, source = plants
     interrupt(prepare_plants, source)
     for kind in ("rgb.jpg", "label.png"):
         (source / "val" / "house" / f"0_{kind}").unlink()
-        (source / "train" / "house" / f"1_{kind}").unlink()
+        (source / "train" / "house" / f"0_{kind}").unlink()
     prepare_plants()
+    output = capfd.readouterr().err
+    assert "train: 2 of 4 images are there" in output
     for split, size in (("train", 4), ("val", 2)):
-        assert len(list(open_split("plants", tmp_path / "data", split))) == size
+        records = list(open_split("plants", tmp_path / "data", split))
+        assert len({record["name"] for record in records}) == len(records) == size
         assert len(split_image_sizes("plants", tmp_path / "data", split)) == size
+
+
+def test_a_state_that_was_lost_with_the_power_is_named_and_made_again(plants, tmp_path, capfd):
+    prepare_plants, source = plants
+    path, whole = interrupt(prepare_plants, source)
+    path.write_bytes(whole)
+    (state,) = tmp_path.rglob("train-00000002.json")
+    state.write_bytes(b"")
+    prepare_plants()
+    output = "".join(capfd.readouterr().err.split())
+    assert "train-00000002.jsonisdamaged" in output
+    assert "train:3of5imagesarethere" in output
+    assert split_size("plants", tmp_path / "data", "train") == 5
+
+
+def test_a_description_of_what_was_begun_that_is_damaged_is_one_error(plants, tmp_path):
+    prepare_plants, source = plants
+    interrupt(prepare_plants, source)
+    (begun,) = tmp_path.rglob("begun.json")
+    begun.write_text("{")
+    with pytest.raises(InputError, match=r"begun.json is damaged .*delete .*unfinished-2.0.0"):
+        prepare_plants()
+
+
+def test_shards_are_full_with_so_many_bytes(monkeypatch, tmp_path):
+    monkeypatch.setattr(context_shapes, "SPLIT_SIZES", {"train": 7})
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 100_000)
+    folder = prepare("context_shapes", tmp_path, pixels="uncompressed")  # 32,883 bytes each
+    described = json.loads((folder / "dataset_info.json").read_text())["splits"][0]
+    assert described["shardLengths"] == ["4", "3"]
 
 
 def test_other_settings_are_refused_and_what_is_there_stays(plants, tmp_path):
     prepare_plants, source = plants
     path, whole = interrupt(prepare_plants, source)
-    shards = sorted(tmp_path.rglob("*.array_record-*"))
+    shards = sorted(tmp_path.rglob("*.array_record"))
+    assert len(shards) == 4
     with pytest.raises(InputError, match=r"begun with other pixels \(as_found, now uncomp.*delete"):
         prepare_plants(pixels="uncompressed")
     other = source / "other.csv"
     other.write_text("name\na\nb\nc\n")
     with pytest.raises(InputError, match=r"begun with other classes .*delete"):
         prepare_plants(classes=other)
-    assert sorted(tmp_path.rglob("*.array_record-*")) == shards
+    assert sorted(tmp_path.rglob("*.array_record")) == shards
     path.write_bytes(whole)
     prepare_plants()
 
@@ -365,7 +422,7 @@ def test_both_ways_to_store_pixels_give_the_same_batches(root, tmp_path, small_s
 
 def test_a_split_of_many_shards_still_pickles_small(tmp_path, monkeypatch):
     monkeypatch.setattr(context_shapes, "SPLIT_SIZES", {"train": 316})
-    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 1)
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 1)
     image, label = context_shapes.generate(0, 0)
     monkeypatch.setattr(context_shapes, "generate", lambda seed, index: (image, label))
     prepare("context_shapes", tmp_path)
