@@ -24,7 +24,7 @@ from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.tasks.configs import load_config
 
 if TYPE_CHECKING:
-    from gcnet_jax.interop import PublishedResult
+    from gcnet_jax.tasks.segmentation.published_results import PublishedResult
 
 _OPTIONS = flags.FlagValues()
 _RUNS = flags.DEFINE_string(
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _collect(arguments: list[str]) -> None:
     with importing():
-        from gcnet_jax.interop import published_results
+        from gcnet_jax.tasks.segmentation.published_results import published_results
     options.refuse(arguments)
     runs, page = as_path(_RUNS.value), as_path(_PAGE.value)
     if not runs.is_dir():

@@ -125,7 +125,7 @@ def _runs() -> None:
 
 
 def _published_figures() -> dict[str, str]:
-    from gcnet_jax.interop import published_results
+    from gcnet_jax.tasks.segmentation.published_results import published_results
 
     return {x.run: f"{x.miou:.2f} / {x.miou_multi_scale:.2f}" for x in published_results()}
 

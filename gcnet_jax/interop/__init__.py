@@ -7,7 +7,6 @@ from gcnet_jax.interop.published import (
     published_files,
     published_name,
 )
-from gcnet_jax.interop.published_results import PublishedResult, published_results
 from gcnet_jax.interop.state_dicts import (
     CLASSIFIER_OF_BACKBONE,
     Mismatch,
@@ -28,7 +27,6 @@ __all__ = [
     "CLASSIFIER_OF_BACKBONE",
     "Mismatch",
     "PublishedFile",
-    "PublishedResult",
     "Recorded",
     "StateDict",
     "TorchCheckpoint",
@@ -40,7 +38,6 @@ __all__ = [
     "is_fetched",
     "published_files",
     "published_name",
-    "published_results",
     "read_torch_checkpoint",
     "write_torch_checkpoint",
 ]

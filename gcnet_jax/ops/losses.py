@@ -1,4 +1,4 @@
-"""Losses and pixel scores of semantic segmentation."""
+"""Losses and scores of pixels that have a class each."""
 
 import jax
 import jax.numpy as jnp

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from flax import nnx
 
-from gcnet_jax.interop import published_results
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.published_results import published_results
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((ROOT / "tests" / "models" / "published_runs.json").read_text())

@@ -53,7 +53,7 @@ class GlobalContext(ContextBlock):
     Args:
         channels: channels of the features.
         ratio: width of the bottleneck relative to `channels` (1/16 in the paper's backbones, 1/4
-            in the published segmentation heads).
+            in the published decode heads).
         pooling: how the context vector is gathered: under an attention map, or as the average.
         fusion: how it meets the features: added, multiplied as a sigmoid gate, or first multiplied
             and then added, each with a transform of its own.

@@ -33,7 +33,7 @@ class PublishedResult(NamedTuple):
 
 def published_results() -> list[PublishedResult]:
     """The sixteen runs in the page's order."""
-    text = (resources.files("gcnet_jax.interop") / "published_results.csv").read_text()
+    text = (resources.files("gcnet_jax.tasks.segmentation") / "published_results.csv").read_text()
     return [
         PublishedResult(
             run=row["run"],
