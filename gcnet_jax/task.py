@@ -376,6 +376,14 @@ class Task(Protocol):
         """The arrays of the network by the names of a foreign library."""
         ...
 
+    def to_torchvision(self, state_dict: StateDict) -> StateDict:
+        """A network's arrays by torchvision's names, given by those of `export_state_dict`.
+
+        Raises:
+            InputError: torchvision has no such network.
+        """
+        ...
+
     def context_entries(self, backbone: nnx.Module) -> Collection[str]:
         """The names of a backbone's entries that belong to context blocks."""
         ...

@@ -27,7 +27,7 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "folder or, with --to=openmmlab, file; must be new", flag_values=_OPTIONS
 )
 _TO = flags.DEFINE_enum(
-    "to", "orbax", ["orbax", "openmmlab"], "what to write", flag_values=_OPTIONS
+    "to", "orbax", ["orbax", "openmmlab", "torchvision"], "what to write", flag_values=_OPTIONS
 )
 _ALLOW_PARTIAL = options.define_allow_partial_flag(_OPTIONS)
 
@@ -56,6 +56,8 @@ def _convert(arguments: list[str]) -> None:
     if _TO.value == "orbax":
         save_model(task, output, pretrained.model, config, pretrained.meaning)
     else:
+        if _TO.value == "torchvision":
+            state_dict = task.to_torchvision(state_dict)
         write_torch_checkpoint(output, state_dict, task.meaning_to_foreign(pretrained.meaning))
     numbers = sum(array.size for array in state_dict.values())
     print(f"{len(state_dict)} arrays, {numbers:,} numbers, from {pretrained.source}")

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.cli import command
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.runs import CONFIG, is_run
-from gcnet_jax.config import library_configs
+from gcnet_jax.config import find_config, library_configs
 from gcnet_jax.errors import InputError, UsageError, printable
 from gcnet_jax.files import as_path, read_json
 from gcnet_jax.tasks.configs import from_plain, load_config
@@ -31,7 +31,6 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _RUNS = flags.DEFINE_string("runs", "runs", "runs: folder of run folders", flag_values=_OPTIONS)
 
-_TASK = "segmentation"  # of all that there is so far
 _GAP = 2  # between columns
 
 
@@ -57,7 +56,7 @@ def _configs() -> None:
         rows.append(
             (
                 name,
-                _TASK,
+                config.task,
                 data.name or "(your own)",
                 figures.get(run, ""),
                 _yes(bool(run) and is_fetched(run)),
@@ -79,7 +78,7 @@ def _data() -> None:
         if is_prepared(name, folder):
             task = official.get(name) or owner(name, folder)
             try:
-                sizes = split_sizes(name, folder, tasks[task or _TASK])
+                sizes = split_sizes(name, folder, tasks[task or next(iter(tasks))])
                 images = ", ".join(f"{split} {size}" for split, size in sizes.items())
                 rows.append((name, task or "", "yes", images))
             except InputError as error:  # one that is damaged hides no other
@@ -95,13 +94,14 @@ def _weights() -> None:
     figures, rows = _published_figures(), []
     for name in published_files():
         whole = name in figures
-        task = _TASK if whole else "(a backbone)"
+        task = load_config(find_config(name)).task if whole else "(a backbone)"
         rows.append((name, task, figures.get(name, ""), _yes(is_fetched(name))))
     _show(("published weights", "task", "published", "fetched"), rows)
 
 
 def _runs() -> None:
     with importing():
+        from gcnet_jax.tasks import task_of
         from gcnet_jax.training import finished_steps, read_rows
     folder = as_path(_RUNS.value)
     if not folder.is_dir():
@@ -114,14 +114,15 @@ def _runs() -> None:
             config = from_plain(read_json(run / CONFIG)["config"])
             if not config.data.name:  # which no run lacks
                 raise ValueError("no data set is named")
-            described = (_TASK, config.data.name, _network(config.model))
+            described = (config.task, config.data.name, _network(config.model))
             done = f"{steps} of {config.training.total_steps}"
+            best = _best(read_rows(run), task_of(config).BEST_METRIC)
         except (OSError, ValueError, LookupError, TypeError):
-            described, done = (_TASK, f"({CONFIG} is damaged)", ""), str(steps)
-        rows.append((run.name, *described, done, _best(read_rows(run))))
+            described, done, best = ("", f"({CONFIG} is damaged)", ""), str(steps), ""
+        rows.append((run.name, *described, done, best))
     if not rows:
         raise InputError(f"there is no run in {folder}: no folder with {CONFIG} and checkpoints")
-    _show(("run", "task", "data set", "network", "steps", "best mIoU"), rows)
+    _show(("run", "task", "data set", "network", "steps", "best"), rows)
 
 
 def _published_figures() -> dict[str, str]:
@@ -146,17 +147,19 @@ def _prepared(task: str, name: str, splits: set[str]) -> str:
 
 def _network(model: ConfigDict) -> str:
     """Such as `resnet18-d16 + global_context`: the backbone, and the blocks beside or in it."""
-    backbone, head = model.backbone, model.decode_head.context.block
-    blocks = [backbone.context.block and f"{backbone.context.block} in the backbone", head]
+    backbone = model.backbone
+    blocks = [backbone.context.block and f"{backbone.context.block} in the backbone"]
+    if "decode_head" in model:
+        blocks.append(model.decode_head.context.block)
     return " + ".join([f"resnet{backbone.depth}-d{backbone.output_stride}", *filter(None, blocks)])
 
 
-def _best(rows: Sequence[Mapping[str, Any]]) -> str:
-    scores = [row for row in rows if "mIoU" in row]
+def _best(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+    scores = [row for row in rows if metric in row]
     if not scores:
         return ""
-    best = max(scores, key=lambda row: row["mIoU"])
-    return f"{100 * best['mIoU']:.2f} ({best['split']}, step {best['step']})"
+    best = max(scores, key=lambda row: row[metric])
+    return f"{metric} {100 * best[metric]:.2f} ({best['split']}, step {best['step']})"
 
 
 _TABLES: Mapping[str, Callable[[], None]] = MappingProxyType(

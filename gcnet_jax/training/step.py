@@ -28,7 +28,7 @@ class TrainState:
         params: the model's parameters.
         statistics: the model's other variables: running means and variances.
         optimizer: the optimizer's state.
-        seed: of dropout: each step draws from a key made of the seed and the step alone.
+        seed: of dropout and whatever else is drawn: each step draws from a key made of the seed and the step alone.
         average: moving averages of `params` and `statistics` under these names, or None. The
             statistics are averaged like the parameters, because those of the newest parameters
             do not belong to the averaged ones, which are behind.
@@ -176,7 +176,7 @@ def create_train_step(
         def loss_of(params):
             # A copy, because the model is written to (batch statistics) inside the differentiation.
             model = nnx.merge(graphdef, params, statistics, copy=True)
-            loss, metrics = loss_function(model, batch, nnx.Rngs(dropout=key))
+            loss, metrics = loss_function(model, batch, nnx.Rngs(key))
             _, _, new_statistics = nnx.split(model, nnx.Param, ...)
             return loss, (metrics, nnx.to_pure_dict(new_statistics))
 

@@ -8,8 +8,8 @@ import argcomplete
 import pytest
 
 from gcnet_jax.cli.completion import FIRST_ARGUMENTS
+from gcnet_jax.cli.data_sets import preparables
 from gcnet_jax.cli.gcnet import VERBS
-from gcnet_jax.tasks.segmentation.data import OFFICIAL_SETS
 
 PUBLISHED = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 
@@ -104,7 +104,10 @@ def test_what_comes_first_behind_a_verb_is_offered_and_after_it_images(offered):
 
 
 def test_what_is_offered_first_is_all_that_a_verb_takes(command):
-    assert set(FIRST_ARGUMENTS["prepare_dataset"]) == {*OFFICIAL_SETS, "folder"}
+    offered = FIRST_ARGUMENTS["prepare_dataset"]
+    known = [{*of.sets.official, of.own.command} for of in preparables().values()]
+    assert set(offered) == set().union(*known)
+    assert len(offered) == sum(map(len, known))  # two tasks have no name in common
     for verb in ("list", "analyze_context"):
         expected = command(verb, "nothing_like_it").stderr.partition("expected ")[2]
         quoted = " or ".join(f"'{name}'" for name in FIRST_ARGUMENTS[verb])

@@ -142,7 +142,7 @@ def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
     assert rows["context_shapes/fcn"] == ["segmentation", "context_shapes", "yes"]
     assert rows["folder/small"] == ["segmentation", "(your", "own)"]
     data = command("list", "data", f"--data_dir={shapes_dir}").stdout
-    assert "context_shapes  yes       train 600, val 100, test 200" in data
+    assert "context_shapes  segmentation    yes       train 600, val 100, test 200" in data
     weights = command("list", "weights").stdout.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in weights}
     assert rows[run.partition("/")[2]] == ["segmentation", "77.69", "/", "78.56"]

@@ -69,7 +69,7 @@ OWN = ("folder", "--name=plants", "--source=.", "--classes=x", "--images=x", "--
     ("arguments", "says"),
     [
         ([], "name of one data set"),
-        (["imagenet"], "camvid, cityscapes, context_shapes"),
+        (["coco"], "camvid, cityscapes, context_shapes"),
         (["camvid"], "needs a source"),
         (["camvid", "--splits=tarin"], "has no split 'tarin' (did you mean 'train'?)"),
         (["context_shapes", "--source=x"], "is generated and takes no source"),

@@ -30,6 +30,7 @@ from gcnet_jax.tasks.classification.weights import (
     context_entries,
     export_state_dict,
     import_state_dict,
+    to_torchvision,
 )
 from gcnet_jax.tasks.predictions import Photo, PredictionOptions, Written
 from gcnet_jax.training import TrainedModel
@@ -59,6 +60,7 @@ __all__ = [
     "random_batch",
     "result_suffixes",
     "shown_examples",
+    "to_torchvision",
     "trained",
     "training_batches",
 ]

@@ -59,7 +59,7 @@ def export_state_dict(model: nnx.Module) -> dict[str, np.ndarray]:
     return interop.export_state_dict(model, _names(model), linear=OUTPUT_WEIGHTS)
 
 
-def as_torchvision(state_dict: StateDict) -> dict[str, np.ndarray]:
+def to_torchvision(state_dict: StateDict) -> StateDict:
     """A classifier's state dict by torchvision's names, given by mmpretrain's."""
     return {
         name.removeprefix("backbone.").removeprefix("head."): np.asarray(array)

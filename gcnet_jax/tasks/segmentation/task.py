@@ -35,6 +35,7 @@ from gcnet_jax.tasks.segmentation.weights import (
     context_entries,
     export_state_dict,
     import_state_dict,
+    to_torchvision,
 )
 from gcnet_jax.training import TrainedModel
 
@@ -63,6 +64,7 @@ __all__ = [
     "random_batch",
     "result_suffixes",
     "shown_examples",
+    "to_torchvision",
     "trained",
     "training_batches",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from flax import nnx
 
 from gcnet_jax import interop
+from gcnet_jax.errors import InputError
 from gcnet_jax.interop import Mismatch, StateDict
 from gcnet_jax.models import backbone_names
 from gcnet_jax.nn.weight_names import Rows
@@ -52,6 +53,12 @@ def export_state_dict(model: nnx.Module, *, spatial_axes: int = 2) -> dict[str, 
     See `gcnet_jax.interop.export_state_dict`, which this hands the table of names.
     """
     return interop.export_state_dict(model, _names(model), spatial_axes=spatial_axes)
+
+
+def to_torchvision(state_dict: StateDict) -> StateDict:
+    """Raises InputError: torchvision has no such segmentors."""
+    del state_dict
+    raise InputError("torchvision has no segmentors of this kind; write them with --to=openmmlab")
 
 
 def context_entries(backbone: nnx.Module) -> Collection[str]:

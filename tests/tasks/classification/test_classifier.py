@@ -16,9 +16,9 @@ from gcnet_jax.tasks.classification.config import default_config
 from gcnet_jax.tasks.classification.data import ImageClasses
 from gcnet_jax.tasks.classification.loss import classification_loss
 from gcnet_jax.tasks.classification.weights import (
-    as_torchvision,
     export_state_dict,
     import_state_dict,
+    to_torchvision,
 )
 
 CLASSES = 7
@@ -100,7 +100,7 @@ def test_logits_are_those_of_the_same_network_in_torch_by_torchvisions_names():
     torch = pytest.importorskip("torch")
     model = randomized(build_model(narrow(), num_classes=CLASSES))
     reference = torch_resnet(torch, (3, 4, 6, 3), 8).eval()
-    state = as_torchvision(export_state_dict(model))
+    state = to_torchvision(export_state_dict(model))
     reference.load_state_dict({name: torch.from_numpy(np.array(x)) for name, x in state.items()})
     x = images()
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_logits_are_those_of_the_same_network_in_torch_by_torchvisions_names():
     np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max(), rtol=0)
 
 
-@pytest.mark.parametrize("named", [lambda state: state, as_torchvision])
+@pytest.mark.parametrize("named", [lambda state: state, to_torchvision])
 def test_weights_by_mmpretrains_and_by_torchvisions_names_come_in_bit_for_bit(named, tmp_path):
     model = randomized(build_model(narrow("global_context", 18), num_classes=CLASSES))
     classes = ImageClasses.numbered(CLASSES)
@@ -126,7 +126,7 @@ def test_weights_by_mmpretrains_and_by_torchvisions_names_come_in_bit_for_bit(na
 
 def test_a_backbone_takes_a_classifiers_file_and_leaves_the_classifier():
     model = randomized(build_model(narrow(depth=18), num_classes=CLASSES))
-    state = as_torchvision(export_state_dict(model))
+    state = to_torchvision(export_state_dict(model))
     backbone = build_model(narrow(depth=18), num_classes=3, seed=9).backbone
     import_state_dict(backbone, state)
     np.testing.assert_array_equal(

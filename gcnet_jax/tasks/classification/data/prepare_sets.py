@@ -159,6 +159,6 @@ PREPARABLE = Preparable(
     OwnFiles("class_folders", prepare_class_folders),
     counts_table,
     samples="some images with the names of their classes",
-    config="small_classifier:{name}",
+    config="photos:{name}",
 )
 """What `gcnet prepare_dataset` can prepare for classification."""

@@ -194,7 +194,7 @@ PREPARABLE = Preparable(
     OwnFiles(
         "folder",
         prepare_folder,
-        required=("images", "masks", "classes"),
+        required=("classes", "images", "masks"),
         options=("label_map", "allow_absent", "orientation"),
     ),
     counts_table,

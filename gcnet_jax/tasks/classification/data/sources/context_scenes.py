@@ -44,7 +44,7 @@ CUE_DISTANCE = 35
 SPLIT_SIZES = {"train": 4000, "val": 400, "test": 400}
 """Number of images a split; a split's position here is the seed of its images."""
 
-_LARGE, _SMALL = (8, 10), (5, 7)  # radii in pixels, from and below
+_LARGE, _SMALL = (9, 10), (4, 6)  # radii in pixels, from and below
 _KINDS: tuple[Kind, ...] = ("disc", "square")  # which mean nothing here
 _HUES: tuple[tuple[int, int], ...] = ((-4, 5), (26, 33), (52, 66), (138, 150))  # by class
 
