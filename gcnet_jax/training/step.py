@@ -28,7 +28,8 @@ class TrainState:
         params: the model's parameters.
         statistics: the model's other variables: running means and variances.
         optimizer: the optimizer's state.
-        seed: of dropout and whatever else is drawn: each step draws from a key made of the seed and the step alone.
+        seed: of dropout and whatever else is drawn: each step draws from a key made of the seed
+            and the step alone.
         average: moving averages of `params` and `statistics` under these names, or None. The
             statistics are averaged like the parameters, because those of the newest parameters
             do not belong to the averaged ones, which are behind.
