@@ -6,7 +6,7 @@ from etils import epath
 from rich.console import Console
 
 from gcnet_jax.data.examples import Part
-from gcnet_jax.data.only_process import only_process
+from gcnet_jax.data.preparation_lock import only_process
 from gcnet_jax.data.unpacking import unpack
 from gcnet_jax.errors import InputError
 

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gcnet_jax.data.contents import CONTENTS, Contents, ShardContents
 from gcnet_jax.data.examples import Example, Examples, fingerprint
 from gcnet_jax.data.folders import VERSION, final_folder, unfinished_folder
-from gcnet_jax.data.only_process import only_process
+from gcnet_jax.data.preparation_lock import only_process
 from gcnet_jax.data.record_format import RecordFormat, StoredExample, deserialize, identity
 from gcnet_jax.data.unfinished import Unfinished
 from gcnet_jax.errors import InputError

@@ -1,5 +1,9 @@
 """Devices and hosts: the mesh, how arrays lie on it, programs for it, processes that share it."""
 
+from gcnet_jax.parallel.compilation import (
+    compile_for,
+    on_each_device,
+)
 from gcnet_jax.parallel.host_memory import keep_freed_memory
 from gcnet_jax.parallel.mesh import (
     DATA_AXIS,
@@ -19,10 +23,6 @@ from gcnet_jax.parallel.mesh import (
     split_largest_axis,
 )
 from gcnet_jax.parallel.processes import is_first_process, is_loss_of_partner, join_processes, meet
-from gcnet_jax.parallel.programs import (
-    compile_for,
-    on_each_device,
-)
 
 __all__ = [
     "DATA_AXIS",

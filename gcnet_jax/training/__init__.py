@@ -13,7 +13,6 @@ from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.display import Advance, doing
 from gcnet_jax.training.evaluation_run import EvaluationRun
 from gcnet_jax.training.loop import train
-from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.pretrained import (
@@ -40,6 +39,7 @@ from gcnet_jax.training.trained_model import (
     lack_of_memory_named,
     load_trained_model,
 )
+from gcnet_jax.training.training_lock import only_training
 
 __all__ = [
     "Advance",

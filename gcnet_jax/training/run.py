@@ -31,12 +31,12 @@ from gcnet_jax.training.checkpoint_files import storage_path, try_out
 from gcnet_jax.training.checkpoints import Checkpoints
 from gcnet_jax.training.display import doing
 from gcnet_jax.training.loop import train
-from gcnet_jax.training.only_training import only_training
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.pretrained import initialize, run_metadata
 from gcnet_jax.training.program import TrainingProgram
 from gcnet_jax.training.run_log import RunLog
 from gcnet_jax.training.step import TrainState
+from gcnet_jax.training.training_lock import only_training
 
 
 def run_training(

@@ -9,19 +9,19 @@ from gcnet_jax.tasks.segmentation.evaluation.evaluator import (
     create_evaluator,
 )
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
-from gcnet_jax.tasks.segmentation.evaluation.metrics import (
-    SegmentationMetrics,
-    metrics_from_confusion,
-)
-from gcnet_jax.tasks.segmentation.evaluation.modes import (
+from gcnet_jax.tasks.segmentation.evaluation.inference_modes import (
     InferenceMode,
     SlidingWindows,
     WholeImages,
     inference_mode,
 )
+from gcnet_jax.tasks.segmentation.evaluation.metrics import (
+    SegmentationMetrics,
+    metrics_from_confusion,
+)
 from gcnet_jax.tasks.segmentation.evaluation.pictures import heat_bar, heat_overlay
+from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import View, create_view, score_pixels
 from gcnet_jax.tasks.segmentation.evaluation.tiles import TILE, create_tile_scorer, tile_starts
-from gcnet_jax.tasks.segmentation.evaluation.views import View, create_view, score_pixels
 
 __all__ = [
     "TILE",

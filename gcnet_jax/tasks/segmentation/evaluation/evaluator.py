@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
 from gcnet_jax.tasks.segmentation.data import EvaluationBatch
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
-from gcnet_jax.tasks.segmentation.evaluation.views import score_pixels
+from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import score_pixels
 
 
 class Predicted(NamedTuple):

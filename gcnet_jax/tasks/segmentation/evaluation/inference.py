@@ -14,8 +14,8 @@ from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
 from gcnet_jax.tasks.segmentation.data import ScaledImages
-from gcnet_jax.tasks.segmentation.evaluation.modes import inference_mode
-from gcnet_jax.tasks.segmentation.evaluation.views import View, create_view, mirror
+from gcnet_jax.tasks.segmentation.evaluation.inference_modes import inference_mode
+from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import View, create_view, mirror
 
 Logits = list[list[Float[Array, "b h w classes"]]]
 """Of a batch: for each scale, the logits of the images and perhaps of the mirrored images."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Int32, Integer, PyTree, Shaped
 from gcnet_jax.parallel import compile_for, on_each_device
 from gcnet_jax.tasks.segmentation.data import ScaledImages
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
-from gcnet_jax.tasks.segmentation.evaluation.views import score_pixels
+from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import score_pixels
 
 TILE = (256, 512)
 """Height and width of a tile in pixels: with 150 classes its scores take 80 MB."""

@@ -22,10 +22,10 @@ from gcnet_jax.tasks.segmentation.evaluation import (
     SlidingWindows,
     create_tile_scorer,
     inference_mode,
+    pixel_scores,
     score_pixels,
     tile_starts,
     tiles,
-    views,
 )
 from tests import plain
 
@@ -300,7 +300,7 @@ def test_stripes_of_rows_make_the_whole(monkeypatch):
         )
 
     (at_once,) = scores()
-    monkeypatch.setattr(views, "_STRIPE_ELEMENTS", 500)
+    monkeypatch.setattr(pixel_scores, "_STRIPE_ELEMENTS", 500)
     (in_stripes,) = scores()
     batched.cache_clear()
     np.testing.assert_allclose(in_stripes, at_once, atol=1e-6)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from gcnet_jax.ops import apply_separable, interpolation_matrix
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding
-from gcnet_jax.tasks.segmentation.evaluation.modes import InferenceMode
+from gcnet_jax.tasks.segmentation.evaluation.inference_modes import InferenceMode
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 _STRIPE_ELEMENTS = 2**24
