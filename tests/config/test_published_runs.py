@@ -7,25 +7,29 @@ from pathlib import Path
 import pytest
 from flax import nnx
 
+from gcnet_jax.cli.data_sets import preparables
+from gcnet_jax.tasks import task_of
+from gcnet_jax.tasks.classification.data import ImageClasses
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes
 from gcnet_jax.tasks.segmentation.published_results import published_results
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((ROOT / "tests" / "models" / "published_runs.json").read_text())
 PUBLISHED_RESULTS = json.loads((ROOT / "tests" / "models" / "published_results.json").read_text())
+NUMBERED = {"segmentation": DatasetClasses.numbered, "classification": ImageClasses.numbered}
 CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "common")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_has_all_keys_and_describes_a_model(path):
     config = load_config(path)
-    if path.parent.name != "folder":  # whose data set is the user's
-        dataset_classes(config.data.name)
+    if path.parent.name not in ("folder", "class_folders"):  # whose data sets are the users'
+        assert preparables()[config.task].sets.official_set(config.data.name)
     if not config.published_run:  # the others are built where their parameters are counted
-        model = nnx.eval_shape(lambda: build_model(config.model, num_classes=11))
-        assert model.decode_head is not None
+        meaning = NUMBERED[config.task](11)
+        model = nnx.eval_shape(lambda: task_of(config).build_model(config, meaning))
+        assert model.backbone is not None
     assert path.read_text().startswith('"""'), "a run's file says what it is and how to start it"
     assert "gcnet train" in path.read_text()
 

@@ -144,8 +144,7 @@ def test_a_split_needs_its_own_archives_alone_and_others_are_added(source, tmp_p
 
 
 def test_an_interrupted_preparation_goes_on_behind_what_is_whole(archives, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "SHARD_BYTES", 1)
-    monkeypatch.setattr(preparation, "SHARD_BYTES", 2000, raising=False)
+    monkeypatch.setattr(preparation, "SHARD_BYTES", 2000)
     read, first = [], 8
 
     def read_some(archive, member):
