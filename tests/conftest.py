@@ -173,6 +173,14 @@ def shapes_dir(made_once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def scenes_dir(made_once: Callable[..., Path]) -> Path:
+    """A folder with context_scenes prepared."""
+    from gcnet_jax.tasks.classification.data import prepare
+
+    return made_once("scenes", lambda folder: prepare("context_scenes", folder))
+
+
+@pytest.fixture(scope="session")
 def storage() -> Iterator[Objects]:
     """All objects of the stand-in for Google Cloud Storage."""
     objects = Objects()

@@ -27,6 +27,15 @@ TINY = (
     "--config.evaluation.batch_size=50",
 )
 
+# The same of a classifier on context_scenes.
+TINY_CLASSIFIER = (
+    "--config.model.backbone.base_channels=8",
+    "--config.model.backbone.num_stages=1",
+    "--config.model.backbone.context.stages=(0,)",
+    "--config.optimizer.warmup_steps=5",
+    *(x for x in TINY if "training." in x or "evaluation." in x),
+)
+
 _SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
 
 
@@ -95,6 +104,26 @@ def undisturbed(process: Callable, tiny: tuple, made_once: Callable[..., Path]) 
         assert finished.returncode == 0, finished.stderr
 
     return made_once("undisturbed", train) / "run"
+
+
+@pytest.fixture(
+    scope="session", params=["segmentation", pytest.param("classification", marks=pytest.mark.slow)]
+)
+def of_each_task(
+    request: pytest.FixtureRequest, root: Path, process: Callable, made_once: Callable[..., Path]
+) -> tuple[tuple[str, ...], Path]:
+    """A tiny run of a task: its arguments, and the workdir of one that nothing has disturbed."""
+    if request.param == "segmentation":
+        return request.getfixturevalue("tiny"), request.getfixturevalue("undisturbed")
+    config = root / "configs" / "context_scenes" / "gcnet.py"
+    data = f"--config.data.data_dir={request.getfixturevalue('scenes_dir')}"
+    arguments = (f"--config={config}", *TINY_CLASSIFIER, data)
+
+    def train(folder: Path) -> None:
+        finished = process("train", *arguments, f"--workdir={folder / 'run'}")
+        assert finished.returncode == 0, finished.stderr
+
+    return arguments, made_once("undisturbed_classifier", train) / "run"
 
 
 @pytest.fixture(scope="session")

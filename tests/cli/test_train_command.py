@@ -50,8 +50,9 @@ def kill_after(step, delay, root, environment, arguments):
 
 
 def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_interrupted(
-    undisturbed, tiny, process, root, environment, tmp_path
+    of_each_task, process, root, environment, tmp_path
 ):
+    tiny, undisturbed = of_each_task
     arguments = [*tiny, f"--workdir={tmp_path}"]
     moments = random.Random(0)
     resumed = []
@@ -74,9 +75,10 @@ def test_killed_at_random_moments_and_resumed_it_ends_bitwise_like_a_run_never_i
 
 
 def test_told_to_stop_it_saves_says_so_by_its_status_and_ends_bitwise_like_a_run_never_stopped(
-    undisturbed, tiny, process, root, environment, tmp_path
+    of_each_task, process, root, environment, tmp_path
 ):
     """SIGTERM to all its processes, data workers too, as schedulers send it."""
+    tiny, undisturbed = of_each_task
     arguments = [*tiny, "--config.data.num_workers=1", f"--workdir={tmp_path}"]
     stopped = subprocess.Popen(
         [sys.executable, str(root / "scripts" / "train.py"), *arguments],

@@ -17,13 +17,6 @@ from gcnet_jax.training import TrainingProgram, read_metadata, read_rows
 PREPARED = {"segmentation": "context_shapes", "classification": "context_scenes"}
 
 
-@pytest.fixture(scope="session")
-def scenes_dir(made_once):
-    from gcnet_jax.tasks.classification.data import prepare
-
-    return made_once("scenes", lambda folder: prepare("context_scenes", folder))
-
-
 @pytest.fixture(params=TASKS, scope="module")
 def config(request, root, shapes_dir, scenes_dir):
     name = PREPARED[request.param]
