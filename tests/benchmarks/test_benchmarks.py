@@ -152,8 +152,8 @@ def test_what_cannot_be_measured_is_refused(fails, arguments, says):
 
 def test_sizes_and_outputs_that_cannot_be_are_refused(fails, root, tmp_path):
     config = f"--config={root / CONFIG}"
-    fails("input", config, "--size=3", says="--size is '3'")
-    fails("input", config, f"--output={tmp_path}", says="ends in .json")
+    fails("input", config, "--size=3", says="--size is '3'", code=2)
+    fails("input", config, f"--output={tmp_path}", says="ends in .json", code=2)
     for budget in ("16GB", "16,0"):
         says = f"--budget_gib is '{budget}'; expected numbers of GiB"
         fails("memory", config, f"--budget_gib={budget}", says=says)

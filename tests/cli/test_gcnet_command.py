@@ -149,7 +149,13 @@ def test_configs_data_weights_and_runs_are_listed(command, shapes_dir, trained):
     assert rows["resnet50_v1c"] == ["(a", "backbone)"]
     scores = [row["mIoU"] for row in read_rows(trained) if "mIoU" in row]
     assert len(scores) == 2
-    best = [f"{100 * max(scores):.2f}", "(val,", "step", f"{15 * (1 + scores.index(max(scores)))})"]
+    best = [
+        "mIoU",
+        f"{100 * max(scores):.2f}",
+        "(val,",
+        "step",
+        f"{15 * (1 + scores.index(max(scores)))})",
+    ]
     runs = command("list", "runs", f"--runs={trained.parent}").stdout.splitlines()
     network = ["resnet18-d8", "+", "global_context"]
     expected = ["run", "segmentation", "context_shapes", *network, "30", "of", "30", *best]

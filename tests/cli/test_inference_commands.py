@@ -49,7 +49,7 @@ def predicted(images, trained, tiny, command, tmp_path_factory):
         images[0],
     )
     assert process.returncode == 0, process.stderr
-    assert "200 image(s) segmented" in process.stdout
+    assert "200 image(s) predicted" in process.stdout
     return output
 
 
@@ -218,7 +218,7 @@ def test_a_folder_of_all_kinds_of_files_is_done_but_for_what_is_no_image(predict
     (folder / "notes.txt").write_text("")
     finished = predict(f"--output_dir={out}", folder)
     assert finished.returncode == 1
-    assert "7 image(s) segmented" in finished.stdout
+    assert "7 image(s) predicted" in finished.stdout
     assert (
         "files that are no images or videos (1 .txt) and 1 subfolder(s), which --recursive"
         in finished.stdout
