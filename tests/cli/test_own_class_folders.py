@@ -59,6 +59,8 @@ def test_the_lines_of_the_readme_lead_from_class_folders_to_predictions(
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
     assert f"train on it with: {lines[1]}\n" in printed[0]
+    again = command("evaluate", "runs/flowers", folder=flowers)
+    assert again.returncode == 0, again.stderr
     table = json.loads((flowers / "runs" / "flowers" / "evaluation_val.json").read_text())
     assert table["images"] == 6
     assert table["summary"]["top-1"] > 0.8
