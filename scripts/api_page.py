@@ -18,6 +18,19 @@ _MODULES = {
     "gcnet_jax": "Models, and what they are used with",
     "gcnet_jax.nn": "The context blocks",
 }
+_RETURNED = {
+    "gcnet_jax.tasks.segmentation": (
+        "trained_segmentor.TrainedSegmentor",
+        "result.SegmentationResult",
+        "split_evaluation.Evaluation",
+    ),
+    "gcnet_jax.tasks.classification": (
+        "trained_classifier.TrainedClassifier",
+        "result.ClassificationResult",
+        "split_evaluation.Evaluation",
+    ),
+}
+"""What `load` and `evaluate` return, of each task: classes in modules of its package."""
 _STYLE = ConfigDict(
     docstring_style="google",
     heading_level=3,
@@ -34,7 +47,10 @@ _METHODS = ConfigDict(**{**_STYLE, "heading_level": 4})
 def page() -> str:
     """Returns the page as Markdown."""
     loader = griffe.GriffeLoader(
-        search_paths=[ROOT], docstring_parser="google", allow_inspection=False
+        search_paths=[ROOT],
+        docstring_parser="google",
+        docstring_options={"returns_multiple_items": False, "returns_named_value": False},
+        allow_inspection=False,
     )
     package: Any = loader.load("gcnet_jax")
     loader.resolve_aliases()
@@ -49,12 +65,18 @@ def page() -> str:
         lines += ["", f"## {title}: `{name}`"]
         for public in module.exports or ():
             lines += ["", *_described(_definition(module, str(public)))]
+    for name, returned in _RETURNED.items():
+        lines += ["", f"## What `load` and `evaluate` return: `{name}`"]
+        for path in returned:
+            found = package[f"{name.removeprefix('gcnet_jax.')}.{path}"]
+            lines += ["", *_described(found)]
     return "\n".join(lines) + "\n"
 
 
 def _definition(module: Any, name: str) -> Any:
     found = module[name]
-    return found.final_target if found.is_alias else found
+    found = found.final_target if found.is_alias else found
+    return found[name] if found.is_module else found  # which is in a module of its own name
 
 
 def _described(found: Any) -> list[str]:

@@ -32,8 +32,8 @@ def test_what_the_readme_and_docs_name_is_there(root):
             assert benchmark in BENCHMARKS, f"{page.name} names python -m benchmarks {benchmark}"
         for verb in re.findall(r"(?m)^\s*(?:srun )?gcnet (\w+)", blocks(page)):
             assert verb in VERBS, f"{page.name} names gcnet {verb}"
-        for config in re.findall(r"(configs/[\w./-]+\.py)", text):
-            assert (root / config).exists(), f"{page.name} names {config}"
+        for file in re.findall(r"((?:benchmarks|configs|gcnet_jax|tests)/[\w./-]+\.py)", text):
+            assert (root / file).exists(), f"{page.name} names {file}"
 
 
 def test_every_kind_of_fault_names_tests_that_are_there(root):
@@ -43,6 +43,15 @@ def test_every_kind_of_fault_names_tests_that_are_there(root):
     for row in rows:
         for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row):
             assert f"def {test}(" in (root / file).read_text(), f"{row} names {file}::{test}"
+
+
+def test_the_files_of_the_task_on_the_page_on_extending_are_about_as_long_as_it_says(root):
+    page = (root / "docs" / "extending.md").read_text()
+    rows = re.findall(r"^\| `(\w+\.py)` \| (\d+) \|", page, re.M)
+    assert len(rows) == 6
+    for file, lines in rows:
+        text = (root / "gcnet_jax" / "tasks" / "classification" / file).read_text()
+        assert text.count("\n") == pytest.approx(int(lines), rel=0.1), file
 
 
 def python_of(page):

@@ -1,4 +1,4 @@
-"""Converts a checkpoint: from OpenMMLab to here, and from here to OpenMMLab.
+"""Converts a checkpoint: from OpenMMLab or torchvision to here, and back.
 
     gcnet convert_checkpoint --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
         --source=model.pth --output=converted
@@ -6,8 +6,9 @@
 
 The source is what --checkpoint of the other commands takes: a checkpoint's folder, a .pth file, or
 'published'. Checkpoints bring their config, and files that were published need none. The output is
-a checkpoint's folder or, with --to=openmmlab, a file that mmsegmentation loads. Class names and
-colours go along.
+a checkpoint's folder; with --to=openmmlab a file that mmsegmentation loads, or mmpretrain if it is
+a classifier's, which --to=torchvision writes by torchvision's names. Class names and colours go
+along.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,11 @@
-"""Evaluates a trained segmentor on one split of its data set.
+"""Evaluates a trained network on one split of its data set.
 
     gcnet evaluate runs/shapes
 
-Prints IoU, accuracy, precision, Dice and F-score by class and on average, and writes the same as
-JSON. Beside it lie a picture of some images, their labels and predictions, and report_SPLIT.html:
-all of it to look at, with the confusion matrix and the worst images, in one file for any browser.
+Prints IoU, accuracy, precision, Dice and F-score of a segmentor by class and on average, top-1 and
+top-5 of a classifier, and writes the same as JSON. Beside it lie a picture of some images, their
+labels and predictions, and report_SPLIT.html: all of it to look at, with the confusion matrix and
+the worst images, in one file for any browser.
 Of a run's folder the best checkpoint is taken. --checkpoint takes any, which may be a .pth file of
 OpenMMLab, or the published weights of a run:
 
@@ -92,5 +93,5 @@ def _outputs(split: str) -> tuple[epath.Path, epath.Path]:
         output = as_path(_OUTPUT.value)
         report = f"{output.stem}.html"
     # Fail before the work, not after it.
-    output = options.output_file(output, key="confusion", beside=[f"{output.stem}.png", report])
+    output = options.output_file(output, key="inference", beside=[f"{output.stem}.png", report])
     return output, output.parent / report

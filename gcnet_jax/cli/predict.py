@@ -2,12 +2,14 @@
 
     gcnet predict runs/shapes photo.jpg more_photos/ --output_dir=predictions
 
-For each image NAME the output folder receives `NAME_label.png` (class indices, which viewers show
-in the data set's colours), `NAME_overlay.png` (these colours over the image; with --legend the
-names below it) and, with --save_logits, `NAME_logits.npy` (float32, height x width x classes).
-A video becomes `NAME_overlay.mp4`, without its sound. `index.html` shows all results of the folder
-on one page, those of earlier predictions too. A file that cannot be read is named, the others are
-done, and the exit status is 1.
+For each image NAME a segmentor leaves in the output folder `NAME_label.png` (class indices, which
+viewers show in the data set's colours), `NAME_overlay.png` (these colours over the image; with
+--legend the names below it) and, with --save_logits, `NAME_logits.npy` (float32, height x width x
+classes); a classifier `NAME_classes.json` (the most likely ones), `NAME_overlay.png` (with them
+above the image) and, with --save_logits, `NAME_probabilities.npy`. Of a video a segmentor makes
+`NAME_overlay.mp4`, without its sound. `index.html` shows all results of the folder on one page,
+those of earlier predictions too. A file that cannot be read is named, the others are done, and the
+exit status is 1.
 
 Images are PNG, JPEG, TIFF, BMP, GIF, PPM or WebP files, videos are MP4, AVI, MKV, MOV, MPEG or WebM
 files; they, folders of them, and patterns in quotes stand after --images or at the end. Images of

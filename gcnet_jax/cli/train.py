@@ -1,4 +1,4 @@
-"""Trains a segmentor.
+"""Trains a network.
 
     gcnet train --config=context_shapes/gcnet --workdir=runs/shapes
 

@@ -119,20 +119,27 @@ def load(
             f"the source is a {type(source).__name__}; expected the name of a published run, or "
             "the path of a run, of a checkpoint or of a .pth file"
         )
-    checkpoint, own = _locate(os.fspath(source), needs_config=config is None)
-    used = as_config(config) if config is not None else own
+    named = as_config(config) if config is not None else None
+    checkpoint, own = _locate(os.fspath(source), named)
+    used = own if named is None else named
     assert used is not None
     task = task_of(used)
     return task.trained(load_pretrained(task, used, checkpoint), used)
 
 
-def find_checkpoint(workdir: epath.PathLike) -> epath.Path:
+def find_checkpoint(workdir: epath.PathLike, config: ConfigDict | None = None) -> epath.Path:
     """The best checkpoint of a run if one was evaluated, else its newest.
+
+    Args:
+        workdir: of the run.
+        config: which says what is best; by default the run's own, whose task is one of this
+            library.
 
     Raises:
         InputError: the workdir does not exist or has no checkpoint.
     """
-    return find_best_by(workdir, task_of(_named_config(workdir)).BEST_METRIC)
+    task = task_of(_named_config(workdir) if config is None else config)
+    return find_best_by(workdir, task.BEST_METRIC)
 
 
 def _named_config(workdir: epath.PathLike) -> dict[str, Any]:
@@ -155,8 +162,9 @@ def _own_config(checkpoint: epath.Path) -> ConfigDict:
     return saved_config(checkpoint, schema_of)
 
 
-def _locate(name: str, *, needs_config: bool) -> tuple[str, ConfigDict | None]:
-    """What `load_pretrained` takes for a source, and the source's own config where it is needed."""
+def _locate(name: str, config: ConfigDict | None) -> tuple[str, ConfigDict | None]:
+    """What `load_pretrained` takes for a source, and the source's own config if none is named."""
+    needs_config = config is None
     if run := published_run(name):
         return run, load_config(find_config(name)) if needs_config else None
     path = as_path(name)
@@ -165,7 +173,7 @@ def _locate(name: str, *, needs_config: bool) -> tuple[str, ConfigDict | None]:
             config_of_published(name)  # which a backbone has not
         raise InputError(_why_nothing(name, path))
     if path.is_dir():
-        folder = _checkpoint_folder(path)
+        folder = _checkpoint_folder(path, config)
         return os.fspath(folder), _own_config(folder) if needs_config else None
     return os.fspath(path), _config_of_file(path) if needs_config else None
 
@@ -185,14 +193,14 @@ def _why_nothing(name: str, path: epath.Path) -> str:
     )
 
 
-def _checkpoint_folder(path: epath.Path) -> epath.Path:
+def _checkpoint_folder(path: epath.Path, config: ConfigDict | None) -> epath.Path:
     if path.name == "checkpoints":
         raise InputError(
             f"{path} holds the checkpoints of a run; give one of its folders, or {path.parent} for "
             "the best of them"
         )
     if (path / "checkpoints").is_dir() or (path / "config.json").is_file():
-        return find_checkpoint(path)
+        return find_checkpoint(path, config)
     if not is_checkpoint(path):
         raise InputError(
             f"{path} is neither a run nor a checkpoint; expected a folder in which gcnet train has "

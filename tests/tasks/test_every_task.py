@@ -1,6 +1,7 @@
 """What every task has to do, through the same calls."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -73,6 +74,18 @@ def test_a_network_that_is_loaded_takes_images_alone_and_in_lists(workdir):
         np.testing.assert_allclose(one.scores(), other.scores(), atol=1e-4)
     with pytest.raises(InputError, match="the image is a int"):
         net(3)
+
+
+def test_the_task_of_a_runs_file_is_one_of_the_library_or_that_of_a_config_that_is_named(
+    config, workdir, tmp_path
+):
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    saved = json.loads((copy / "config.json").read_text())
+    saved["config"]["task"] = "somebodys.task"
+    (copy / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(InputError, match=r"there is no task 'somebodys\.task'"):
+        gcnet_jax.load(copy)
+    assert gcnet_jax.load(copy, config=config).config.task == config.task
 
 
 def test_a_finished_run_started_again_changes_nothing_and_another_task_is_refused(
