@@ -1,8 +1,8 @@
 """Context scenes: generated images whose one class only the global context decides.
 
-At one end of each image lie a large and a small shape of different colours, at the other a strip of
-sky. By day, with a sun, the class of the image is the colour of the large shape; by night, with a
-moon, that of the small one. No pixel of a shape is nearer than `CUE_DISTANCE` columns to the sky.
+At one end of each image lie a light and a dark shape of different colours, at the other a strip of
+sky. By day, with a sun, the class of the image is the colour of the light shape; by night, with a
+moon, that of the dark one. No pixel of a shape is nearer than `CUE_DISTANCE` columns to the sky.
 
 A network that looks at windows of no more columns, and averages what it has found in them, cannot
 tell: exchanging the two colours has to reverse its decision by day and by night alike, and of what
@@ -44,7 +44,8 @@ CUE_DISTANCE = 35
 SPLIT_SIZES = {"train": 4000, "val": 400, "test": 400}
 """Number of images a split; a split's position here is the seed of its images."""
 
-_LARGE, _SMALL = (9, 10), (4, 6)  # radii in pixels, from and below
+_RADII = (7, 10)  # in pixels, from and below, as the other ranges
+_LIGHT, _DARK = (205, 250), (95, 135)  # how bright
 _KINDS: tuple[Kind, ...] = ("disc", "square")  # which mean nothing here
 _HUES: tuple[tuple[int, int], ...] = ((-4, 5), (26, 33), (52, 66), (138, 150))  # by class
 
@@ -117,7 +118,7 @@ def generate(
 
 
 def _arrange_shapes(rng: np.random.Generator) -> tuple[list[Shape], list[int]]:
-    """Draws a large and a small shape, one above the other at the far end.
+    """Draws a light and a dark shape, one above the other at the far end.
 
     Returns:
         The shapes, and the index of the colour of each.
@@ -125,13 +126,12 @@ def _arrange_shapes(rng: np.random.Generator) -> tuple[list[Shape], list[int]]:
     colours: list[int] = rng.permutation(len(_HUES))[:2].tolist()
     # The sky's last column is CUE_ZONE - 1 at most.
     first_column = CUE_ZONE - 1 + CUE_DISTANCE
-    # Each half of the image has room for the larger.
     halves = [(0, SIZE // 2), (SIZE // 2, SIZE)]
     if rng.integers(2):
         halves.reverse()
     shapes = []
-    for colour, radii, (top, bottom) in zip(colours, (_LARGE, _SMALL), halves, strict=True):
-        radius = int(rng.integers(*radii))
+    for colour, value, (top, bottom) in zip(colours, (_LIGHT, _DARK), halves, strict=True):
+        radius = int(rng.integers(*_RADII))
         shapes.append(
             Shape(
                 kind=_KINDS[rng.integers(len(_KINDS))],
@@ -139,7 +139,7 @@ def _arrange_shapes(rng: np.random.Generator) -> tuple[list[Shape], list[int]]:
                 y=int(rng.integers(top + radius + 1, bottom - radius)),
                 radius=radius,
                 angle=rng.uniform(0, 2 * np.pi),
-                colour=draw_colour(rng, hue=_HUES[colour], saturation=(150, 230), value=(170, 240)),
+                colour=draw_colour(rng, hue=_HUES[colour], saturation=(150, 230), value=value),
             )
         )
     return shapes, colours
