@@ -103,7 +103,7 @@ def contact_sheet(entries: Sequence[SheetEntry], errors: Sequence[str]) -> str:
     ]
     if errors:
         listed = [element("p", error) for error in errors]
-        title = element("h2", "Not segmented")
+        title = element("h2", "Left out")
         body.append(element("section", title, *listed, id="errors"))
     count = "1 result" if len(entries) == 1 else f"{len(entries)} results"
     file = importlib.resources.files("gcnet_jax.training") / "page.html"

@@ -95,7 +95,7 @@ def test_a_page_shows_all_results_and_legends_stand_below_them(command, argument
     page = (out / "index.html").read_text()
     assert 'href="./deep/a%26b_overlay.png"' in page
     assert "a&amp;b" in page
-    assert "cut.png" in page.partition("Not segmented")[2]
+    assert "cut.png" in page.partition("Left out")[2]
     with Image.open(out / "deep" / "a&b_overlay.png") as overlay:
         assert overlay.height > 64
     (out / "deep").rename(tmp_path / "elsewhere")
@@ -124,10 +124,10 @@ def test_a_damaged_video_is_named_and_the_others_are_done(
     )
     assert "files that are no images or videos (1 .txt)" in finished.stdout
     assert "no logits are written of 2 video(s)" in finished.stdout
-    assert "3 frame(s) segmented" in finished.stdout
+    assert "3 frame(s) predicted" in finished.stdout
     results = {"film_overlay.mp4", "x_overlay.png", "x_label.png", "x_logits.npy", "index.html"}
     assert {path.name for path in out.iterdir()} == results
-    page, _, errors = (out / "index.html").read_text().partition("Not segmented")
+    page, _, errors = (out / "index.html").read_text().partition("Left out")
     assert 'href="./film_overlay.mp4"' in page
     assert "frame 2 of 3" in page
     assert 'href="./x_overlay.png"' in page
