@@ -31,7 +31,7 @@ def colour_of(index: int) -> tuple[int, int, int]:
 
 def image_bytes(index: int, size: tuple[int, int] = (20, 24), kind: str = "JPEG") -> bytes:
     """An image file of one colour; `kind` may be "CMYK", which is a JPEG too."""
-    image = Image.new("RGB", size[::-1], colour_of(index))
+    image = Image.new("RGB", (size[1], size[0]), colour_of(index))
     buffer = io.BytesIO()
     if kind == "CMYK":
         image.convert("CMYK").save(buffer, "JPEG", quality=95)

@@ -11,7 +11,8 @@ def get_config():
     config = default_config()
     config.data.name = "context_scenes"
     config.data.crop_size = config.data.resize_size = 64
-    config.data.scale_range = (0.8, 1.0)
+    # Whole images: the sky, which decides, lies at their edge.
+    config.data.scale_range = config.data.ratio_range = (1.0, 1.0)
     config.data.num_workers = 0  # such images are drawn up faster than they are handed over
     config.model.backbone.depth = 18
     config.model.backbone.base_channels = 16
