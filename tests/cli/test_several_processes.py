@@ -187,5 +187,10 @@ def test_without_a_cluster_a_process_is_alone():
 
 def test_an_incomplete_address_is_refused(fails, tiny, tmp_path):
     fails(
-        "train", *tiny, f"--workdir={tmp_path}", "--num_processes=2", says="give all three, or none"
+        "train",
+        *tiny,
+        f"--workdir={tmp_path}",
+        "--num_processes=2",
+        says="give all three, or none",
+        code=2,
     )
