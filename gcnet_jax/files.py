@@ -81,7 +81,7 @@ def in_bucket(path: epath.PathLike) -> bool:
 
 
 def local(path: epath.PathLike, advice: str) -> epath.Path:
-    """As `as_path`, for what needs locks, links or renaming.
+    """A local path, checked as `as_path` does: for what needs locks, links or renaming.
 
     Args:
         path: local, or on a mounted file system.
@@ -96,7 +96,7 @@ def local(path: epath.PathLike, advice: str) -> epath.Path:
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
-    """As `as_path`, from the root of its file system."""
+    """A path from the root of its file system, checked as `as_path` does."""
     found = as_path(path)
     return found if in_bucket(found) else found.resolve()
 

@@ -58,15 +58,15 @@ class Evaluated(Protocol):
         ...
 
     def of_checkpoint(self, checkpoint: epath.Path) -> "Evaluated":
-        """The same, which says where the weights are from."""
+        """Returns a copy that says from which checkpoint the weights are."""
         ...
 
     def table(self) -> rich.table.Table:
-        """It as people read it."""
+        """The result as a table, for people."""
         ...
 
     def to_plain(self) -> dict[str, Any]:
-        """It as plain JSON."""
+        """The result as plain JSON."""
         ...
 
 

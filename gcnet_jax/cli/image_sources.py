@@ -16,9 +16,9 @@ SUFFIXES = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png"),
     *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
-"""Of the files that are taken from folders, in lower case."""
+"""Endings of the files that are taken from folders, in lower case."""
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
-"""Of the files that are taken for videos, in lower case."""
+"""Endings of the files that are taken for videos, in lower case."""
 
 
 @dataclasses.dataclass(frozen=True)

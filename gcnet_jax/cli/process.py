@@ -76,7 +76,7 @@ def started() -> float:
 
 
 def _silence_resource_tracker() -> None:
-    """Of Python's, which frees the shared memory of batches that a stop leaves ready, and warns."""
+    """Silences Python's tracker, which frees shared memory that a stop leaves in use, and warns."""
     filters = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"]
     os.environ["PYTHONWARNINGS"] = ",".join(x for x in filters if x)  # it is a process of its own
 

@@ -78,7 +78,7 @@ class Run:
 
     @property
     def curve(self) -> Curve:
-        """Of what it has logged."""
+        """The curve of what the run has logged."""
         return Curve(_NETWORKS[self.network], read_rows(self.workdir), segmentation.BEST_METRIC)
 
     def evaluated_steps(self) -> dict[int, float]:

@@ -66,7 +66,7 @@ def architecture(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _present(context: dict[str, Any]) -> dict[str, Any]:
-    """Of a section on a context block, what concerns the block that is there."""
+    """Returns the part of a section on context blocks that concerns the block that is there."""
     if not context["block"]:
         return {"block": ""}
     of_others = [k for k, v in context.items() if isinstance(v, dict) and k != context["block"]]

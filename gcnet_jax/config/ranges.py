@@ -29,7 +29,7 @@ class Whole:
     most: int = LARGEST_WHOLE
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         return is_whole and self.least <= value <= self.most
 
@@ -49,7 +49,7 @@ class Number:
     excluded: tuple[float, ...] = ()
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and self.least <= value <= self.most and value not in self.excluded
 
@@ -67,7 +67,7 @@ class OneOf:
         self.allowed = allowed
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         return any(type(value) is type(one) and value == one for one in self.allowed)
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Flag:
     """True or false."""
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         return isinstance(value, bool)
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class Text:
     words: str = "text without control characters"
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         if not isinstance(value, str) or _CONTROL.search(value):
             return False
         return re.fullmatch(self.pattern, value) is not None
@@ -120,7 +120,7 @@ class NamedOrCode:
         self.names = names
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         if not isinstance(value, str) or _CONTROL.search(value):
             return False
         return value in ("", *self.names) or re.fullmatch(r"[^\s:]+:\w+", value) is not None
@@ -148,7 +148,7 @@ class Several:
     most: int = 100
 
     def holds(self, value: Any) -> bool:
-        """See `Range`."""
+        """Returns whether a value lies in this range."""
         if not isinstance(value, tuple) or not self.least <= len(value) <= self.most:
             return False
         return all(self.of.holds(element) for element in value)

@@ -27,7 +27,7 @@ def multiply_adds(function: Callable, *arguments: Any) -> int:
 
 
 def traced_multiply_adds(traced: jax.stages.Traced) -> int:
-    """The same of `jax.jit(function).trace(*arguments)`, which may have compiler options."""
+    """Multiply-adds of `jax.jit(function).trace(*arguments)`, which may have compiler options."""
     return _of_jaxpr(traced.jaxpr.jaxpr)
 
 

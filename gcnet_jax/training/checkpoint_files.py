@@ -19,7 +19,7 @@ from gcnet_jax.files import absolute, as_path, as_utf8, in_bucket, read_json, wr
 from gcnet_jax.training.fingerprints import document_fingerprint, fingerprints
 
 FOLDER = "checkpoints"
-"""Of a workdir, which holds one folder a step."""
+"""Name of the folder of a workdir that holds the checkpoints, one folder a step."""
 _TRIAL = ".trial"  # of a workdir, the folder of a checkpoint that was only tried
 _MB = 1e6
 _SMALL_FILES = 1_000_000  # bytes of a checkpoint beside its arrays, at most

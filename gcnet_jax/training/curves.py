@@ -14,9 +14,9 @@ from gcnet_jax.files import write_whole
 
 _DPI = 100
 WIDTH = 12.0
-"""Of figures, in inches."""
+"""Width of figures, in inches."""
 CURVES_HEIGHT = 3.5
-"""Of figures of curves, in inches."""
+"""Height of figures of curves, in inches."""
 _COLORS = ("#1f6feb", "#d1495b", "#2a9d6f")
 
 

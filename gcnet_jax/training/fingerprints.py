@@ -23,7 +23,7 @@ def fingerprints(tree: PyTree) -> list[int]:
 
 
 def document_fingerprint(document: Any) -> int:
-    """The same for what is stored as JSON."""
+    """The fingerprint of what is stored as JSON."""
     return zlib.crc32(json.dumps(document, sort_keys=True).encode())
 
 

@@ -47,7 +47,7 @@ class AveragePooling(nnx.Module):
         queries: Int[Array, " q"] | None = None,
         mask: Mask = None,
     ) -> Float[Array, "b *spatial"]:
-        """The same for every position."""
+        """Returns equal weights, that sum to one, for all positions."""
         del queries
         equal = jnp.ones(x.shape[:-1]) if mask is None else mask.astype(jnp.float32)
         return equal / jnp.sum(equal, axis=tuple(range(1, equal.ndim)), keepdims=True)

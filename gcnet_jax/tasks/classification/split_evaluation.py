@@ -102,7 +102,7 @@ class Evaluation:
             raise InputError(f"split '{self.split}' of {self.dataset} has no image with a class")
 
     def of_checkpoint(self, checkpoint: epath.Path) -> "Evaluation":
-        """The same, which says where the weights are from."""
+        """Returns a copy that says from which checkpoint the weights are."""
         return dataclasses.replace(self, checkpoint=checkpoint)
 
     def table(self) -> rich.table.Table:

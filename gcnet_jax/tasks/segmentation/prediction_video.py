@@ -27,7 +27,7 @@ _AT_ONCE = 16
 """Frames that are in memory, and segmented together."""
 _MOST_FRAMES_A_SECOND = 1000
 _LEAST_OF_FRAMES = 0.9
-"""Of those that a file says it has, which some formats only estimate."""
+"""Least share that is read of the frames a file says it has, which some formats only estimate."""
 
 
 class UnreadableVideo(InputError):

@@ -116,11 +116,11 @@ class ShownImages:
             self._read(*self._under_way.popleft())
 
     def spread(self) -> list[ShownImage]:
-        """Those from all over the split, in its order; to be called after the evaluation."""
+        """The images from all over the split, in its order; to be called after the evaluation."""
         return self._shown(self._spread)
 
     def worst(self) -> list[ShownImage]:
-        """Those of the lowest IoU, the worst first; to be called after the evaluation."""
+        """The images of the lowest IoU, the worst first; to be called after the evaluation."""
         self._read_all()
         return self._shown(self._worst)
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -244,3 +245,12 @@ def test_a_run_is_evaluated_by_its_folder_alone(workdir, narrow_config, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(InputError, match="dev"):
         gcnet_jax.evaluate(workdir, "dev", config=narrow_config)
+
+
+def test_a_run_that_names_no_task_is_of_before_there_were_several(workdir, tmp_path, net):
+    shutil.copytree(workdir, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "3" / "metadata" / "metadata"
+    metadata = json.loads(file.read_text())
+    del metadata["config"]["task"]
+    file.write_text(json.dumps(metadata))
+    assert gcnet_jax.load(tmp_path / "run").config == net.config

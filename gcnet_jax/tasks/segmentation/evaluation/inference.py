@@ -18,7 +18,7 @@ from gcnet_jax.tasks.segmentation.evaluation.inference_modes import inference_mo
 from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import View, create_view, mirror
 
 Logits = list[list[Float[Array, "b h w classes"]]]
-"""Of a batch: for each scale, the logits of the images and perhaps of the mirrored images."""
+"""Logits of a batch: for each scale those of the images, and perhaps of the mirrored images."""
 
 
 class Inference:
