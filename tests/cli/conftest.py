@@ -107,7 +107,8 @@ def undisturbed(process: Callable, tiny: tuple, made_once: Callable[..., Path]) 
 
 
 @pytest.fixture(
-    scope="session", params=["segmentation", pytest.param("classification", marks=pytest.mark.slow)]
+    scope="session",
+    params=["segmentation", pytest.param("classification", marks=pytest.mark.campaign)],
 )
 def of_each_task(
     request: pytest.FixtureRequest, root: Path, process: Callable, made_once: Callable[..., Path]

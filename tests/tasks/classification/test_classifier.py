@@ -187,7 +187,9 @@ def test_dropout_in_training_mode_asks_for_random_numbers():
 
 
 def test_jvp_and_vmap_of_grad_go_through_the_network():
-    model = build_model(narrow("global_context", 18), num_classes=CLASSES)
+    config = narrow("global_context", 18)
+    config.backbone.num_stages, config.backbone.context.stages = 2, (1,)
+    model = build_model(config, num_classes=CLASSES)
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     x = jnp.asarray(images(size=32))
 
