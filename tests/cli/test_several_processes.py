@@ -124,7 +124,10 @@ def test_two_processes_count_every_pixel_once(root, tiny, trained, tmp_path):
     [
         pytest.param(("--config.parallel.spatial=2",), marks=pytest.mark.campaign),
         ("--config.parallel.spatial=8",),
-        ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
+        pytest.param(
+            ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
+            marks=pytest.mark.campaign,
+        ),
     ],
     ids=["spatial within a process", "spatial across processes", "fsdp"],
 )

@@ -28,7 +28,6 @@ from tests.reference.equivalence import TOLERANCES, every_day
 CASES = json.loads((Path(__file__).parent / "golden" / "segmentors.json").read_text())
 # Meets no number that is zero within rounding.
 SMOOTHEST = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
-GRADIENTS = (SMOOTHEST, "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024")
 STEPS_OF_SCHEDULE = 10
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -153,12 +152,7 @@ def largest_deviation(ours, theirs):
     "name",
     [
         SMOOTHEST,
-        pytest.param(GRADIENTS[1], marks=pytest.mark.slow),
-        *(
-            pytest.param(name, marks=pytest.mark.campaign)
-            for name in CASES
-            if name not in GRADIENTS
-        ),
+        *(pytest.param(name, marks=pytest.mark.campaign) for name in CASES if name != SMOOTHEST),
     ],
 )
 @pytest.mark.timeout(1800)

@@ -119,7 +119,7 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
     [
         (18, 8, 1),
         pytest.param(50, 8, 2, marks=pytest.mark.campaign),
-        (18, 8, 8),
+        pytest.param(18, 8, 8, marks=pytest.mark.campaign),
     ],
 )
 def test_dilated_networks_with_blocks_in_the_backbone_train_alike(
