@@ -66,7 +66,7 @@ def _check_keys(config: Any, section: Section, what: str) -> None:
 def _differing_keys(
     config: ConfigDict, section: Section, prefix: str
 ) -> tuple[list[str], list[str]]:
-    """Which keys a config has beyond a section, and which of the section it lacks."""
+    """Returns the keys that a config has beyond a section, and those that it lacks."""
     there = set(config.keys())
     unknown = [f"{prefix}{key}" for key in sorted(there - section.keys())]
     missing = [f"{prefix}{key}" for key in section if key not in there]

@@ -24,7 +24,7 @@ DTYPE = Leaf("float32", OneOf("float32", "bfloat16"), "to compute in; bfloat16: 
 
 
 def context_section(block: str, *, ratio: float) -> Section:
-    """Which context block stands in a place, and what each kind takes, under the kind's name."""
+    """The kind of context block in a place, and what each kind takes, under the kind's name."""
     return {
         "block": Leaf(block, NamedOrCode(*CONTEXT_BLOCKS), "kind of context block in this place"),
         "global_context": {

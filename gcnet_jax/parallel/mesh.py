@@ -59,7 +59,7 @@ def create_mesh(devices: Sequence[Any] | None = None, *, spatial: int = 1) -> Me
 
 @dataclasses.dataclass(frozen=True)
 class InputShard:
-    """Which part of every batch a process reads.
+    """The part of every batch that a process reads.
 
     Attributes:
         index: of the part.

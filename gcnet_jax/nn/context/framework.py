@@ -19,7 +19,7 @@ from gcnet_jax.nn.checks import check_count, check_features, check_queries
 from gcnet_jax.ops import zero_outside
 
 Mask = Bool[Array, "b *spatial"] | None
-"""Which positions take part; `None` for all of them."""
+"""The positions that take part; `None` for all of them."""
 
 
 class ContextModelling(Protocol):

@@ -168,21 +168,23 @@ def _summary(evaluation: Evaluation) -> Html:
         )
         for name, meaning in meanings.items()
     ]
-    return joined([element("div", *tiles, class_="tiles"), element("p", "In percent.")])
+    return joined(
+        [element("div", *tiles, class_="tiles"), element("p", "In percent.", class_="note")]
+    )
 
 
 def _classes(evaluation: Evaluation) -> Html:
     order = sorted(evaluation.by_class.items(), key=lambda item: item[1])
     rows = [
-        element("tr", element("td", name), element("td", f"{100 * value:.2f}"))
+        element("tr", element("th", name), element("td", f"{100 * value:.2f}"))
         for name, value in order
     ]
-    head = element("tr", element("th", "class"), element("th", "top-1"))
-    return scrolled(element("table", head, *rows))
+    head = element("tr", *(element("th", name, scope="col") for name in ("class", "top-1")))
+    return scrolled(element("table", head, *rows, class_="figures"))
 
 
 def _figures(rows: list[tuple[str, UInt8[np.ndarray, "h w 3"]]]) -> Html:
-    return joined(
+    figures = [
         element(
             "figure",
             picture(
@@ -193,4 +195,5 @@ def _figures(rows: list[tuple[str, UInt8[np.ndarray, "h w 3"]]]) -> Html:
             element("figcaption", title),
         )
         for title, image in rows
-    )
+    ]
+    return element("div", *figures, class_="sheet") if figures else Html()

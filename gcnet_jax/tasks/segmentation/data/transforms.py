@@ -140,7 +140,7 @@ def _resize_label(label: Label, size: tuple[int, int], box: CropBox) -> Label:
 
 
 def _nearest(old_length: int, new_length: int, start: int, count: int) -> Int[np.ndarray, "n"]:
-    """Which pixels `cv2.INTER_NEAREST` takes for `count` pixels of a resized axis."""
+    """Returns the pixels that `cv2.INTER_NEAREST` takes for `count` pixels of a resized axis."""
     step = 1 / (new_length / old_length)  # rounded twice, as there
     indices = (np.arange(start, min(start + count, new_length)) * step).astype(int)
     return np.minimum(indices, old_length - 1)

@@ -24,7 +24,7 @@ _PNG_BIT_DEPTH, _BMP_BIT_COUNT = 24, 28  # where they stand in a file
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelTable:
-    """Which class the values of a release's label files stand for.
+    """The classes that the values of a release's label files stand for.
 
     Attributes:
         classes: class index, or 255 for ignored, of each value that may occur.
