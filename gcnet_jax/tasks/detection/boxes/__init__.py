@@ -1,0 +1,1 @@
+"""Boxes as arrays: overlaps, anchors, coding, suppression, assignment to objects, sampling."""
