@@ -45,6 +45,7 @@ import pytest  # noqa: E402
 from etils import epath  # noqa: E402
 
 from tests.cloud_storage import Objects, install  # noqa: E402
+from tests.reference import golden_files  # noqa: E402
 from tests.reference.equivalence import EQUIVALENCE, Equivalence, Row  # noqa: E402
 
 # How long an example takes depends on what else the machine does.
@@ -53,15 +54,33 @@ hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds what writes `docs/equivalence.md`."""
+    """Adds what writes `docs/equivalence.md`, and what names other outputs of the reference."""
     parser.addoption(
         "--equivalence-table", metavar="FILE", help="write the deviations from the reference there"
+    )
+    parser.addoption(
+        "--golden", metavar="DIR", help="compare with the reference's outputs in this folder"
+    )
+    parser.addoption(
+        "--golden-seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="the seed that their weights and inputs were drawn with",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the collector of deviations."""
+    """Makes the collector of deviations, and says where the reference's outputs are."""
     config.stash[EQUIVALENCE] = Equivalence()
+    if folder := config.getoption("--golden"):
+        golden_files.use(Path(folder).absolute(), config.getoption("--golden-seed"))
+
+
+def pytest_report_header() -> list[str]:
+    """Says what is left out of a comparison with a folder that was named."""
+    missing = ", ".join(golden_files.absent())
+    return [f"not in --golden, and left out: {missing}"] if missing else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

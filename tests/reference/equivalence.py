@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 
+from tests.reference import golden_files
+
 # The allowed deviation by kind of quantity, and what it is measured against.
 TOLERANCES = {
     "output": (1e-4, "of the case's largest magnitude"),
@@ -29,7 +31,13 @@ begin with "live" run mmsegmentation's own networks beside ours, at full width. 
 by the tests themselves, in an environment with the extras `dev` and `peer`:
 
     python -m pytest tests/reference -m "slow or not slow" \\
-        --equivalence-table=docs/equivalence.md"""
+        --equivalence-table=docs/equivalence.md
+
+The same comparisons can be made with cases that this library was not developed against: outputs of
+the reference for weights and inputs of another seed, in files of the same names and layout. All
+that lies in the folder is compared, whichever runs, sizes and widths:
+
+    python -m pytest tests/reference --golden=DIR --golden-seed=N"""
 
 _NOTES = """## How to read it
 
@@ -54,10 +62,14 @@ Losses and learning rates have no star.
 rounded to float32 before they are compared."""
 
 
-def every_day(names, chosen):
-    """The names as parameters; those that are not chosen are slow, run with `-m slow`."""
+def every_day(names, chosen, mark=pytest.mark.slow):
+    """The names as parameters; those that are not chosen are slow, or have another mark.
+
+    Of outputs that somebody has named (`--golden`) all are chosen.
+    """
     return [
-        name if name in chosen else pytest.param(name, marks=pytest.mark.slow) for name in names
+        name if name in chosen or golden_files.are_given() else pytest.param(name, marks=mark)
+        for name in names
     ]
 
 

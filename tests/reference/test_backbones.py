@@ -1,6 +1,4 @@
 import functools
-import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,10 +8,10 @@ from flax import nnx
 from gcnet_jax.models import ContextPlacement, ResNet, merge, split_for_evaluation
 from gcnet_jax.nn import GlobalContext, NonLocal
 from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
-from tests.reference import arrays
+from tests.reference import arrays, golden_files
 from tests.reference.equivalence import every_day
 
-CASES = json.loads((Path(__file__).parent / "golden" / "backbones.json").read_text())
+CASES = golden_files.cases("backbones")
 EVERY_DAY = ("v1c50_d8", "v1d50_d32", "v1b18_d32", "v1b50_d32_gc_conv3_r16", "v1b50_d32_nl_conv3")
 OUTPUT_STRIDES = {(1, 2, 1, 1): 8, (1, 2, 2, 1): 16, (1, 2, 2, 2): 32}
 

@@ -1,6 +1,3 @@
-import json
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -8,9 +5,9 @@ from flax import nnx
 
 from gcnet_jax.nn import GlobalContext, NonLocal, SqueezeExcite
 from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
-from tests.reference import arrays
+from tests.reference import arrays, golden_files
 
-CASES = json.loads((Path(__file__).parent / "golden" / "blocks.json").read_text())
+CASES = golden_files.cases("blocks")
 FUSIONS = {"channel_add": "add", "channel_mul": "multiply", "channel_add channel_mul": "both"}
 
 

@@ -1,6 +1,3 @@
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -8,10 +5,11 @@ from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import dataset_classes
 from gcnet_jax.tasks.segmentation.predictor import Predictor
+from tests.reference import golden_files
 from tests.reference.equivalence import every_day
-from tests.reference.test_segmentors import build
+from tests.reference.narrow import narrow_segmentor
 
-CASES = json.loads((Path(__file__).parent / "golden" / "inference.json").read_text())
+CASES = golden_files.cases("inference")
 
 
 def run_config(case, size):
@@ -30,13 +28,14 @@ def run_config(case, size):
 def test_one_scale_and_all_with_flips(name, golden, equivalence):
     theirs, case = golden("inference"), CASES[name]
     image = np.ascontiguousarray(theirs["image_bgr"][..., ::-1])
-    model = split_for_evaluation(build(case["config"]))
+    classes = dataset_classes(case["config"].split("_")[-1].partition("-")[0])
+    model = narrow_segmentor(case["config"], case["width"], len(classes.names))
+    model = split_for_evaluation(model)
     config = run_config(case, image.shape[:2])
     for quantity, multi_scale, array, labels in (
         ("logits", False, "logits", "pred"),
         ("probabilities over scales and flips", True, "tta_prob", "tta_pred"),
     ):
-        classes = dataset_classes("cityscapes")
         ours = Predictor(*model, classes, config, multi_scale=multi_scale).scores(image)
         subject, expected = f"{name} inference", theirs[f"{name}|{array}_s4"][0]
         equivalence.arrays(subject, quantity, name, np.moveaxis(ours[::4, ::4], -1, 0), expected)

@@ -4,7 +4,6 @@ Needs the extra `peer`. Both sides start from the reference's configs and ours o
 """
 
 import importlib.util
-import json
 from pathlib import Path
 
 import jax
@@ -30,7 +29,7 @@ from gcnet_jax.training import (
     create_train_step,
     learning_rate_schedule,
 )
-from tests.reference import arrays
+from tests.reference import arrays, golden_files
 
 pytestmark = [
     pytest.mark.openmmlab,
@@ -49,7 +48,7 @@ RUNS = [
         "4xb4-20k_voc12aug-512x512",
     )
 ]
-STORED = json.loads((Path(__file__).parent / "golden" / "segmentors.json").read_text())
+STORED = golden_files.cases("segmentors")
 SHAPE = (2, 3, 65, 97)
 WINDOW, STRIDE = (65, 65), (43, 43)  # for images of this size
 STEPS = 10
@@ -257,7 +256,7 @@ def test_gradients_and_ten_steps_of_smooth_networks(run, build, equivalence, mon
 def test_what_float32_does_to_the_references_own_gradients(run, build, golden, equivalence):
     import torch
 
-    case, stored = STORED[run], golden(run)
+    case, stored = STORED[run], golden("segmentors")
     batch_size, _, height, width = case["shape"]
     images = torch.from_numpy(arrays.normal(run, case["shape"]))
     size = (batch_size, 1, height, width)
@@ -271,8 +270,8 @@ def test_what_float32_does_to_the_references_own_gradients(run, build, golden, e
 
     single, double = gradients(torch.float32), gradients(torch.float64)
     for key in stored:
-        if key.startswith("grad/"):
-            name = key.removeprefix("grad/")
+        if key.startswith(f"{run}|grad/"):
+            name = key.removeprefix(f"{run}|grad/")
             # Here it computes what is stored; in double precision it may not.
             equivalence.arrays(
                 "mmsegmentation here",

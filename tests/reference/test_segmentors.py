@@ -1,8 +1,5 @@
 """Four published networks at a quarter of the width: inference, gradients, five steps of SGD."""
 
-import json
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,20 +9,20 @@ from flax import nnx
 
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import create_mesh
-from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.loss import head_losses
-from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.segmentation.weights import export_state_dict
 from gcnet_jax.training import (
     create_optimizer,
     create_state,
     create_train_step,
     learning_rate_schedule,
 )
-from tests.reference import arrays
+from tests.reference import arrays, golden_files
 from tests.reference.equivalence import TOLERANCES, every_day
+from tests.reference.narrow import narrow_segmentor
 
-CASES = json.loads((Path(__file__).parent / "golden" / "segmentors.json").read_text())
+CASES = golden_files.cases("segmentors")
 # Meets no number that is zero within rounding.
 SMOOTHEST = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
 STEPS_OF_SCHEDULE = 10
@@ -33,17 +30,15 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def build(name):
-    """The network of a run at the width of the stored case, without dropout, with its weights."""
+    """The network of a stored case, with its weights."""
     case = CASES[name]
-    config = model_config("_".join(name.split("_")[:2]))
-    config.align_corners = case["align_corners"]
-    config.backbone.base_channels = case["width"]
-    for head in (config.decode_head, config.auxiliary_head):
-        head.channels = head.channels * case["width"] // 64
-        head.dropout_rate = 0.0
-    model = nnx.eval_shape(lambda: build_model(config, num_classes=case["num_classes"]))
-    import_state_dict(model, arrays.state_dict(case["state"]))
-    return model
+    return narrow_segmentor(name, case["width"], case["num_classes"])
+
+
+def outputs(golden, name):
+    """The arrays of a case by quantity."""
+    stored = golden("segmentors")
+    return {key.partition("|")[2]: stored[key] for key in stored if key.startswith(f"{name}|")}
 
 
 def channels_first(logits):
@@ -52,7 +47,7 @@ def channels_first(logits):
 
 @pytest.mark.parametrize("name", every_day(CASES, [SMOOTHEST]))
 def test_inference(name, golden, equivalence):
-    theirs, model = golden(name), build(name)
+    theirs, model = outputs(golden, name), build(name)
     graphdef, variables = split_for_evaluation(model)
 
     @jax.jit
@@ -147,17 +142,11 @@ def largest_deviation(ours, theirs):
     return max(np.abs(ours[key] - x).max() / np.abs(x).max() for key, x in theirs.items())
 
 
-# Gradients of the full width take minutes. Of the other cases CI compares the logits.
-@pytest.mark.parametrize(
-    "name",
-    [
-        SMOOTHEST,
-        *(pytest.param(name, marks=pytest.mark.campaign) for name in CASES if name != SMOOTHEST),
-    ],
-)
+# To find a neighbour of the input takes minutes. Of the other stored cases CI compares the logits.
+@pytest.mark.parametrize("name", every_day(CASES, [SMOOTHEST], pytest.mark.campaign))
 @pytest.mark.timeout(1800)
 def test_training(name, golden, equivalence):
-    case, theirs, model = CASES[name], golden(name), build(name)
+    case, theirs, model = CASES[name], outputs(golden, name), build(name)
     images = np.moveaxis(arrays.normal(name, case["shape"]), 1, -1)
     size = (case["shape"][0], 1, *case["shape"][2:])
     labels = arrays.labels(f"{name}/labels", size, case["num_classes"])[:, 0]
@@ -272,8 +261,8 @@ def test_training(name, golden, equivalence):
         compare("parameters and statistics*", f"{name} {key}", beyond / np.abs(expected).max(), 0.0)
 
 
-@pytest.mark.parametrize("name", list(CASES)[:1])
-def test_export_gives_back_what_was_imported_bitwise(name):
+@pytest.mark.parametrize("name", every_day(CASES, list(CASES)[:1]))
+def test_the_layout_is_the_references_and_export_gives_back_what_was_imported_bitwise(name):
     given = arrays.state_dict(CASES[name]["state"])
     exported = export_state_dict(build(name))
     assert exported.keys() == given.keys()

@@ -1,3 +1,5 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,14 @@ from gcnet_jax.tasks.segmentation.data import transforms
 from gcnet_jax.tasks.segmentation.evaluation import metrics_from_confusion
 from gcnet_jax.tasks.segmentation.evaluation.evaluator import confusion_matrix
 from gcnet_jax.training import learning_rate_schedule
-from tests.reference import arrays
+from tests.reference import arrays, golden_files
+
+KEYS = golden_files.keys("transforms_metrics")
+
+
+def cases(kind):
+    """The names of the cases that begin with a word."""
+    return sorted({key.partition("|")[0] for key in KEYS if key.startswith(kind)})
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +36,7 @@ def road_scene(shared):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), label
 
 
-@pytest.mark.parametrize("case", ["resize0", "resize1", "resize2"])
+@pytest.mark.parametrize("case", cases("resize"))
 def test_resize(theirs, road_scene, equivalence, case):
     image, label = road_scene
     size = rescaled_size(label.shape, tuple(theirs[f"{case}|scale"].tolist()))
@@ -41,20 +50,22 @@ def test_resize(theirs, road_scene, equivalence, case):
         equivalence.arrays("transforms", quantity, case, ours, expected, "exact", scale=1)
 
 
-def test_photometric_distortion(theirs, road_scene, equivalence):
+@pytest.mark.parametrize("key", [key for key in KEYS if key.startswith("photometric")])
+def test_photometric_distortion(theirs, road_scene, equivalence, key):
+    amounts = re.search(r"b([\d.-]+)_c([\d.-]+)_s([\d.-]+)_h([\d-]+)_s4", key)
+    brightness, contrast, saturation, hue = map(float, amounts.groups())
     distortion = transforms.PhotometricDistortion(
-        brightness=20.5, contrast=1.3, saturation=0.8, hue=11
+        brightness=brightness, contrast=contrast, saturation=saturation, hue=int(hue)
     )
     ours = transforms.distort_photometric(road_scene[0], distortion)[::4, ::4, ::-1]
-    expected = theirs["photometric|b20.5_c1.3_s0.8_h11_s4"]
     equivalence.arrays(
-        "transforms", "photometric distortion, pixels", "one", ours, expected, "exact", scale=1
+        "transforms", "photometric distortion, pixels", key, ours, theirs[key], "exact", scale=1
     )
 
 
-@pytest.mark.parametrize("classes", [19, 150])
-def test_metrics(theirs, equivalence, classes):
-    name = f"metric{classes}"
+@pytest.mark.parametrize("name", cases("metric"))
+def test_metrics(theirs, equivalence, name):
+    classes = len(theirs[f"{name}|IoU"])
     labels = arrays.labels(f"{name}/labels", (4, 61, 47), classes)
     predictions = arrays.labels(f"{name}/pred", (4, 61, 47), classes, ignored=0)
     predictions[0] = np.where(labels[0] != 255, labels[0], predictions[0])
@@ -84,9 +95,10 @@ def test_metrics(theirs, equivalence, classes):
     )
 
 
-def test_the_schedule_of_40k_steps(theirs, equivalence):
-    schedule = learning_rate_schedule(default_config().optimizer, 40_000)
-    ours = np.array([schedule(int(step)) for step in theirs["poly40k|iters"]])
-    equivalence.arrays(
-        "PolyLR", "learning rate", "40k", ours, theirs["poly40k|lr"], "exact", scale=1
-    )
+@pytest.mark.parametrize("name", cases("poly"))
+def test_the_schedule(theirs, equivalence, name):
+    steps = 1000 * int(re.search(r"\d+", name).group())
+    schedule = learning_rate_schedule(default_config().optimizer, steps)
+    ours = np.array([schedule(int(step)) for step in theirs[f"{name}|iters"]])
+    expected = theirs[f"{name}|lr"]
+    equivalence.arrays("PolyLR", "learning rate", name, ours, expected, "exact", scale=1)
