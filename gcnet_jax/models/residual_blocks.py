@@ -49,13 +49,14 @@ class ResidualBlock(nnx.Module):
     """
 
     expansion: ClassVar[int]
-    """Channels of the result relative to the width of the block."""
+    """Channels of the result relative to the base width of the stage."""
     convolutions: ClassVar[int]
 
     def __init__(
         self,
         in_channels: int,
         width: int,
+        out_channels: int,
         *,
         stride: int,
         average_shortcut: bool,
@@ -63,7 +64,6 @@ class ResidualBlock(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        out_channels = width * self.expansion
         self.stride = stride
         self.shortcut = nnx.data(None)
         if stride != 1 or in_channels != out_channels:
@@ -110,6 +110,7 @@ class BasicBlock(ResidualBlock):
         self,
         in_channels: int,
         width: int,
+        out_channels: int,
         *,
         stride: int,
         dilation: int,
@@ -123,7 +124,7 @@ class BasicBlock(ResidualBlock):
         )
         self.conv2 = ConvNormAct(
             width,
-            width,
+            out_channels,
             3,
             activate=False,
             norm_scale_init=zeros,
@@ -133,6 +134,7 @@ class BasicBlock(ResidualBlock):
         super().__init__(
             in_channels,
             width,
+            out_channels,
             stride=stride,
             average_shortcut=average_shortcut,
             context=context,
@@ -142,7 +144,7 @@ class BasicBlock(ResidualBlock):
 
 
 class Bottleneck(ResidualBlock):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut (ResNet-50 and -101)."""
+    """1x1, 3x3 and 1x1 convolutions around a shortcut (ResNet-50 and -101; with groups ResNeXt)."""
 
     expansion = 4
     convolutions = 3
@@ -151,9 +153,11 @@ class Bottleneck(ResidualBlock):
         self,
         in_channels: int,
         width: int,
+        out_channels: int,
         *,
         stride: int,
         dilation: int,
+        groups: int = 1,
         average_shortcut: bool,
         context: ContextPlacement | None = None,
         dtype: DTypeLike,
@@ -161,11 +165,18 @@ class Bottleneck(ResidualBlock):
     ):
         self.conv1 = ConvNormAct(in_channels, width, 1, dtype=dtype, rngs=rngs)
         self.conv2 = ConvNormAct(
-            width, width, 3, stride=stride, dilation=dilation, dtype=dtype, rngs=rngs
+            width,
+            width,
+            3,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.conv3 = ConvNormAct(
             width,
-            width * self.expansion,
+            out_channels,
             1,
             activate=False,
             norm_scale_init=zeros,
@@ -175,6 +186,7 @@ class Bottleneck(ResidualBlock):
         super().__init__(
             in_channels,
             width,
+            out_channels,
             stride=stride,
             average_shortcut=average_shortcut,
             context=context,
