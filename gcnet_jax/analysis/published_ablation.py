@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gcnet_jax.models.resnet import Position
+from gcnet_jax.models.residual_blocks import Position
 
 PAPER_SIZE = (800, 1280)
 """Height and width in pixels."""

@@ -9,6 +9,7 @@ from gcnet_jax.interop.published import (
 )
 from gcnet_jax.interop.state_dicts import (
     CLASSIFIER_OF_BACKBONE,
+    Layers,
     Mismatch,
     StateDict,
     check_weights,
@@ -25,6 +26,7 @@ from gcnet_jax.interop.torch_files import (
 
 __all__ = [
     "CLASSIFIER_OF_BACKBONE",
+    "Layers",
     "Mismatch",
     "PublishedFile",
     "Recorded",

@@ -5,6 +5,7 @@ names up, export writes under them.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -30,6 +31,24 @@ _VARIABLES: Rows = (
 _COUNTER = "num_batches_tracked"  # an entry of theirs that says nothing here
 CLASSIFIER_OF_BACKBONE = re.compile(r"fc\.(weight|bias)")
 """What a file of a backbone has besides: the classifier that it was trained with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Which entries are laid out otherwise than a convolution's, by patterns of whole names.
+
+    Attributes:
+        linear: kernels and biases of linear layers, which have no spatial axes there. Those that
+            see a whole map have its channels and positions on one axis, in this order.
+        transposed: kernels and biases of transposed convolutions, whose kernels begin with the
+            channels that go in.
+    """
+
+    linear: re.Pattern[str] | None = None
+    transposed: re.Pattern[str] | None = None
+
+
+_CONVOLUTIONS = Layers()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +79,7 @@ def import_state_dict(
     state_dict: StateDict,
     names: Rows = (),
     *,
+    layers: Layers = _CONVOLUTIONS,
     allow_partial: bool = False,
     leave_out: re.Pattern[str] | None = None,
     may_lack: Collection[str] = (),
@@ -71,6 +91,7 @@ def import_state_dict(
         model: a network, or a part of one.
         state_dict: arrays by their names, in PyTorch's layout.
         names: the rows for what is not in a context block, whose own are known here.
+        layers: what is no convolution there, unless it is one of 1x1 in another shape.
         allow_partial: whether to take what fits where the two differ.
         leave_out: names to pass over on both sides; the model keeps what it has there.
         may_lack: names that the state dict need not have; the model keeps what it has there.
@@ -94,9 +115,12 @@ def import_state_dict(
     if leave_out is not None:
         given = {name: array for name, array in given.items() if not leave_out.fullmatch(name)}
         places = {name: key for name, key in places.items() if not leave_out.fullmatch(name)}
-    expected = {name: _to_torch(key, variables[key].shape) for name, key in places.items()}
+    layouts = {
+        name: _layout(key, name, variables[key].shape, layers) for name, key in places.items()
+    }
+    expected = {name: layout.shape for name, layout in layouts.items()}
     fitting = {
-        name: _import_array(given[name], expected[name])
+        name: layouts[name].from_torch(given[name])
         for name in given
         if name in expected and _essential(given[name].shape) == _essential(expected[name])
     }
@@ -142,7 +166,7 @@ def export_state_dict(
     names: Rows = (),
     *,
     spatial_axes: int = 2,
-    linear: re.Pattern[str] | None = None,
+    layers: Layers = _CONVOLUTIONS,
 ) -> dict[str, np.ndarray]:
     """The arrays of a model by the names of a state dict, in PyTorch's layout.
 
@@ -153,18 +177,14 @@ def export_state_dict(
         model: a network, or a part of one.
         names: the rows for what is not in a context block, whose own are known here.
         spatial_axes: of the features that 1x1 convolutions are meant for.
-        linear: names of what is a linear layer there too, and no 1x1 convolution.
+        layers: what is no convolution there.
     """
     state_dict = {}
     variables = _variables(model)
     for key, name in _names(model, names).items():
         array = np.asarray(variables[key][...])
-        is_linear = linear is not None and linear.fullmatch(name)
-        shape = _to_torch(key, array.shape, 0 if is_linear else spatial_axes)
-        if array.ndim > 1:
-            *spatial, channels_in, channels_out = range(array.ndim)
-            array = array.transpose(channels_out, channels_in, *spatial)
-        state_dict[name] = np.ascontiguousarray(array.reshape(shape))
+        layout = _layout(key, name, array.shape, layers, spatial_axes)
+        state_dict[name] = layout.to_torch(array)
         if name.endswith("running_var"):
             counter = f"{name.removesuffix('running_var')}{_COUNTER}"
             state_dict[counter] = np.zeros((), np.int64)
@@ -218,30 +238,49 @@ def _rewritten(name: str, rows: Rows) -> str:
     return name
 
 
-def _to_torch(key: str, shape: tuple[int, ...], spatial_axes: int = 2) -> tuple[int, ...]:
-    """The shape of a variable in PyTorch's layout.
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """How an array lies in PyTorch.
 
-    What is a linear layer on the channels here is a 1x1 convolution there, and the LayerNorm of a
-    context block is one over (channels, 1, 1).
+    Attributes:
+        axes: of ours, in the order that they have there.
+        split: the sizes of these axes.
+        shape: the shape there, in which some of them may be one.
     """
-    if len(shape) > 1:
-        *spatial, channels_in, channels_out = shape
-        return (channels_out, channels_in, *(spatial or (1,) * spatial_axes))
-    if re.search(r"(add|multiply)\.norm\.", key):
-        return (*shape, *(1,) * spatial_axes)
-    return shape
+
+    axes: tuple[int, ...]
+    split: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array.transpose(self.axes).reshape(self.shape))
+
+    def from_torch(self, array: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is looked for
+            array = np.asarray(array, np.float32)
+        return array.reshape(self.split).transpose(np.argsort(self.axes))
 
 
-def _import_array(
-    array: Shaped[np.ndarray, "..."], shape: tuple[int, ...]
-) -> Float[np.ndarray, "..."]:
-    """An array of the given shape in PyTorch's layout, with channels moved last."""
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is looked for
-        array = np.asarray(array, np.float32).reshape(shape)
-    if array.ndim <= 1:
-        return array
-    channels_out, channels_in, *spatial = range(array.ndim)
-    return array.transpose(*spatial, channels_in, channels_out)
+def _layout(
+    key: str, name: str, shape: tuple[int, ...], layers: Layers, spatial_axes: int = 2
+) -> _Layout:
+    """The layout of a variable of this shape.
+
+    What is a linear layer on the channels here is a 1x1 convolution there, unless `layers` says
+    otherwise, and the LayerNorm of a context block is one over (channels, 1, 1).
+    """
+    if len(shape) <= 1:
+        norm = re.search(r"(add|multiply)\.norm\.", key)
+        return _Layout((0,) * len(shape), shape, (*shape, *(1,) * spatial_axes) if norm else shape)
+    *spatial, channels_in, channels_out = range(len(shape))
+    first, second = channels_out, channels_in
+    if layers.transposed is not None and layers.transposed.fullmatch(name):
+        first, second = second, first
+    axes = (first, second, *spatial)
+    split = tuple(shape[axis] for axis in axes)
+    if layers.linear is not None and layers.linear.fullmatch(name):
+        return _Layout(axes, split, (split[0], math.prod(split[1:])))
+    return _Layout(axes, split, split if spatial else (*split, *(1,) * spatial_axes))
 
 
 def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,17 +1,22 @@
-"""Backbones, what builds them from a config, and models as pure functions."""
+"""Backbones and necks, what builds them from a config, and models as pure functions."""
 
 from gcnet_jax.models.factory import CONTEXT_BLOCKS, build_backbone, context_block_maker
+from gcnet_jax.models.fpn import FeaturePyramid
 from gcnet_jax.models.functional import functional, merge, split_for_evaluation
-from gcnet_jax.models.resnet import ContextPlacement, ResNet
-from gcnet_jax.models.weight_names import backbone_names
+from gcnet_jax.models.residual_blocks import ContextPlacement
+from gcnet_jax.models.resnet import ResNet, frozen_parameters
+from gcnet_jax.models.weight_names import FEATURE_PYRAMID, backbone_names
 
 __all__ = [
     "CONTEXT_BLOCKS",
+    "FEATURE_PYRAMID",
     "ContextPlacement",
+    "FeaturePyramid",
     "ResNet",
     "backbone_names",
     "build_backbone",
     "context_block_maker",
+    "frozen_parameters",
     "functional",
     "merge",
     "split_for_evaluation",

@@ -9,7 +9,8 @@ from jaxtyping import DTypeLike
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.models.resnet import ContextPlacement, ResNet
+from gcnet_jax.models.residual_blocks import ContextPlacement
+from gcnet_jax.models.resnet import ResNet
 from gcnet_jax.nn import (
     ContextBlock,
     GlobalContext,

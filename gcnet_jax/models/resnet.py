@@ -1,28 +1,33 @@
-"""ResNet v1b, v1c and v1d with a chosen output stride.
+"""ResNet v1b, v1c and v1d and ResNeXt, with a chosen output stride.
 
 Sources: He et al., "Deep Residual Learning for Image Recognition" (2016), and "Bag of Tricks for
-Image Classification" (He et al. 2019) for the stems; mmsegmentation's `ResNet`, `ResNetV1c` and
-`ResNetV1d` for strides, dilations and initialisation.
+Image Classification" (He et al. 2019) for the stems; Xie et al., "Aggregated Residual
+Transformations for Deep Neural Networks" (2017), for the groups; OpenMMLab's `ResNet`, `ResNetV1c`,
+`ResNetV1d` and `ResNeXt` for strides, dilations, initialisation and what is frozen.
 """
 
-import dataclasses
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.nn import ContextBlock, ConvNormAct
+from gcnet_jax.models.residual_blocks import (
+    BasicBlock,
+    Bottleneck,
+    ContextPlacement,
+    ResidualBlock,
+)
+from gcnet_jax.nn import BatchNorm, ConvNormAct
 from gcnet_jax.nn.checks import check_choice, check_count, check_mask
-from gcnet_jax.nn.initialization import zeros
 from gcnet_jax.ops import check_normalized, strided, zero_outside
 
 Variant = Literal["v1b", "v1c", "v1d"]
-Position = Literal["after_conv1", "after_conv2", "after_conv3", "after_add"]
 
 # Strides and dilations of the four stages, by output stride.
 _STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
@@ -30,32 +35,6 @@ _DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}
 
 # Flax types the padding of poolings as a string alone, but takes pairs as well.
 _BORDER_OF_ONE: Any = ((1, 1), (1, 1))
-
-
-@dataclasses.dataclass(frozen=True)
-class ContextPlacement:
-    """Where a backbone has context blocks (mmsegmentation's `plugins`).
-
-    Attributes:
-        block: makes one for a number of channels, for example
-            `functools.partial(GlobalContext, rngs=rngs)`.
-        position: behind which convolution of a residual block, its normalisation and ReLU included;
-            behind the last there is no ReLU, and the shortcut joins after the context block ("after
-            1x1" in the paper). `after_add` is behind the sum with the shortcut, before its ReLU.
-        stages: indices of the stages that have context blocks, counted from 0.
-        residual_blocks: which residual blocks of these stages, counted from 0 or from the end (-1
-            is the last); all of them if empty.
-    """
-
-    block: Callable[[int], ContextBlock]
-    position: Position
-    stages: Collection[int]
-    residual_blocks: Collection[int] = ()
-
-    def has(self, stage: int, index: int, depth: int) -> bool:
-        """Whether residual block `index` of the `depth` blocks in a stage has a context block."""
-        chosen = {i % depth for i in self.residual_blocks} if self.residual_blocks else {index}
-        return stage in self.stages and index in chosen
 
 
 class ResNet(nnx.Module):
@@ -70,7 +49,14 @@ class ResNet(nnx.Module):
             that would shrink further are dilated instead.
         num_stages: how many of the four stages to build.
         base_channels: channels of the stem and width of the first stage (64 in all published runs).
+        groups: of the 3x3 convolutions of bottlenecks; with more than one it is a ResNeXt.
+        base_width: channels of each group in the first stage, which double with each stage (4 in
+            ResNeXt 32x4d); without groups it has no meaning.
         context: where there are context blocks, if anywhere.
+        frozen_stages: 0 freezes the stem, a larger number as many stages with it: they compute as
+            in evaluation mode whatever the mode is, and their parameters get no gradient. -1: none.
+        norm_eval: whether all batch normalisation computes as in evaluation mode whatever the mode
+            is; its scale and bias get gradients all the same.
         remat_stages: indices of the stages, counted from 0, that need less memory in training: of
             each residual block the input alone is kept, and what is inside is computed again when
             its gradient is. Results stay the same.
@@ -89,7 +75,11 @@ class ResNet(nnx.Module):
         output_stride: int = 8,
         num_stages: int = 4,
         base_channels: int = 64,
+        groups: int = 1,
+        base_width: int = 4,
         context: ContextPlacement | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
         remat_stages: Collection[int] = (),
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -101,16 +91,27 @@ class ResNet(nnx.Module):
         check_count("base_channels", base_channels)
         if variant != "v1b" and base_channels < 2:
             raise InputError("base_channels is 1; expected 2 or more, for the stem halves them")
+        check_count("groups", groups)
+        check_count("base_width", base_width)
+        check_choice("frozen_stages", frozen_stages, range(-1, num_stages + 1))
         for stage in remat_stages:
             check_choice("remat_stages has a stage that", stage, range(num_stages))
         block_class, stage_depths = _ARCHITECTURES[depth]
+        options = {}
+        if block_class is Bottleneck:
+            options["groups"] = groups
+        elif groups > 1:
+            raise InputError(
+                f"groups is {groups}; expected 1, for ResNet-{depth} has no bottlenecks"
+            )
         if context is not None:
             _check_placement(context, block_class, stage_depths[:num_stages])
 
         self.stem = _stem(variant, base_channels, dtype, rngs)
         stages, channels = [], base_channels
         for index in range(num_stages):
-            width = base_channels * 2**index
+            width = (groups * base_width if groups > 1 else base_channels) * 2**index
+            out_channels = base_channels * 2**index * block_class.expansion
             stride = _STRIDES[output_stride][index]
             dilation = _DILATIONS[output_stride][index]
             depth_here = stage_depths[index]
@@ -121,6 +122,7 @@ class ResNet(nnx.Module):
                     block_class(
                         channels,
                         width,
+                        out_channels,
                         stride=stride if position == 0 else 1,
                         # The first block of a dilated stage still sees the undilated grid of the
                         # stage before: half the dilation avoids gridding ("contract_dilation").
@@ -129,13 +131,19 @@ class ResNet(nnx.Module):
                         context=context if has_context else None,
                         dtype=dtype,
                         rngs=rngs,
+                        **options,
                     )
                 )
-                channels = width * block_class.expansion
+                channels = out_channels
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
         self.variant = variant
         self.remat_stages = frozenset(remat_stages)
+        self.frozen_stages = frozen_stages
+        for part in [self] if norm_eval else self._frozen_parts():
+            for _, module in nnx.iter_graph(part):
+                if isinstance(module, BatchNorm):
+                    module.frozen = True
         strides = _STRIDES[output_stride][:num_stages]
         self.stage_strides = tuple(int(s) for s in 4 * np.cumprod(strides))
         self.stage_channels = tuple(
@@ -149,8 +157,9 @@ class ResNet(nnx.Module):
 
         Args:
             images: normalised RGB, zero where the mask is false.
-            mask: of images that lie padded in the array. In evaluation mode each has the features
-                that it would have alone; outside they are zero.
+            mask: of images that lie padded in the array; outside features are zero. In evaluation
+                mode each has the features that it would have alone, in training mode the statistics
+                of a batch are of what is inside.
 
         Raises:
             InputError: the images are not normalised, or of another shape; or so is the mask.
@@ -158,18 +167,45 @@ class ResNet(nnx.Module):
         check_normalized(images)
         check_mask(mask, images)
         x = images
-        for layer in self.stem:
+        for layer in self.stem if self.frozen_stages < 0 else _without_gradients(self.stem):
             x, mask = layer(x, mask), strided(mask, layer.stride)
         # Zeros beyond an image's border change no maximum: after a ReLU nothing is below them.
         x, mask = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=_BORDER_OF_ONE), strided(mask, 2)
         x = zero_outside(x, mask)
         outputs = []
         for index, stage in enumerate(self.stages):
+            if index < self.frozen_stages:
+                stage = _without_gradients(stage)
             call = _call_with_remat if index in self.remat_stages else _call
             for block in stage:
                 x, mask = call(block, x, mask), strided(mask, block.stride)
             outputs.append(x)
         return tuple(outputs)
+
+    def _frozen_parts(self) -> list[nnx.Module]:
+        if self.frozen_stages < 0:
+            return []
+        return [self.stem, *self.stages[: self.frozen_stages]]
+
+
+def frozen_parameters(model: nnx.Module) -> frozenset[str]:
+    """The paths of the parameters that get no gradient because their backbone's stage is frozen.
+
+    Args:
+        model: a backbone, or a network that has some. Parts of a path are joined by dots.
+    """
+    frozen = set()
+    for path, module in nnx.iter_graph(model):
+        if isinstance(module, ResNet) and module.frozen_stages >= 0:
+            parts = ["stem", *(f"stages.{index}" for index in range(module.frozen_stages))]
+            frozen.update(".".join([*map(str, path), part, ""]) for part in parts)
+    paths = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))]
+    return frozenset(path for path in paths if path.startswith(tuple(frozen)))
+
+
+def _without_gradients(part: nnx.Module) -> Any:
+    graphdef, state = nnx.split(part)
+    return nnx.merge(graphdef, jax.tree.map(lax.stop_gradient, state))
 
 
 def _stem(variant: Variant, channels: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.List:
@@ -185,64 +221,6 @@ def _stem(variant: Variant, channels: int, dtype: DTypeLike, rngs: nnx.Rngs) -> 
     )
 
 
-class ResidualBlock(nnx.Module):
-    """Convolutions around a shortcut, with a context block somewhere between them or behind.
-
-    A kind of residual block says which convolutions it has, as `conv1`, `conv2`, ...
-    """
-
-    expansion: ClassVar[int]
-    """Channels of the result relative to the width of the block."""
-    convolutions: ClassVar[int]
-
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int,
-        average_shortcut: bool,
-        context: ContextPlacement | None,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        out_channels = width * self.expansion
-        self.stride = stride
-        self.shortcut = nnx.data(None)
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = Shortcut(
-                in_channels,
-                out_channels,
-                stride=stride,
-                average=average_shortcut,
-                dtype=dtype,
-                rngs=rngs,
-            )
-        self.context = nnx.data(None)
-        if context is not None:
-            self.context_position = context.position
-            whole = context.position in (f"after_conv{self.convolutions}", "after_add")
-            self.context = context.block(out_channels if whole else width)
-
-    def __call__(
-        self, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None = None
-    ) -> Float[Array, "b out_h out_w c_out"]:
-        """The residual sum, after ReLU; `x` and the result are zero outside the mask."""
-        residual = x if self.shortcut is None else self.shortcut(x, mask)
-        for index in range(1, self.convolutions + 1):
-            conv = getattr(self, f"conv{index}")
-            x, mask = conv(x, mask), strided(mask, conv.stride)
-            x = self._with_context(x, f"after_conv{index}", mask)
-        return jax.nn.relu(self._with_context(x + residual, "after_add", mask))
-
-    def _with_context(
-        self, x: Float[Array, "b h w c"], position: str, mask: Bool[Array, "b h w"] | None
-    ) -> Float[Array, "b h w c"]:
-        if self.context is None or self.context_position != position:
-            return x
-        return self.context(x, mask)
-
-
 def _call(
     block: ResidualBlock, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None
 ) -> Float[Array, "b out_h out_w c_out"]:
@@ -251,130 +229,6 @@ def _call(
 
 # Batch statistics that a block writes come out of the first computation alone.
 _call_with_remat = nnx.remat(_call)
-
-
-class BasicBlock(ResidualBlock):
-    """Two 3x3 convolutions around a shortcut (ResNet-18 and -34)."""
-
-    expansion = 1
-    convolutions = 2
-
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int,
-        dilation: int,
-        average_shortcut: bool,
-        context: ContextPlacement | None = None,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.conv1 = ConvNormAct(
-            in_channels, width, 3, stride=stride, dilation=dilation, dtype=dtype, rngs=rngs
-        )
-        self.conv2 = ConvNormAct(
-            width,
-            width,
-            3,
-            activate=False,
-            norm_scale_init=zeros,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        super().__init__(
-            in_channels,
-            width,
-            stride=stride,
-            average_shortcut=average_shortcut,
-            context=context,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-
-class Bottleneck(ResidualBlock):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut (ResNet-50 and -101)."""
-
-    expansion = 4
-    convolutions = 3
-
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int,
-        dilation: int,
-        average_shortcut: bool,
-        context: ContextPlacement | None = None,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.conv1 = ConvNormAct(in_channels, width, 1, dtype=dtype, rngs=rngs)
-        self.conv2 = ConvNormAct(
-            width, width, 3, stride=stride, dilation=dilation, dtype=dtype, rngs=rngs
-        )
-        self.conv3 = ConvNormAct(
-            width,
-            width * self.expansion,
-            1,
-            activate=False,
-            norm_scale_init=zeros,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        super().__init__(
-            in_channels,
-            width,
-            stride=stride,
-            average_shortcut=average_shortcut,
-            context=context,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-
-class Shortcut(nnx.Module):
-    """The projection of a shortcut whose channels or size change."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        stride: int,
-        average: bool,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.pool = stride if average else 1
-        self.project = ConvNormAct(
-            in_channels,
-            out_channels,
-            1,
-            stride=1 if average else stride,
-            activate=False,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-    def __call__(
-        self, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None = None
-    ) -> Float[Array, "b out_h out_w c_out"]:
-        """Shrinks and projects `x`; windows over the border average what they have."""
-        if self.pool > 1:
-            x = self._average(x)
-            if mask is not None:
-                share = self._average(mask[..., None].astype(x.dtype))
-                x = jnp.where(share > 0, x / share, 0)
-        return self.project(x, strided(mask, self.pool))
-
-    def _average(self, x: Float[Array, "b h w c"]) -> Float[Array, "b out_h out_w c"]:
-        window = (self.pool, self.pool)
-        border: Any = tuple((0, -size % self.pool) for size in x.shape[1:3])
-        return nnx.avg_pool(x, window, strides=window, padding=border, count_include_pad=False)
 
 
 _ARCHITECTURES: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {

@@ -1,4 +1,4 @@
-"""What OpenMMLab and torchvision call the weights of backbones."""
+"""What OpenMMLab and torchvision call the weights of backbones and necks."""
 
 from flax import nnx
 
@@ -26,6 +26,11 @@ _BACKBONES: dict[str, Rows] = {
     "v1c": (*_DEEP_STEM, *_PLAIN_SHORTCUT),
     "v1d": (*_DEEP_STEM, *_POOLED_SHORTCUT),
 }
+FEATURE_PYRAMID: Rows = (
+    (r"laterals\.(\d+)", r"lateral_convs.\1.conv"),
+    (r"outputs\.(\d+)", r"fpn_convs.\1.conv"),
+)
+"""The rows for a feature pyramid."""
 _STAGES: Rows = (
     (r"stages\.0", "layer1"),
     (r"stages\.1", "layer2"),

@@ -11,7 +11,8 @@ from gcnet_jax.nn.context import (
     SimplifiedNonLocal,
     SqueezeExcite,
 )
-from gcnet_jax.nn.convolution import Conv, ConvNormAct
+from gcnet_jax.nn.conv_norm_act import ConvNormAct
+from gcnet_jax.nn.convolution import Conv
 from gcnet_jax.nn.norm import BatchNorm
 
 __all__ = [

@@ -26,6 +26,15 @@ def check_count(name: str, value: Any) -> None:
         raise InputError(f"{name} is {value!r}; expected 1 or more, a whole number")
 
 
+def check_groups(groups: int, *channels: int) -> None:
+    """Raises InputError unless numbers of channels divide into equal groups."""
+    if any(count % groups for count in channels):
+        raise InputError(
+            f"{' and '.join(map(str, channels))} channels do not divide into groups of equal size; "
+            f"groups is {groups}"
+        )
+
+
 def check_seed(seed: Any) -> None:
     """Raises InputError unless a value is a whole number from 0 that fits into 32 bits."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:

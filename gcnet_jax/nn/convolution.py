@@ -1,16 +1,19 @@
-"""Convolutions, alone and with what usually follows them."""
+"""The convolution that networks are built of."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float
 
-from gcnet_jax.nn.checks import check_compute_dtype, check_count, check_features
-from gcnet_jax.nn.initialization import VarianceScaling, ones, zeros
-from gcnet_jax.nn.norm import BatchNorm
-from gcnet_jax.ops import conv_general_dilated, strided, zero_outside
+from gcnet_jax.nn.checks import (
+    check_compute_dtype,
+    check_count,
+    check_features,
+    check_groups,
+)
+from gcnet_jax.nn.initialization import VarianceScaling, zeros
+from gcnet_jax.ops import conv_general_dilated
 
 he_normal_fan_out = VarianceScaling(2.0, "fan_out", "normal")
 
@@ -22,7 +25,8 @@ class Conv(nnx.Conv):
     as mmcv gives to the convolutions of backbones and heads.
 
     Raises:
-        InputError: a count below one, or a dtype of no floats.
+        InputError: a count below one, channels that do not divide into the groups, or a dtype of no
+            floats.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Conv(nnx.Conv):
         *,
         stride: int = 1,
         dilation: int = 1,
+        groups: int = 1,
         use_bias: bool = False,
         kernel_init: nnx.Initializer = he_normal_fan_out,
         dtype: DTypeLike = jnp.float32,
@@ -44,9 +49,11 @@ class Conv(nnx.Conv):
             "kernel_size": kernel_size,
             "stride": stride,
             "dilation": dilation,
+            "groups": groups,
         }
         for name, value in counts.items():
             check_count(name, value)
+        check_groups(groups, in_channels, out_channels)
         check_compute_dtype(dtype)
         padding = dilation * (kernel_size - 1) // 2
         super().__init__(
@@ -56,6 +63,7 @@ class Conv(nnx.Conv):
             strides=(stride, stride),
             padding=((padding, padding),) * 2,
             kernel_dilation=(dilation, dilation),
+            feature_group_count=groups,
             use_bias=use_bias,
             kernel_init=kernel_init,
             bias_init=zeros,
@@ -99,55 +107,7 @@ class Conv(nnx.Conv):
             strides,
             padding,
             rhs_dilation=self.kernel_dilation,
+            feature_group_count=self.feature_group_count,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         return result + bias.astype(self.dtype)
-
-
-class ConvNormAct(nnx.Module):
-    """Convolution, batch normalisation and, unless switched off, ReLU."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        dilation: int = 1,
-        activate: bool = True,
-        norm_scale_init: nnx.Initializer = ones,
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.conv = Conv(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            dilation=dilation,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.norm = BatchNorm(out_channels, scale_init=norm_scale_init, dtype=dtype, rngs=rngs)
-        self.activate = activate
-        self.stride = stride
-
-    def __call__(
-        self, x: Float[Array, "b h w c_in"], mask: Bool[Array, "b h w"] | None = None
-    ) -> Float[Array, "b out_h out_w c_out"]:
-        """Applies the three in turn.
-
-        Args:
-            x: features, zero where the mask is false.
-            mask: of images that lie padded in `x`; the result is zero outside them.
-
-        Raises:
-            InputError: features or mask have another type or shape.
-        """
-        check_features(x, self.conv.in_features, mask, spatial_axes=(2,))
-        if self.norm.use_running_average:
-            x = self.conv.scaled(x, *self.norm.multiplier_and_bias())
-        else:
-            x = self.norm(self.conv(x))
-        return zero_outside(jax.nn.relu(x) if self.activate else x, strided(mask, self.stride))

@@ -107,6 +107,11 @@ class VarianceScaling:
 zeros, ones = Filled(0.0), Filled(1.0)
 
 
+def xavier_uniform(fan_in: int, fan_out: int) -> Uniform:
+    """The initialiser of a layer with so many inputs and outputs, as torch's `xavier_uniform_`."""
+    return Uniform(math.sqrt(6 / (fan_in + fan_out)))
+
+
 def _draw(
     distribution: Callable[..., Array],
     key: Array,

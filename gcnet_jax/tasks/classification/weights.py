@@ -56,7 +56,9 @@ def import_state_dict(
 
 def export_state_dict(model: nnx.Module) -> dict[str, np.ndarray]:
     """The arrays of a classifier or a backbone by mmpretrain's names."""
-    return interop.export_state_dict(model, _names(model), linear=OUTPUT_WEIGHTS)
+    return interop.export_state_dict(
+        model, _names(model), layers=interop.Layers(linear=OUTPUT_WEIGHTS)
+    )
 
 
 def to_torchvision(state_dict: StateDict) -> StateDict:
