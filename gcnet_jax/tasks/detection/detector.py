@@ -28,6 +28,8 @@ DIVISOR = 32
 """Images are seen padded with zeros to a multiple of this many pixels."""
 LEVELS_OF_REGIONS = 4
 """How many levels of the pyramid, from the finest, the heads read."""
+MASK_BINS = 14
+"""Height and width of the features of a region that a mask head sees; its masks have twice both."""
 
 
 class Detections(NamedTuple):
@@ -238,7 +240,7 @@ class Detector(nnx.Module):
         self, pyramid: Pyramid, boxes: Float[Array, "b n 4"], classes: Int[Array, "b n"]
     ) -> Float[Array, "b n side side"]:
         """The masks of objects in their boxes, on the average of the stages."""
-        features = self.features(pyramid, boxes, self.mask_heads[0].bins)
+        features = self.features(pyramid, boxes, MASK_BINS)
         total = 0
         for head in self.mask_heads:
             logits = head(features)

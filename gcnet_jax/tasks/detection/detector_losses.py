@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from gcnet_jax.tasks.detection.detector import Detector, Pyramid, padded
+from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
 from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
 from gcnet_jax.tasks.detection.proposals import (
     AnchorTargets,
@@ -151,8 +151,8 @@ def _mask_loss(
     # Those for an object are the first, and no more than that are sampled.
     most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
     first = jax.tree.map(lambda x: x[:, :most], regions)
-    logits = head(model.features(pyramid, first.boxes, head.bins))
-    targets = jax.vmap(lambda masks, boxes, rows: mask_targets(masks, boxes, rows, head.side))(
+    logits = head(model.features(pyramid, first.boxes, MASK_BINS))
+    targets = jax.vmap(lambda masks, boxes, rows: mask_targets(masks, boxes, rows, 2 * MASK_BINS))(
         objects.masks, first.boxes, first.objects
     )
     return mask_loss(

@@ -9,7 +9,7 @@ from gcnet_jax.tasks.detection.boxes.coder import BoxCoder
 from gcnet_jax.tasks.detection.losses import (
     binary_cross_entropy,
     cross_entropy,
-    smooth_absolute,
+    coordinate_loss,
 )
 
 
@@ -55,7 +55,7 @@ def box_losses(
     mine = jnp.minimum(jnp.where(positive, classes, 0), deltas.shape[1] - 1)
     chosen = jnp.take_along_axis(deltas, mine[:, None, None], axis=1)[:, 0]
     targets = coder.encode(regions, jnp.where(positive[:, None], boxes, regions))
-    of_boxes = jnp.where(positive[:, None], smooth_absolute(chosen, targets, beta=beta), 0)
+    of_boxes = jnp.where(positive[:, None], coordinate_loss(chosen, targets, beta=beta), 0)
     right = valid & (jnp.argmax(logits, axis=-1) == labels)
     return BoxLosses(of_classes, of_boxes.sum() / count, right.sum() / count)
 

@@ -16,7 +16,7 @@ from gcnet_jax.tasks.detection.boxes.assignment import assign
 from gcnet_jax.tasks.detection.boxes.coder import BoxCoder
 from gcnet_jax.tasks.detection.boxes.sampling import sample
 from gcnet_jax.tasks.detection.boxes.suppression import suppress
-from gcnet_jax.tasks.detection.losses import binary_cross_entropy, smooth_absolute
+from gcnet_jax.tasks.detection.losses import binary_cross_entropy, coordinate_loss
 from gcnet_jax.tasks.detection.settings import ProposalSettings, RPNTraining
 
 CODER = BoxCoder()
@@ -199,7 +199,7 @@ def rpn_losses(
         start += level.logits.size
         positive = targets.positive[here]
         of_logits = binary_cross_entropy(level.logits.reshape(-1), positive.astype(jnp.float32))
-        of_deltas = smooth_absolute(
+        of_deltas = coordinate_loss(
             level.deltas.reshape(-1, 4), targets.deltas[here], beta=settings.beta
         )
         sums.append(

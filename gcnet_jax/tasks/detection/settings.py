@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
 from gcnet_jax.tasks.detection.boxes.coder import BoxCoder
 
 
@@ -118,3 +120,42 @@ class DetectorSettings:
     stages: tuple[RegionStage, ...] = (RegionStage(),)
     sampling: SamplingSettings = SamplingSettings(512, 0.25)
     detections: DetectionSettings = DetectionSettings()
+
+
+def settings_of(config: ConfigDict) -> DetectorSettings:
+    """What the `model` section of a config says to decide by."""
+    rpn, head, test = config.rpn, config.box_head, config.test
+    stages = zip(
+        head.center_stds,
+        head.size_stds,
+        head.train.iou_thresholds,
+        head.train.loss_weights,
+        strict=True,
+    )
+    return DetectorSettings(
+        proposals=_proposals(rpn.test),
+        training_proposals=_proposals(rpn.train),
+        rpn_training=RPNTraining(
+            AssignmentSettings(
+                rpn.train.positive_iou, rpn.train.negative_iou, rpn.train.minimum_positive_iou
+            ),
+            SamplingSettings(rpn.train.samples, rpn.train.positive_fraction),
+            rpn.train.allowed_border,
+            rpn.train.smooth_l1_beta,
+        ),
+        stages=tuple(
+            RegionStage(
+                BoxCoder(stds=(center, center, size, size)),
+                AssignmentSettings(overlap, overlap, overlap, head.train.low_quality_matches),
+                weight,
+                head.train.smooth_l1_beta,
+            )
+            for center, size, overlap, weight in stages
+        ),
+        sampling=SamplingSettings(head.train.samples, head.train.positive_fraction),
+        detections=DetectionSettings(test.score_threshold, test.iou_threshold, test.max_per_image),
+    )
+
+
+def _proposals(config: ConfigDict) -> ProposalSettings:
+    return ProposalSettings(config.nms_pre, config.max_per_image, config.iou_threshold)
