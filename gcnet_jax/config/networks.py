@@ -69,6 +69,17 @@ def backbone_section(*, variant: str, output_stride: int) -> Section:
         ),
         "num_stages": Leaf(4, Whole(1, 4), "of the ResNet, from the first on"),
         "base_channels": Leaf(64, Whole(2, 1 << 12), "of the stem; later stages have more"),
+        "groups": Leaf(1, Whole(1, 1 << 12), "of the 3x3 convolutions; with more it is a ResNeXt"),
+        "base_width": Leaf(4, CHANNELS, "of each group in the first stage; doubles with each"),
+        "deformable_stages": Leaf(
+            (), Several(STAGE), "stages, counted from 0, whose 3x3 convolutions are deformable"
+        ),
+        "frozen_stages": Leaf(
+            -1,
+            Whole(-1, 4),
+            "so many stages, and the stem, stay as they are; 0: the stem, -1: none",
+        ),
+        "norm_eval": Leaf(False, Flag(), "normalise by running statistics in training too"),
         "remat_stages": Leaf(
             (),
             Several(STAGE),
@@ -99,9 +110,17 @@ def check_stages(backbone: ConfigDict, used: Mapping[str, Collection[int]]) -> N
         backbone: a section from `backbone_section`.
         used: the stages that others read, by their keys in the section `model`.
     """
-    in_backbone = {"backbone.remat_stages": backbone.remat_stages}
+    in_backbone = {
+        "backbone.remat_stages": backbone.remat_stages,
+        "backbone.deformable_stages": backbone.deformable_stages,
+    }
     if backbone.context.block:
         in_backbone["backbone.context.stages"] = backbone.context.stages
+    if backbone.frozen_stages > backbone.num_stages:
+        raise InputError(
+            f"model.backbone.frozen_stages is {backbone.frozen_stages}, but the backbone has "
+            f"{backbone.num_stages} stages (model.backbone.num_stages)"
+        )
     for key, stages in {**in_backbone, **used}.items():
         if any(stage >= backbone.num_stages for stage in stages):
             raise InputError(

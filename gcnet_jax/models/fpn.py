@@ -15,9 +15,9 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.nn import Conv
 from gcnet_jax.nn.checks import check_count, check_features
 from gcnet_jax.nn.initialization import xavier_uniform
-from gcnet_jax.ops import strided, zero_outside
+from gcnet_jax.ops import zero_outside
 
-Masks = Sequence[Bool[Array, "b _h _w"]]
+Mask = Bool[Array, "b _h _w"]
 
 
 class FeaturePyramid(nnx.Module):
@@ -69,7 +69,7 @@ class FeaturePyramid(nnx.Module):
         self.outputs = nnx.List([convolution(out_channels, 3) for _ in in_channels])
 
     def __call__(
-        self, features: Sequence[Float[Array, "b _h _w _c"]], masks: Masks | None = None
+        self, features: Sequence[Float[Array, "b _h _w _c"]], masks: Sequence[Mask] | None = None
     ) -> tuple[Float[Array, "b _h _w c"], ...]:
         """The maps, the largest first, each half as high and wide as the one before, rounded up.
 
@@ -82,13 +82,13 @@ class FeaturePyramid(nnx.Module):
             InputError: there is not one map for each stage, their sizes do not halve, or maps or
                 masks have another type or shape.
         """
-        masks = [None] * len(features) if masks is None else masks
-        if not len(features) == len(masks) == len(self.in_channels):
+        of_images: Sequence[Mask | None] = [None] * len(features) if masks is None else masks
+        if not len(features) == len(of_images) == len(self.in_channels):
             raise InputError(
-                f"the pyramid gets {len(features)} maps and {len(masks)} masks; expected "
+                f"the pyramid gets {len(features)} maps and {len(of_images)} masks; expected "
                 f"{len(self.in_channels)}, one for each stage"
             )
-        for x, channels, mask in zip(features, self.in_channels, masks, strict=True):
+        for x, channels, mask in zip(features, self.in_channels, of_images, strict=True):
             check_features(x, channels, mask, spatial_axes=(2,))
         for larger, smaller in pairwise(features):
             if smaller.shape[1:3] != tuple(-(-length // 2) for length in larger.shape[1:3]):
@@ -97,25 +97,20 @@ class FeaturePyramid(nnx.Module):
                     "half as many positions on each axis, rounded up"
                 )
 
-        merged, above = [], None
-        for x, lateral, mask in reversed(list(zip(features, self.laterals, masks, strict=True))):
-            x = lateral(x)
-            above = zero_outside(x if above is None else x + _doubled(above, x), mask)
-            merged.insert(0, above)
+        levels = [
+            zero_outside(lateral(x), mask)
+            for x, lateral, mask in zip(features, self.laterals, of_images, strict=True)
+        ]
+        for index in reversed(range(len(levels) - 1)):
+            summed = levels[index] + _doubled(levels[index + 1], levels[index])
+            levels[index] = zero_outside(summed, of_images[index])
         maps = [
             zero_outside(convolution(x), mask)
-            for x, convolution, mask in zip(merged, self.outputs, masks, strict=True)
+            for x, convolution, mask in zip(levels, self.outputs, of_images, strict=True)
         ]
         while len(maps) < self.num_outputs:
             maps.append(maps[-1][:, ::2, ::2])
         return tuple(maps)
-
-    def masks(self, masks: Masks) -> Masks:
-        """The masks of all maps of the result, given those of the stages."""
-        masks = list(masks)
-        while len(masks) < self.num_outputs:
-            masks.append(strided(masks[-1], 2))
-        return masks
 
 
 def _doubled(x: Float[Array, "b h w c"], like: Float[Array, "b _h _w c"]) -> Array:

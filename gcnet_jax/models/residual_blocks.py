@@ -158,6 +158,7 @@ class Bottleneck(ResidualBlock):
         stride: int,
         dilation: int,
         groups: int = 1,
+        deformable: bool = False,
         average_shortcut: bool,
         context: ContextPlacement | None = None,
         dtype: DTypeLike,
@@ -171,6 +172,7 @@ class Bottleneck(ResidualBlock):
             stride=stride,
             dilation=dilation,
             groups=groups,
+            deformable=deformable,
             dtype=dtype,
             rngs=rngs,
         )

@@ -52,6 +52,8 @@ class ResNet(nnx.Module):
         groups: of the 3x3 convolutions of bottlenecks; with more than one it is a ResNeXt.
         base_width: channels of each group in the first stage, which double with each stage (4 in
             ResNeXt 32x4d); without groups it has no meaning.
+        deformable_stages: indices of the stages, counted from 0, whose 3x3 convolutions are
+            deformable; they have bottlenecks.
         context: where there are context blocks, if anywhere.
         frozen_stages: 0 freezes the stem, a larger number as many stages with it: they compute as
             in evaluation mode whatever the mode is, and their parameters get no gradient. -1: none.
@@ -77,6 +79,7 @@ class ResNet(nnx.Module):
         base_channels: int = 64,
         groups: int = 1,
         base_width: int = 4,
+        deformable_stages: Collection[int] = (),
         context: ContextPlacement | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -94,15 +97,14 @@ class ResNet(nnx.Module):
         check_count("groups", groups)
         check_count("base_width", base_width)
         check_choice("frozen_stages", frozen_stages, range(-1, num_stages + 1))
-        for stage in remat_stages:
-            check_choice("remat_stages has a stage that", stage, range(num_stages))
+        for name, chosen in (("remat", remat_stages), ("deformable", deformable_stages)):
+            for stage in chosen:
+                check_choice(f"{name}_stages has a stage that", stage, range(num_stages))
         block_class, stage_depths = _ARCHITECTURES[depth]
-        options = {}
-        if block_class is Bottleneck:
-            options["groups"] = groups
-        elif groups > 1:
+        if block_class is not Bottleneck and (groups > 1 or deformable_stages):
             raise InputError(
-                f"groups is {groups}; expected 1, for ResNet-{depth} has no bottlenecks"
+                f"groups is {groups}, deformable_stages {tuple(deformable_stages)}; expected 1 and "
+                f"(), for ResNet-{depth} has no bottlenecks"
             )
         if context is not None:
             _check_placement(context, block_class, stage_depths[:num_stages])
@@ -115,6 +117,9 @@ class ResNet(nnx.Module):
             stride = _STRIDES[output_stride][index]
             dilation = _DILATIONS[output_stride][index]
             depth_here = stage_depths[index]
+            options = {}
+            if block_class is Bottleneck:
+                options = {"groups": groups, "deformable": index in deformable_stages}
             blocks = []
             for position in range(depth_here):
                 has_context = context is not None and context.has(index, position, depth_here)

@@ -38,6 +38,7 @@ _STAGES: Rows = (
     (r"stages\.3", "layer4"),
     (r"conv(\d)\.conv", r"conv\1"),
     (r"conv(\d)\.norm", r"bn\1"),
+    (r"conv(\d)\.offset", r"conv\1.conv_offset"),
 )
 
 

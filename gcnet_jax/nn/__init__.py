@@ -1,4 +1,4 @@
-"""Reusable modules: convolution, normalisation, context blocks."""
+"""Reusable modules: convolutions, normalisation, context blocks."""
 
 from gcnet_jax.nn.context import (
     AttentionPooling,
@@ -13,6 +13,7 @@ from gcnet_jax.nn.context import (
 )
 from gcnet_jax.nn.conv_norm_act import ConvNormAct
 from gcnet_jax.nn.convolution import Conv
+from gcnet_jax.nn.deformable import DeformableConv
 from gcnet_jax.nn.norm import BatchNorm
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ContextBlock",
     "Conv",
     "ConvNormAct",
+    "DeformableConv",
     "GlobalContext",
     "NonLocal",
     "PairwiseAttention",

@@ -1,5 +1,7 @@
 """A convolution with what usually follows it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,6 +9,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gcnet_jax.nn.checks import check_features
 from gcnet_jax.nn.convolution import Conv
+from gcnet_jax.nn.deformable import DeformableConv
 from gcnet_jax.nn.initialization import ones
 from gcnet_jax.nn.norm import BatchNorm
 from gcnet_jax.ops import strided, zero_outside
@@ -22,6 +25,7 @@ class ConvNormAct(nnx.Module):
         stride: of the convolution.
         dilation: of the convolution.
         groups: of the convolution.
+        deformable: whether the convolution, a 3x3 one, is a `DeformableConv`.
         activate: whether a ReLU follows.
         norm_scale_init: of the normalisation's scale.
         dtype: of the computation.
@@ -37,15 +41,15 @@ class ConvNormAct(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
+        deformable: bool = False,
         activate: bool = True,
         norm_scale_init: nnx.Initializer = ones,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.conv = Conv(
+        self.conv = (DeformableConv if deformable else partial(Conv, kernel_size=kernel_size))(
             in_channels,
             out_channels,
-            kernel_size,
             stride=stride,
             dilation=dilation,
             groups=groups,

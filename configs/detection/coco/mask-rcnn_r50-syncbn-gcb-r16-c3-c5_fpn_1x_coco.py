@@ -1,0 +1,17 @@
+"""Mask R-CNN R50-FPN on COCO, 12 epochs.
+
+With batch statistics and global context blocks (ratio 1/16).
+
+    gcnet train --workdir=runs/detector \\
+        --config=mask-rcnn_r50-syncbn-gcb-r16-c3-c5_fpn_1x_coco
+
+Published: 40.4 box AP, 36.2 mask AP; trained on 8 GPUs with 2 images each, 5.0 GB a GPU.
+"""
+
+from configs.common import coco_detection
+
+
+def get_config():
+    config = coco_detection.mask_rcnn()
+    config = coco_detection.with_batch_statistics(config)
+    return coco_detection.with_global_context(config, 1 / 16)

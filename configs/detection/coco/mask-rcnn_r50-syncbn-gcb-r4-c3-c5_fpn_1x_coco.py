@@ -1,0 +1,17 @@
+"""Mask R-CNN R50-FPN on COCO, 12 epochs.
+
+With batch statistics and global context blocks (ratio 1/4).
+
+    gcnet train --workdir=runs/detector \\
+        --config=mask-rcnn_r50-syncbn-gcb-r4-c3-c5_fpn_1x_coco
+
+Published: 40.7 box AP, 36.5 mask AP; trained on 8 GPUs with 2 images each, 5.1 GB a GPU.
+"""
+
+from configs.common import coco_detection
+
+
+def get_config():
+    config = coco_detection.mask_rcnn()
+    config = coco_detection.with_batch_statistics(config)
+    return coco_detection.with_global_context(config, 1 / 4)

@@ -1,0 +1,75 @@
+"""Published detectors as narrow as the stored cases have them, with the weights of their names."""
+
+import numpy as np
+from flax import nnx
+
+from gcnet_jax.config import load_config
+from gcnet_jax.tasks.detection.build_model import build_networks
+from gcnet_jax.tasks.detection.config import SCHEMA
+from gcnet_jax.tasks.detection.weights import import_state_dict
+from tests.conftest import ROOT
+from tests.reference import arrays, golden_files
+
+CASES = golden_files.cases("detection/detectors")
+EVERY_DAY = (
+    "mask-rcnn_r50-gcb-r16-c3-c5_fpn_1x_coco",
+    "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5-r4-gcb-c3-c5_fpn_1x_coco",
+)
+"""The cases that are compared on every day: both kinds, and all that a backbone may have."""
+
+
+def published_config(run):
+    """The config of a published run."""
+    file = ROOT / "configs" / "detection" / "coco" / f"{run}.py"
+    return load_config(file, schema_of=lambda config: SCHEMA)
+
+
+def narrow_config(name):
+    """The `model` section of a case: its run's, with the channels that the case has."""
+    config, width = published_config(name).model, CASES[name]["width"]
+    config.backbone.base_channels = width["base_channels"]
+    if config.backbone.groups > 1:
+        config.backbone.groups = width["resnext_groups"]
+        config.backbone.base_width = width["resnext_base_width"]
+    config.neck.channels = config.rpn.channels = width["fpn_channels"]
+    config.box_head.channels = width["fc_channels"]
+    config.mask_head.channels = width["mask_channels"]
+    return config
+
+
+def state_dict(name):
+    """The weights of a case by mmdetection's names."""
+    case = CASES[name]
+    weights = arrays.state_dict(case["state"])
+    for entry, factor in case["init_scale"].items():
+        weights[entry] = weights[entry] * np.float32(factor)
+    return weights
+
+
+class Detector(nnx.Module):
+    """The networks of a detector under the names that they have in one."""
+
+    def __init__(self, config, num_classes):
+        networks = build_networks(config, num_classes=num_classes)
+        self.backbone, self.neck, self.rpn_head = networks[:3]
+        self.box_heads = nnx.List(networks.box_heads)
+        self.mask_heads = nnx.List(networks.mask_heads)
+
+
+def narrow_detector(name):
+    """The networks of a case with its weights, in evaluation mode."""
+    config = narrow_config(name)
+    model = nnx.eval_shape(lambda: Detector(config, CASES[name]["num_classes"]))
+    import_state_dict(model, state_dict(name))
+    model.eval()
+    return model
+
+
+def image(name):
+    """The image of a case, padded with zeros, as our networks take it."""
+    case = CASES[name]
+    height, width = case["image"]["img_shape"]
+    padded = np.zeros((1, *case["image"]["padded"], 3), np.float32)
+    pixels = arrays.normal(case["input"], (1, 3, height, width))
+    padded[:, :height, :width] = np.moveaxis(pixels, 1, -1)
+    return padded
