@@ -1,6 +1,6 @@
 """Six narrow detectors from mmdetection's configs: what they find, and what they are trained by."""
 
-import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,21 +9,20 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.models import merge, split_for_evaluation
-from gcnet_jax.tasks.detection.detector import Detections
-from gcnet_jax.tasks.detection.detector_losses import Objects, detector_losses
+from gcnet_jax.tasks.detection.detector_losses import (
+    DetectorTargets,
+    Objects,
+    detector_losses,
+)
 from gcnet_jax.tasks.detection.proposals import candidates
 from gcnet_jax.tasks.detection.regions.levels import region_levels
-from gcnet_jax.tasks.detection.regions.pasting import paste_masks
 from gcnet_jax.tasks.detection.weights import export_state_dict
-from tests.reference import arrays, golden_files
-from tests.reference.equivalence import every_day
-from tests.reference.narrow import narrow_detector
+from tests.reference import arrays
+from tests.reference.equivalence import TOLERANCES, every_day
+from tests.reference.narrow_detectors import CASES, EVERY_DAY, narrow_detector
 
-CASES = golden_files.cases("detection/detectors")
-EVERY_DAY = (
-    "mask-rcnn_r50-gcb-r16-c3-c5_fpn_1x_coco",
-    "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5-r4-gcb-c3-c5_fpn_1x_coco",
-)
+SPREADS = 5
+"""A gradient may differ by so many times what noise of 1e-6 does to the reference's own."""
 
 
 class Case:
@@ -41,8 +40,9 @@ class Case:
     def __getitem__(self, key):
         return self.stored[f"{self.name}|{key}"]
 
-    def has(self, key):
-        return f"{self.name}|{key}" in self.stored
+    def keys(self, prefix):
+        start = f"{self.name}|"
+        return [k.removeprefix(start) for k in self.stored if k.startswith(start + prefix)]
 
     def images(self, count):
         """One image, or both of the batch, padded to one size; with the sizes proper."""
@@ -73,11 +73,6 @@ def case(request, golden):
     return Case(request.param, golden("detection/detectors"))
 
 
-@functools.cache
-def network(name):
-    return narrow_detector(name, CASES[name])
-
-
 def channels_first(x):
     return np.moveaxis(np.asarray(x), -1, 1)
 
@@ -93,14 +88,14 @@ def drawn_masks(boxes, size):
         radius = (2 * u - 1) ** 2 + (2 * v - 1) ** 2
         masks[index] = (
             radius <= 1,
-            (0 <= v) & (v <= 1) & (abs(u - 0.5) <= v / 2),
-            (0.2 <= radius) & (radius <= 1),
+            (v >= 0) & (v <= 1) & (abs(u - 0.5) <= v / 2),
+            (radius >= 0.2) & (radius <= 1),
         )[index]
     return masks
 
 
 def test_it_finds_what_the_reference_finds(case, equivalence):
-    graphdef, variables = split_for_evaluation(network(case.name))
+    graphdef, variables = split_for_evaluation(narrow_detector(case.name))
     images, sizes = case.images(1)
     fixed = np.array([case.layout["ctx"]["fixed_rois"]], np.float32)[..., 1:]
 
@@ -111,7 +106,11 @@ def test_it_finds_what_the_reference_finds(case, equivalence):
         levels = model.rpn(pyramid)
         of_image = jax.tree.map(lambda x: x[0], levels)
         found = candidates(
-            of_image, model.strides, sizes[0], jnp.array(images.shape[1:3]), model.settings.proposals
+            of_image,
+            model.strides,
+            sizes[0],
+            jnp.array(images.shape[1:3]),
+            model.settings.proposals,
         )
         proposals = model.propose(levels, sizes, model.settings.proposals)
         outputs = model.look(pyramid, proposals, sizes)
@@ -137,7 +136,9 @@ def test_it_finds_what_the_reference_finds(case, equivalence):
     ours = np.column_stack([found.levels, found.scores, found.boxes])[kept]
     theirs = np.column_stack([case["rpn_pre_level"], case["rpn_pre_scores"], case["rpn_pre_boxes"]])
     assert len(ours) == len(theirs)
-    ours, theirs = (x[np.lexsort((x[:, 2].round(2), x[:, 1].round(5), x[:, 0]))] for x in (ours, theirs))
+    ours, theirs = (
+        x[np.lexsort((x[:, 2].round(2), x[:, 1].round(5), x[:, 0]))] for x in (ours, theirs)
+    )
     equivalence.arrays("detector", "candidates' scores", case.name, ours[:, 1], theirs[:, 1])
 
     count = case.layout["n_proposals"]
@@ -168,18 +169,88 @@ def test_it_finds_what_the_reference_finds(case, equivalence):
     compare("detections' masks", detections.masks[0, :count], "det_mask_prob")
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_targets_and_losses_are_the_references(case, images, equivalence):
-    model = network(case.name)
-    model.reference_padding = True
-    model.train()
-    losses, targets = loss_of(case, images)
+class Training(NamedTuple):
+    """What one step of training computes."""
 
-    prefix = "train/" if images == 1 else "train2/"
-    names = {
-        "rpn_class_loss": "loss_rpn_cls",
-        "rpn_box_loss": "loss_rpn_bbox",
-    }
+    losses: dict
+    targets: DetectorTargets
+    gradients: nnx.State | None
+    statistics: nnx.State
+
+
+def training(case, count):
+    """Losses for the batch of one image or of both; gradients of the first alone."""
+    model = narrow_detector(case.name, reference_padding=True)
+    model.train()
+    graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
+    images, sizes = case.images(count)
+    boxes, classes, valid = case.objects(count)
+    masks = np.stack([drawn_masks(each, images.shape[1:3]) for each in boxes])
+    objects = Objects(boxes, classes, valid, masks)
+
+    def total(params, statistics, images, sizes, objects):
+        model = nnx.merge(graphdef, params, statistics, copy=True)
+        losses, targets = detector_losses(model, images, sizes, objects, nnx.Rngs(0))
+        of_all = sum(value for name, value in losses.items() if name.endswith("loss"))
+        return of_all, (losses, targets, nnx.state(model, nnx.BatchStat))
+
+    arguments = params, statistics, images, sizes, objects
+    if count > 1:
+        _, (losses, targets, moved) = jax.jit(total)(*arguments)
+        return Training(losses, targets, None, moved)
+    (_, auxiliary), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(*arguments)
+    losses, targets, moved = auxiliary
+    return Training(losses, targets, gradients, moved)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_targets_losses_and_gradients_are_the_references(case, count, equivalence):
+    step = training(case, count)
+    prefix, every = ("train/", 1) if count == 1 else ("train2/", 4)
+    objects, objects_classes, _ = case.objects(count)
+
+    def compare(quantity, ours, key):
+        equivalence.arrays("detector, training", quantity, case.name, ours, case[prefix + key])
+
+    def equal(ours, key):
+        np.testing.assert_array_equal(ours, case[prefix + key], key)
+
+    anchors = step.targets.anchors
+    sampled = np.unpackbits(case[f"{prefix}rpn_label_weights"], axis=-1)
+    np.testing.assert_array_equal(anchors.sampled, sampled[:, : anchors.sampled.shape[1]])
+    is_positive = (case[f"{prefix}rpn_labels"] == 0) & np.asarray(anchors.sampled)
+    np.testing.assert_array_equal(anchors.positive, is_positive)
+    assert np.asarray(anchors.count).sum() == case[f"{prefix}rpn_avg_factor"]
+    compare("anchors' targets", np.asarray(anchors.deltas)[is_positive], "rpn_targets_pos")
+
+    for quantity, ours, key in (
+        ("proposals", step.targets.proposals.boxes, "train_proposals"),
+        ("proposals' scores", step.targets.proposals.scores, "train_proposal_scores"),
+    ):
+        there = np.asarray(step.targets.proposals.valid)
+        compare(quantity, np.asarray(ours)[there][::every], key)
+
+    for stage, regions in enumerate(step.targets.regions):
+        suffix = str(stage) if case.is_cascade else ""
+        regions = jax.tree.map(np.asarray, regions)
+        equal(regions.valid.sum(-1), f"rois_per_img{suffix}")
+        image, row = np.nonzero(regions.valid)
+        mine = regions.objects[image, row]
+        positive = regions.positive[image, row]
+        labels = np.where(positive, objects_classes[image, mine], case.layout["num_classes"])
+        equal(labels, f"roi_labels{suffix}")
+        boxes = regions.boxes[image, row]
+        compare("regions", np.column_stack([boxes])[::every], f"rois{suffix}")
+        coder = step_coder(case, stage)
+        targets = coder.encode(boxes[positive], objects[image, mine][positive])
+        compare("regions' targets", targets, f"roi_targets_pos{suffix}")
+        masks = np.asarray(step.targets.masks[stage])
+        masks = masks[regions.positive[:, : masks.shape[1]]]
+        equal(masks.sum((1, 2)), f"mask_targets{suffix}_sum")
+        stored = case[f"{prefix}mask_targets{suffix}"]
+        equal(np.packbits(masks[: len(stored)], axis=-1), f"mask_targets{suffix}")
+
+    names = {"rpn_class_loss": "loss_rpn_cls", "rpn_box_loss": "loss_rpn_bbox"}
     for stage in range(case.stages):
         ours, theirs = (f"stage{stage}_", f"s{stage}.") if case.is_cascade else ("", "")
         for name, of_reference in (
@@ -189,8 +260,88 @@ def test_targets_and_losses_are_the_references(case, images, equivalence):
             ("class_accuracy", "acc"),
         ):
             names[ours + name] = theirs + of_reference
-    assert losses.keys() == names.keys()
+    assert step.losses.keys() == names.keys()
     for name, of_reference in names.items():
-        scale = 100 if name.endswith("accuracy") else 1
-        ours, theirs = scale * losses[name], case[prefix + of_reference]
-        equivalence.arrays("detector, training", name, case.name, ours, theirs)
+        percent = 100 if name.endswith("accuracy") else 1
+        ours, theirs = percent * step.losses[name], case[prefix + of_reference]
+        quantity = name.split("_", 1)[1] if case.is_cascade and "stage" in name else name
+        scale = max(abs(theirs), 1e-6)
+        equivalence.arrays(
+            "detector, training", quantity, f"{case.name} {name}", ours, theirs, scale=scale
+        )
+    if count == 1:
+        check_gradients(case, step, equivalence)
+
+
+def step_coder(case, stage):
+    return narrow_detector(case.name).settings.stages[stage].coder
+
+
+def check_gradients(case, step, equivalence):
+    graphdef, _, statistics = nnx.split(narrow_detector(case.name), nnx.Param, ...)
+    as_model = nnx.merge(graphdef, step.gradients, statistics)
+    gradients = export_state_dict(as_model)
+
+    # What is frozen has no gradient, and nothing else has none.
+    frozen = set(case.layout["frozen"]) | set(case.layout["no_grad"])
+    names = case.layout["gradnorm_names"]
+    assert frozen.isdisjoint(names)
+    for name in frozen:
+        assert not gradients[name].any(), name
+
+    # Each norm within rounding, or within what noise of 1e-6 does to the reference's own.
+    nothing, norms, spreads = (
+        set(case.layout["zero_gradient"]),
+        case["gradnorms"],
+        case["gradnorm_spread"],
+    )
+    largest = max(norms)
+    for name, theirs, spread in zip(names, norms, spreads, strict=True):
+        if name in nothing:
+            assert np.linalg.norm(gradients[name]) < 1e-4 * largest, name
+            continue
+        ours = np.linalg.norm(gradients[name].astype(np.float64))
+        allowed = max(TOLERANCES["gradient"][0], SPREADS * spread)
+        beyond = max(abs(ours / theirs - 1) - allowed, 0)
+        equivalence.arrays(
+            "detector, training",
+            "gradient norms, beyond noise",
+            f"{case.name} {name}",
+            beyond,
+            0.0,
+            "gradient",
+            1,
+        )
+    spread_of = dict(zip(names, spreads, strict=True))
+    for key in case.keys("grad/"):
+        name = key.removeprefix("grad/")
+        ours, theirs = gradients[name], case[key]
+        if "channel_add_conv" in name and len(ours) != len(theirs):
+            ours = ours[::4]
+        allowed = SPREADS * spread_of[name]
+        beyond = max(np.abs(ours - theirs).max() / np.abs(theirs).max() - allowed, 0)
+        equivalence.arrays(
+            "detector, training",
+            "gradients, beyond noise",
+            f"{case.name} {name}",
+            beyond,
+            0.0,
+            "gradient",
+            1,
+        )
+
+    moved = export_state_dict(nnx.merge(graphdef, step.gradients, step.statistics))
+    before = export_state_dict(narrow_detector(case.name))
+    buffers = [name for name in moved if name.endswith(("running_mean", "running_var"))]
+    changed = [name for name in buffers if (moved[name] != before[name]).any()]
+    # The reference also counts the batches.
+    assert len(changed) * 3 == case.layout["moved_by_training_forward"] * 2
+    for key in case.keys("after/"):
+        name = key.removeprefix("after/")
+        equivalence.arrays(
+            "detector, training",
+            "running statistics",
+            f"{case.name} {name}",
+            moved[name],
+            case[key],
+        )

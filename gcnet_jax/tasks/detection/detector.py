@@ -205,9 +205,7 @@ class Detector(nnx.Module):
 
     def detect(
         self, outputs: HeadOutputs, valid: Bool[Array, "b n"], sizes: Integer[Array, "b 2"]
-    ) -> tuple[
-        Float[Array, "b k 4"], Float[Array, "b k"], Int[Array, "b k"], Bool[Array, "b k"]
-    ]:
+    ) -> tuple[Float[Array, "b k 4"], Float[Array, "b k"], Int[Array, "b k"], Bool[Array, "b k"]]:
         """Boxes, scores, classes and validity of the detections of each image.
 
         The classes are those that the stages say on the average, the boxes those of the last.
@@ -232,9 +230,7 @@ class Detector(nnx.Module):
             best = jnp.where(kept.valid, scores[rows, classes], 0)
             return jnp.where(kept.valid[:, None], mine, 0), best, classes, kept.valid
 
-        return jax.vmap(of_image)(
-            outputs.regions[-1], outputs.deltas[-1], scores, valid, sizes
-        )
+        return jax.vmap(of_image)(outputs.regions[-1], outputs.deltas[-1], scores, valid, sizes)
 
     def masks(
         self, pyramid: Pyramid, boxes: Float[Array, "b n 4"], classes: Int[Array, "b n"]

@@ -12,6 +12,7 @@ from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
 from gcnet_jax.tasks.detection.proposals import (
     AnchorTargets,
     Level,
+    Proposals,
     anchor_targets,
     rpn_losses,
 )
@@ -36,15 +37,19 @@ class Objects(NamedTuple):
 
 
 class DetectorTargets(NamedTuple):
-    """What a detector is compared with in a step, for tests to look at.
+    """What the outputs of a detector were compared with.
 
     Attributes:
         anchors: of the region proposal network.
+        proposals: that the first stage was trained with.
         regions: of each stage.
+        masks: of the positive regions of each stage, which are the first; none without masks.
     """
 
     anchors: AnchorTargets
+    proposals: Proposals
     regions: list[Regions]
+    masks: list[Bool[Array, "b n side side"]]
 
 
 def detector_losses(
@@ -72,7 +77,8 @@ def detector_losses(
     metrics, anchors = _rpn_losses(model, levels, sizes, objects, rngs)
 
     proposals = jax.lax.stop_gradient(model.propose(levels, sizes, settings.training_proposals))
-    boxes, valid, compared = proposals.boxes, proposals.valid, []
+    targets = DetectorTargets(anchors, proposals, [], [])
+    boxes, valid = proposals.boxes, proposals.valid
     for index, stage in enumerate(settings.stages):
         rows = boxes.shape[1] + objects.boxes.shape[1]
         random = jax.random.uniform(rngs.sampling(), (len(boxes), rows))
@@ -81,17 +87,19 @@ def detector_losses(
                 *arrays, stage.assignment, settings.sampling
             )
         )(boxes, valid, objects.boxes, objects.valid, random)
-        compared.append(regions)
+        targets.regions.append(regions)
         logits, deltas = model.say(index, pyramid, regions.boxes)
         of_stage = _box_losses(model, index, logits, deltas, regions, objects)
         if model.mask_heads and objects.masks is not None:
-            of_stage["mask_loss"] = _mask_loss(model, index, pyramid, regions, objects)
+            loss, masks = _mask_loss(model, index, pyramid, regions, objects)
+            of_stage["mask_loss"] = loss
+            targets.masks.append(masks)
         prefix = f"stage{index}_" if len(settings.stages) > 1 else ""
         for name, value in of_stage.items():
             metrics[prefix + name] = value * (stage.weight if name.endswith("loss") else 1)
         boxes = jax.lax.stop_gradient(model.refine(index, regions.boxes, logits, deltas, sizes))
         valid = regions.valid & ~regions.are_objects
-    return metrics, DetectorTargets(anchors, compared)
+    return metrics, targets
 
 
 def _rpn_losses(
@@ -105,9 +113,9 @@ def _rpn_losses(
     shapes = [level.logits.shape[1:3] for level in levels]
     count = sum(level.logits[0].size for level in levels)
     random = jax.random.uniform(rngs.sampling(), (len(sizes), count))
-    targets = jax.vmap(
-        lambda *arrays: anchor_targets(shapes, model.strides, *arrays, settings)
-    )(sizes, padded(sizes), objects.boxes, objects.valid, random)
+    targets = jax.vmap(lambda *arrays: anchor_targets(shapes, model.strides, *arrays, settings))(
+        sizes, padded(sizes), objects.boxes, objects.valid, random
+    )
     sums = jax.vmap(lambda levels, targets: rpn_losses(levels, targets, settings))(levels, targets)
     total = targets.count.sum()
     losses = {
@@ -146,7 +154,7 @@ def _box_losses(
 
 def _mask_loss(
     model: Detector, stage: int, pyramid: Pyramid, regions: Regions, objects: Objects
-) -> Float[Array, ""]:
+) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
     head, sampling = model.mask_heads[stage], model.settings.sampling
     # Those for an object are the first, and no more than that are sampled.
     most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
@@ -155,12 +163,13 @@ def _mask_loss(
     targets = jax.vmap(lambda masks, boxes, rows: mask_targets(masks, boxes, rows, 2 * MASK_BINS))(
         objects.masks, first.boxes, first.objects
     )
-    return mask_loss(
+    loss = mask_loss(
         logits,
         first.positive.reshape(-1),
         _of_regions(objects.classes, first).reshape(-1),
         targets.reshape(-1, *targets.shape[2:]),
     )
+    return loss, targets
 
 
 def _of_regions(values: Array, regions: Regions) -> Array:

@@ -8,8 +8,8 @@ from jaxtyping import Array, Bool, Float, Int
 from gcnet_jax.tasks.detection.boxes.coder import BoxCoder
 from gcnet_jax.tasks.detection.losses import (
     binary_cross_entropy,
-    cross_entropy,
     coordinate_loss,
+    cross_entropy,
 )
 
 

@@ -36,3 +36,12 @@ def smooth_absolute(
     difference = jnp.abs(predictions - targets)
     square = 0.5 * difference * difference / beta
     return jnp.where(difference < beta, square, difference - 0.5 * beta)
+
+
+def coordinate_loss(
+    predictions: Float[Array, "*n"], targets: Float[Array, "*n"], *, beta: float
+) -> Float[Array, "*n"]:
+    """The loss of boxes' coordinates: `smooth_absolute`, or `absolute` where `beta` is 0."""
+    if beta == 0:
+        return absolute(predictions, targets)
+    return smooth_absolute(predictions, targets, beta=beta)

@@ -189,9 +189,7 @@ class RPNLosses(NamedTuple):
     boxes: Float[Array, " levels"]
 
 
-def rpn_losses(
-    levels: Sequence[Level], targets: AnchorTargets, settings: RPNTraining
-) -> RPNLosses:
+def rpn_losses(levels: Sequence[Level], targets: AnchorTargets, settings: RPNTraining) -> RPNLosses:
     """Compares what the network says with what it should have said."""
     sums, start = [], 0
     for level in levels:
