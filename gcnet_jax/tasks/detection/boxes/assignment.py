@@ -49,6 +49,7 @@ def assign(
             above 0 for never.
     """
     boxes, objects = lax.stop_gradient((boxes, objects))
+    objects_valid = jnp.asarray(objects_valid)
     boxes = jnp.where(valid[:, None], boxes, 0.0)
     objects = jnp.where(objects_valid[:, None], objects, 0.0)
     usable = valid
