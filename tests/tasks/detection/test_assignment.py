@@ -82,6 +82,15 @@ def test_a_later_object_takes_the_box_that_is_its_best():
     assert assign(boxes, both, objects, both, **without).tolist() == [1, 0]
 
 
+def test_of_objects_that_overlap_a_box_alike_the_first_gets_it():
+    boxes = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32)
+    both = np.ones(2, bool)
+    without = DEFAULT | {"low_quality": False}
+    assert assign(boxes, both, boxes[[0, 0]], both, **without).tolist() == [1, 0]
+    first_is_missing = np.array([False, True])
+    assert assign(boxes, both, boxes[[0, 0]], first_is_missing, **without).tolist() == [2, 0]
+
+
 def test_boxes_that_are_not_there_are_no_objects_best():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 4]], np.float32)
     valid, there = np.array([False, True]), np.ones(1, bool)
