@@ -26,16 +26,17 @@ def cross_entropy(
 
 def absolute(predictions: Float[Array, "*n"], targets: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """The absolute difference (L1), with a gradient of 0 where there is none."""
-    return jnp.abs(predictions - targets)
+    difference = predictions - targets
+    return jnp.sign(difference) * difference  # the gradient of `jnp.abs` at 0 is 1
 
 
 def smooth_absolute(
     predictions: Float[Array, "*n"], targets: Float[Array, "*n"], *, beta: float
 ) -> Float[Array, "*n"]:
     """The absolute difference less `beta / 2`, or below `beta` its square over `2 * beta`."""
-    difference = jnp.abs(predictions - targets)
-    square = 0.5 * difference * difference / beta
-    return jnp.where(difference < beta, square, difference - 0.5 * beta)
+    difference = predictions - targets
+    size = jnp.abs(difference)
+    return jnp.where(size < beta, 0.5 * difference * difference / beta, size - 0.5 * beta)
 
 
 def coordinate_loss(

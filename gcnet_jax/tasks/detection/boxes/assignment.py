@@ -9,6 +9,7 @@ from gcnet_jax.tasks.detection.boxes.overlaps import (
     intersection_over_union,
 )
 
+_VECTOR = 128  # XLA on a CPU makes loops over a length that no vector divides of single numbers
 _UNUSABLE = -1.0  # the overlap of a box that is ignored or padding with any object
 
 
@@ -49,7 +50,10 @@ def assign(
             above 0 for never.
     """
     boxes, objects = lax.stop_gradient((boxes, objects))
-    boxes = jnp.where(valid[:, None], boxes, 0.0)
+    objects_valid = jnp.asarray(objects_valid)
+    count, padding = len(boxes), -len(boxes) % _VECTOR
+    valid = jnp.pad(valid, (0, padding))
+    boxes = jnp.where(valid[:, None], jnp.pad(boxes, ((0, padding), (0, 0))), 0.0)
     objects = jnp.where(objects_valid[:, None], objects, 0.0)
     usable = valid
     if ignored is not None and ignored_threshold > 0:
@@ -82,4 +86,4 @@ def assign(
     if low_quality:
         assigned = jnp.where(matched > 0, matched, assigned)
     assigned = jnp.where(end > 0, assigned, 0)
-    return jnp.where(valid, assigned, -1)
+    return jnp.where(valid, assigned, -1)[:count]

@@ -140,7 +140,6 @@ def suppress_by_class(
         return Kept(jnp.zeros(limit, jnp.int32), jnp.zeros(limit, bool))
     boxes = boxes if boxes.ndim == 3 else boxes[:, None]
     is_candidate = valid[:, None] & (scores > score_threshold)
-    boxes = jnp.where(valid[:, None, None], boxes, 0.0)
     has_candidate = jnp.broadcast_to(is_candidate, scores.shape)
     if boxes.shape[1] == 1:
         has_candidate = jnp.any(is_candidate, axis=1, keepdims=True)
