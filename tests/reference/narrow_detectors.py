@@ -1,5 +1,7 @@
 """Published detectors as narrow as the stored cases have them, with the weights of their names."""
 
+import functools
+
 import numpy as np
 from flax import nnx
 
@@ -56,8 +58,9 @@ class Detector(nnx.Module):
         self.mask_heads = nnx.List(networks.mask_heads)
 
 
+@functools.cache
 def narrow_detector(name):
-    """The networks of a case with its weights, in evaluation mode."""
+    """The networks of a case with its weights, in evaluation mode; leave them as they are."""
     config = narrow_config(name)
     model = nnx.eval_shape(lambda: Detector(config, CASES[name]["num_classes"]))
     import_state_dict(model, state_dict(name))
