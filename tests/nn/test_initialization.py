@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gcnet_jax.nn.initialization import Filled, Normal, Uniform, VarianceScaling
+from gcnet_jax.nn.initialization import (
+    Filled,
+    Normal,
+    Uniform,
+    VarianceScaling,
+    initial_rngs,
+    xavier_uniform,
+)
 
 FLAX = nnx.initializers
 SHAPE = (3, 3, 10, 24)
@@ -54,3 +61,18 @@ def test_one_program_draws_arrays_of_many_shapes(compilations):
             VarianceScaling(2.0, "fan_out", "normal")(key, (3, 3, 11, width), jnp.float32)
             Filled(0.0)(key, (width, 17), jnp.float32)
     assert names == []
+
+
+def test_keys_that_are_counted_on_the_host_are_those_of_flax():
+    key = jax.random.key(3)
+    ours, theirs = initial_rngs(key), nnx.Rngs(key)
+    for _ in range(3):
+        np.testing.assert_array_equal(
+            jax.random.key_data(ours.params()), jax.random.key_data(theirs.params())
+        )
+
+
+def test_xavier_draws_evenly_up_to_the_root_of_six_over_inputs_and_outputs():
+    values = xavier_uniform(100, 50)(jax.random.key(0), (100, 50))
+    assert 0.99 * 0.2 < np.abs(values).max() <= 0.2  # sqrt(6 / 150)
+    assert abs(float(np.std(values)) - 0.2 / 3**0.5) < 0.002

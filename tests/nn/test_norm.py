@@ -101,3 +101,36 @@ def test_constant_features_have_no_variance():
     y = norm(jnp.full((64, 1), 0.7))
     assert 0 <= norm.var[0] < 1e-6
     np.testing.assert_allclose(y, 0, atol=1e-3)
+
+
+def test_of_images_that_lie_padded_the_statistics_are_of_the_images_alone():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3.0, 2.0, (2, 4, 5, 3)).astype(np.float32)
+    mask = np.zeros((2, 4, 5), bool)
+    mask[0, :3, :5], mask[1, :4, :2] = True, True
+    inside = x[mask]
+    padded = np.where(mask[..., None], x, np.float32(7.0))  # whatever lies outside
+    alone, among = BatchNorm(3, rngs=nnx.Rngs(0)), BatchNorm(3, rngs=nnx.Rngs(0))
+    expected, y = alone(inside), among(padded, mask)
+    np.testing.assert_allclose(np.asarray(y)[mask], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(among.mean[...], alone.mean[...], rtol=1e-5)
+    np.testing.assert_allclose(among.var[...], alone.var[...], rtol=1e-5)
+
+
+def test_a_mask_that_is_true_nowhere_leaves_numbers():
+    norm = BatchNorm(3, rngs=nnx.Rngs(0))
+    y = norm(np.ones((1, 4, 3), np.float32), np.zeros((1, 4), bool))
+    assert np.isfinite(y).all()
+    assert np.isfinite(norm.var[...]).all()
+
+
+def test_what_is_frozen_computes_in_training_as_in_evaluation():
+    x = np.random.default_rng(0).normal(3.0, 2.0, (2, 4, 3)).astype(np.float32)
+    norm = BatchNorm(3, rngs=nnx.Rngs(0))
+    norm.mean[...], norm.var[...] = jnp.array([1.0, 2.0, 3.0]), jnp.array([4.0, 9.0, 1.0])
+    norm.eval()
+    expected = norm(x)
+    norm.train()
+    norm.frozen = True
+    np.testing.assert_array_equal(norm(x), expected)
+    np.testing.assert_array_equal(norm.mean[...], [1.0, 2.0, 3.0])

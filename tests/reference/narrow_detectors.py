@@ -1,5 +1,7 @@
 """Published detectors as narrow as the stored cases have them, with the weights of their names."""
 
+import functools
+
 import numpy as np
 from flax import nnx
 
@@ -56,8 +58,9 @@ def state_dict(name):
     return weights
 
 
+@functools.cache
 def narrow_detector(name, **options):
-    """The detector of a case with its weights, in evaluation mode."""
+    """The detector of a case with its weights, in evaluation mode; leave it as it is."""
     config, classes = narrow_config(name), CASES[name]["num_classes"]
     model = nnx.eval_shape(lambda: build_model(config, num_classes=classes, **options))
     import_state_dict(model, state_dict(name))

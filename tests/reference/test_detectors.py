@@ -180,7 +180,7 @@ class Training(NamedTuple):
 
 def training(case, count):
     """Losses for the batch of one image or of both; gradients of the first alone."""
-    model = narrow_detector(case.name, reference_padding=True)
+    model = nnx.clone(narrow_detector(case.name, reference_padding=True))
     model.train()
     graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
     images, sizes = case.images(count)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import ResNet, build_backbone
 from gcnet_jax.nn.checks import check_count, check_fraction, check_seed
-from gcnet_jax.nn.initialization import Normal
+from gcnet_jax.nn.initialization import Normal, initial_rngs
 from gcnet_jax.ops import check_normalized
 from gcnet_jax.tasks.classification.config import check_model_config
 
@@ -77,9 +77,9 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Class
     check_model_config(config)
     check_count("num_classes", num_classes)
     check_seed(seed)
-    rngs = nnx.Rngs(seed)
+    rngs = initial_rngs(jax.random.key(seed))
     # A stream of their own, so that with and without blocks all other weights start the same.
-    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
+    context_rngs = initial_rngs(jax.random.fold_in(jax.random.key(seed), 1))
     backbone = build_backbone(
         config.backbone, dtype=jnp.dtype(config.dtype), rngs=rngs, context_rngs=context_rngs
     )

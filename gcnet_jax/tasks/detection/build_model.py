@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.models import FeaturePyramid, build_backbone
 from gcnet_jax.nn.checks import check_count, check_seed
+from gcnet_jax.nn.initialization import initial_rngs
 from gcnet_jax.tasks.detection.box_head import BoxHead
 from gcnet_jax.tasks.detection.config import check_model_config
 from gcnet_jax.tasks.detection.detector import Detector
@@ -35,9 +36,9 @@ def build_model(
     check_model_config(config)
     check_count("num_classes", num_classes)
     check_seed(seed)
-    rngs = nnx.Rngs(seed)
+    rngs = initial_rngs(jax.random.key(seed))
     # A stream of their own, so that with and without blocks all other weights start the same.
-    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
+    context_rngs = initial_rngs(jax.random.fold_in(jax.random.key(seed), 1))
     dtype = jnp.dtype(config.dtype)
     backbone = build_backbone(config.backbone, dtype=dtype, rngs=rngs, context_rngs=context_rngs)
     channels = config.neck.channels

@@ -4,12 +4,12 @@ import re
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import build_backbone, context_block_maker
 from gcnet_jax.nn.checks import check_choice, check_count, check_seed
+from gcnet_jax.nn.initialization import initial_rngs
 from gcnet_jax.tasks.segmentation.config import check_model_config, default_config
 from gcnet_jax.tasks.segmentation.heads import FCNHead
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
@@ -80,9 +80,9 @@ def build_model(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Segme
     check_model_config(config)
     check_count("num_classes", num_classes)
     check_seed(seed)
-    rngs = nnx.Rngs(seed)
+    rngs = initial_rngs(jax.random.key(seed))
     # A stream of their own, so that with and without blocks all other weights start the same.
-    context_rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(seed), 1))
+    context_rngs = initial_rngs(jax.random.fold_in(jax.random.key(seed), 1))
     dtype = jnp.dtype(config.dtype)
     backbone = build_backbone(config.backbone, dtype=dtype, rngs=rngs, context_rngs=context_rngs)
     decode = config.decode_head
