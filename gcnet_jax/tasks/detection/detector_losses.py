@@ -160,8 +160,8 @@ def _mask_loss(
     most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
     first = jax.tree.map(lambda x: x[:, :most], regions)
     logits = head(model.features(pyramid, first.boxes, MASK_BINS))
-    targets = jax.vmap(lambda masks, boxes, rows: mask_targets(masks, boxes, rows, 2 * MASK_BINS))(
-        objects.masks, first.boxes, first.objects
+    targets = jax.vmap(lambda *arrays: mask_targets(*arrays, bins=2 * MASK_BINS))(
+        first.boxes, objects.masks, first.objects
     )
     loss = mask_loss(
         logits,

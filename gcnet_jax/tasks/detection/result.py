@@ -12,7 +12,7 @@ from PIL import Image
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.tasks.detection.pictures import ShownObject, draw_objects
-from gcnet_jax.tasks.detection.regions.pasting import paste_mask
+from gcnet_jax.tasks.detection.regions.pasting import paste_on_host
 
 SHOWN_FROM = 0.3
 """Score from which objects are drawn, unless told otherwise."""
@@ -68,7 +68,7 @@ class DetectionResult:
         """
         if self._box_masks is None:
             raise InputError("the network finds boxes, and no masks")
-        return paste_mask(
+        return paste_on_host(
             self._box_masks[index],
             self.boxes[index],
             (self.image.shape[0], self.image.shape[1]),
