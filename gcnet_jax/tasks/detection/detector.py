@@ -69,7 +69,7 @@ class HeadOutputs(NamedTuple):
     Attributes:
         regions: the boxes that each stage looked at.
         logits: of each stage, the background last.
-        deltas: of the last stage.
+        deltas: of each stage, of each class or of all alike.
     """
 
     regions: tuple[Float[Array, "b n 4"], ...]
@@ -171,13 +171,16 @@ class Detector(nnx.Module):
     def look(
         self, pyramid: Pyramid, proposals: Proposals, sizes: Integer[Array, "b 2"]
     ) -> HeadOutputs:
-        """What the box heads say of the proposals, each stage of what the one before made of them."""
-        regions, outputs = proposals.boxes, []
+        """What the stages of box heads say, each of the regions that the one before made."""
+        boxes, regions, logits, deltas = proposals.boxes, [], [], []
         for index in range(len(self.box_heads)):
-            if outputs:
-                regions = self.refine(index - 1, *outputs[-1], sizes)
-            outputs.append((regions, *self.say(index, pyramid, regions)))
-        return HeadOutputs(*zip(*outputs, strict=True))
+            if index:
+                boxes = self.refine(index - 1, boxes, logits[-1], deltas[-1], sizes)
+            of_classes, of_boxes = self.say(index, pyramid, boxes)
+            regions.append(boxes)
+            logits.append(of_classes)
+            deltas.append(of_boxes)
+        return HeadOutputs(tuple(regions), tuple(logits), tuple(deltas))
 
     def say(
         self, stage: int, pyramid: Pyramid, regions: Float[Array, "b n 4"]
@@ -237,12 +240,12 @@ class Detector(nnx.Module):
     ) -> Float[Array, "b n side side"]:
         """The masks of objects in their boxes, on the average of the stages."""
         features = self.features(pyramid, boxes, MASK_BINS)
-        total = 0
-        for head in self.mask_heads:
-            logits = head(features)
-            mine = jnp.take_along_axis(logits, classes.reshape(-1, 1, 1, 1), axis=-1)[..., 0]
-            total += jax.nn.sigmoid(mine)
-        masks = total / len(self.mask_heads)
+        channel = classes.reshape(-1, 1, 1, 1)
+        of_stages = [
+            jax.nn.sigmoid(jnp.take_along_axis(head(features), channel, axis=-1)[..., 0])
+            for head in self.mask_heads
+        ]
+        masks = sum(of_stages[1:], of_stages[0]) / len(of_stages)
         return masks.reshape(*boxes.shape[:2], *masks.shape[1:])
 
     def features(

@@ -117,7 +117,7 @@ def _rpn_losses(
         sizes, padded(sizes), objects.boxes, objects.valid, random
     )
     sums = jax.vmap(lambda levels, targets: rpn_losses(levels, targets, settings))(levels, targets)
-    total = targets.count.sum()
+    total = targets.total.sum()
     losses = {
         "rpn_class_loss": sums.classification.sum() / total,
         "rpn_box_loss": sums.boxes.sum() / total,

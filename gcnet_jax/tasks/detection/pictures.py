@@ -43,7 +43,7 @@ def draw_objects(
     colors = [object_color(index) for index in range(len(objects))]
     for each, color in reversed(list(zip(objects, colors, strict=True))):
         if each.mask is not None:
-            blended[each.mask] += opacity * (np.float32(color) - blended[each.mask])
+            blended[each.mask] += opacity * (np.array(color, np.float32) - blended[each.mask])
     picture = Image.fromarray(blended.round().astype(np.uint8))
     height = min(max(picture.width // _IN_WIDTH, _SMALLEST), _LARGEST)
     line = max(height // 7, 1)

@@ -1,6 +1,6 @@
-"""From the maps of the region proposal network to proposals, and its loss (mmdetection's `RPNHead`).
+"""From the maps of the region proposal network to proposals, and its loss.
 
-Everything here is of one image. A level is what the network says of one map of the pyramid; maps
+The numbers are those of mmdetection's `RPNHead`. Everything here is of one image. A level is what the network says of one map of the pyramid; maps
 may be larger than the image has them, and what lies beyond counts nothing.
 """
 
@@ -92,7 +92,7 @@ def candidates(
     """Picks the best boxes of each level; arguments as for `propose`."""
     parts = []
     for index, (level, stride) in enumerate(zip(levels, strides, strict=True)):
-        shape = level.logits.shape[:2]
+        shape = (level.logits.shape[0], level.logits.shape[1])
         logits = jnp.where(
             within_padding(shape, stride, padded_size), level.logits.reshape(-1), -jnp.inf
         )
@@ -112,13 +112,13 @@ class AnchorTargets(NamedTuple):
         sampled: whether the loss counts an anchor.
         positive: whether it is counted as one for an object.
         deltas: to the object's box, of the positive ones.
-        count: how many are counted, where none of a kind counts as one.
+        total: how many are counted, where none of a kind counts as one.
     """
 
     sampled: Bool[Array, " n"]
     positive: Bool[Array, " n"]
     deltas: Float[Array, "n 4"]
-    count: Int[Array, ""]
+    total: Int[Array, ""]
 
 
 def anchor_targets(
@@ -178,8 +178,8 @@ def anchor_targets(
     mine = objects[jnp.maximum(assigned - 1, 0)] if len(objects) else grid
     mine = jnp.where(positive[:, None], mine, grid)
     positives, negatives = positive.sum(), (sampled & ~positive).sum()
-    count = jnp.maximum(positives, 1) + jnp.maximum(negatives, 1)
-    return AnchorTargets(sampled, positive, CODER.encode(grid, mine), count)
+    total = jnp.maximum(positives, 1) + jnp.maximum(negatives, 1)
+    return AnchorTargets(sampled, positive, CODER.encode(grid, mine), total)
 
 
 class RPNLosses(NamedTuple):

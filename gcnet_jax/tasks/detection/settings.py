@@ -80,7 +80,7 @@ class RegionStage:
         beta: as in `RPNTraining`.
     """
 
-    coder: BoxCoder = BoxCoder(stds=(0.1, 0.1, 0.2, 0.2))
+    coder: BoxCoder = dataclasses.field(default_factory=lambda: BoxCoder(stds=(0.1, 0.1, 0.2, 0.2)))
     assignment: AssignmentSettings = AssignmentSettings(0.5, 0.5, 0.5)
     weight: float = 1.0
     beta: float = 0.0
