@@ -27,12 +27,12 @@ _FIRST, _SECOND, _PRODUCT = range(3)
 class SharedAxes(NamedTuple):
     """Axes that two of the three arrays have in common, of any length, and the third has not.
 
-    Each pair of negative indices is in the order of the name.
+    Each pair of negative indices is in the order of the name; None where there is no such axis.
     """
 
-    first_and_second: tuple[int, int]
-    first_and_product: tuple[int, int]
-    second_and_product: tuple[int, int]
+    first_and_second: tuple[int, int] | None
+    first_and_product: tuple[int, int] | None
+    second_and_product: tuple[int, int] | None
 
 
 class Bilinear(abc.ABC):
@@ -145,14 +145,20 @@ def _transposed(position: int, cotangent: Array, *operands: Any, form, wanted, j
 def _batched(operands, axes, *, form, wanted, jaxpr) -> tuple[Array, int]:
     """The rule of `jax.vmap`: the mapped axis of one operand joins the axis that it may lengthen.
 
-    If both are mapped, all three arrays are.
+    If both are mapped, or there is no such axis, all three arrays are.
     """
     del jaxpr
-    if None not in axes:
-        moved = (jnp.moveaxis(x, axis, 0) for x, axis in zip(operands, axes, strict=True))
+    mapped = [position for position, axis in enumerate(axes) if axis is not None]
+    position = mapped[0]
+    shared = _shared(form, _others(wanted)[position], wanted)
+    if len(mapped) == 2 or shared is None:
+        count = operands[position].shape[axes[position]]
+        moved = (
+            jnp.broadcast_to(x, (count, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
+            for x, axis in zip(operands, axes, strict=True)
+        )
         return _bind(_Mapped(form), wanted, *moved), 0
-    (position,) = (i for i, axis in enumerate(axes) if axis is not None)
-    into, out_of = _shared(form, _others(wanted)[position], wanted)
+    into, out_of = shared
     moved = jnp.moveaxis(operands[position], axes[position], into - 1)  # ahead of what it joins
     at = moved.ndim + into
     count, length = moved.shape[at - 1 : at + 1]
@@ -163,11 +169,11 @@ def _batched(operands, axes, *, form, wanted, jaxpr) -> tuple[Array, int]:
     return result.reshape(*result.shape[:at], count, length, *result.shape[at + 1 :]), at
 
 
-def _shared(form: Bilinear, role: int, other: int) -> tuple[int, int]:
-    """The axis in the array of one role, and the same in another's."""
+def _shared(form: Bilinear, role: int, other: int) -> tuple[int, int] | None:
+    """The axis in the array of one role, and the same in another's, if there is one."""
     if role > other:
-        at_other, at_role = _shared(form, other, role)
-        return at_role, at_other
+        shared = _shared(form, other, role)
+        return shared and (shared[1], shared[0])
     of_first_and_second, of_first_and_product, of_second_and_product = form.shared_axes
     if other == _SECOND:
         return of_first_and_second

@@ -4,15 +4,17 @@
 | --- | --- | --- |
 | 1x1 | matrix product | matrix product |
 | 3x3 of float32 that keeps the size, 64 channels or more | XLA's convolution | `winograd` |
+| in groups | XLA's convolution | XLA's convolution, with `grouped_convolution`'s gradient |
 | others | XLA's convolution | XLA's convolution |
 
 Of a map that is small beside its dilation, `winograd` would compute mostly padding: XLA's then.
-Which platform it is shows when a program is compiled for it. Three have transposes of their own
+Which platform it is shows when a program is compiled for it. Four have transposes of their own
 (`bilinear`), which are what gradients are computed by:
 
 - The matrix product: the gradient by the kernel that JAX derives comes out transposed, and on CPU
   the copies that turn it round cost as much as the product.
 - `winograd`: by tiles as well.
+- Convolutions in groups: by matrix products on CPUs, see there.
 - Dilated 3x3 kernels that keep the size: JAX derives a convolution whose window is the map, and
   moves by the dilation. XLA takes that for what it says, not for the gradient by a kernel, and on
   NVIDIA's GPUs it takes ten times as long as it would undilated: there the phases of the map are
@@ -31,6 +33,7 @@ from jaxtyping import Array, Float
 
 from gcnet_jax.ops import winograd
 from gcnet_jax.ops.bilinear import Bilinear, SharedAxes
+from gcnet_jax.ops.grouped_convolution import grouped_convolution
 
 _FEWEST_CHANNELS = 64
 """With fewer, to transform tiles costs more than the multiplications that it saves."""
@@ -58,15 +61,25 @@ def conv_general_dilated(
         context: Any = jax.config
         precision = context.jax_default_matmul_precision
     dilation = tuple(kwargs.get("rhs_dilation") or (1,) * (lhs.ndim - 2))
-    simple = (
-        all(stride == 1 for stride in window_strides)
-        and kwargs.get("feature_group_count", 1) == 1
-        and kwargs.get("batch_group_count", 1) == 1
+    groups = kwargs.get("feature_group_count", 1)
+    plain = (
+        kwargs.get("batch_group_count", 1) == 1
         and all(factor == 1 for factor in kwargs.get("lhs_dilation") or (1,))
         and kwargs.get("preferred_element_type") is None
         and lhs.dtype == rhs.dtype
         and not (_is_split_by_type(lhs) or _is_split_by_type(rhs))
     )
+    if plain and groups > 1 and lhs.ndim == 4 and not isinstance(padding, str):
+        return grouped_convolution(
+            lhs,
+            rhs,
+            groups=groups,
+            strides=window_strides,
+            padding=padding,
+            dilation=dilation,
+            precision=precision,
+        )
+    simple = plain and groups == 1 and all(stride == 1 for stride in window_strides)
     if simple and all(size == 1 for size in rhs.shape[:-2]) and _adds_nothing(padding):
         return _Pointwise(lhs.ndim - 2, precision)(lhs, rhs.reshape(rhs.shape[-2:]))
     if simple and _is_3x3_that_keeps_size(rhs.shape, dilation, padding):

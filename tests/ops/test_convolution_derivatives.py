@@ -17,29 +17,36 @@ from gcnet_jax.parallel import create_mesh
 WIDE = 64
 """Channels from which CPUs compute 3x3 convolutions with fewer multiplications."""
 KINDS = {
-    "1x1": (1, 1, 4),
-    "3x3 by tiles": (3, 1, WIDE),
-    "3x3 by tiles, dilated": (3, 2, WIDE),
-    "3x3, dilated": (3, 2, 4),
+    "1x1": (1, 1, 4, 1),
+    "3x3 by tiles": (3, 1, WIDE, 1),
+    "3x3 by tiles, dilated": (3, 2, WIDE, 1),
+    "3x3, dilated": (3, 2, 4, 1),
+    "3x3 in groups": (3, 2, 4, 2),
 }
-"""Size of the kernel, dilation and channels."""
-every_kind = pytest.mark.parametrize("kind", ["1x1", "3x3 by tiles, dilated", "3x3, dilated"])
+"""Size of the kernel, dilation, channels and groups, by as many of which outputs are apart."""
+every_kind = pytest.mark.parametrize(
+    "kind", ["1x1", "3x3 by tiles, dilated", "3x3, dilated", "3x3 in groups"]
+)
 
 
 def case(kind, *, seed=0, mapped=()):
     """The convolution, the one of `jax.lax`, an input and a kernel; with leading axes `mapped`."""
-    size, dilation, channels = KINDS[kind]
+    size, dilation, channels, groups = KINDS[kind]
     rng = np.random.default_rng(seed)
     x, kernel = (
         jnp.asarray(rng.standard_normal((*mapped, *shape)), jnp.float32)
-        for shape in ((2, 7, 8, channels), (size, size, channels, channels + 1))
+        for shape in (
+            (2, 7, 8, channels),
+            (size, size, channels // groups, channels + groups),
+        )
     )
     convolutions = [
         functools.partial(
             convolve,
-            window_strides=(1, 1),
+            window_strides=(groups, groups),
             padding=[(dilation * (size // 2),) * 2] * 2,
             rhs_dilation=(dilation, dilation),
+            feature_group_count=groups,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         for convolve in (conv_general_dilated, lax.conv_general_dilated)
@@ -194,7 +201,7 @@ def reverse(convolve):
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "rocm"])
-@pytest.mark.parametrize("kind", ["3x3 by tiles", "3x3, dilated"])
+@pytest.mark.parametrize("kind", ["3x3 by tiles", "3x3, dilated", "3x3 in groups"])
 @pytest.mark.parametrize("mode", [forward, reverse])
 def test_accelerators_get_the_convolutions_of_lax(platform, kind, mode):
     own, of_lax, x, kernel = case(kind)
@@ -207,6 +214,14 @@ def test_accelerators_get_the_convolutions_of_lax(platform, kind, mode):
         assert len(set(found) & set(expected)) == 2
     else:
         assert found == expected
+
+
+def test_a_cpu_gets_the_gradient_by_a_kernel_in_groups_from_matrix_products():
+    # XLA takes hundreds of times as long for a convolution in groups of the batch.
+    own, _, x, kernel = case("3x3 in groups")
+    found = operations(jax.grad(loss(own), 1), x, kernel, platform="cpu")
+    assert sum(operation.startswith("dot_general") for operation in found) == 9
+    assert not any("batch_group_count = 2" in operation for operation in found)
 
 
 def test_one_exported_program_serves_several_platforms():
