@@ -129,8 +129,7 @@ def test_it_finds_what_the_reference_finds(case, equivalence):
         outputs = model.look(pyramid, proposals, sizes)
         aligned = [model.features(pyramid, fixed, bins) for bins in (7, 14)]
         first = [
-            head(model.features(pyramid, regions[:, :3], 14))
-            for head, regions in zip(model.mask_heads, outputs.regions, strict=True)
+            head(model.features(pyramid, proposals.boxes[:, :3], 14)) for head in model.mask_heads
         ]
         own = model.features(pyramid, proposals.boxes[:, :3], 7)
         detections = model.detect(outputs, proposals.valid, sizes)
@@ -233,13 +232,15 @@ def training(case, count):
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.timeout(1800)
 def test_targets_losses_and_gradients_are_the_references(case, count, equivalence):
     step = training(case, count)
     prefix, every = ("train/", 1) if count == 1 else ("train2/", 4)
     objects, objects_classes, _ = case.objects(count)
 
-    def compare(quantity, ours, key):
-        equivalence.arrays("detector, training", quantity, case.name, ours, case[prefix + key])
+    def compare(quantity, ours, key, scale=None):
+        theirs = case[prefix + key]
+        equivalence.arrays("detector, training", quantity, case.name, ours, theirs, scale=scale)
 
     def equal(ours, key):
         np.testing.assert_array_equal(ours, case[prefix + key], key)
@@ -252,12 +253,20 @@ def test_targets_losses_and_gradients_are_the_references(case, count, equivalenc
     assert np.asarray(anchors.total).sum() == case[f"{prefix}rpn_avg_factor"]
     compare("anchors' targets", np.asarray(anchors.deltas)[is_positive], "rpn_targets_pos")
 
+    def compare_rows(quantity, ours, key):
+        """Of rows in an order that near ties decide: a stored row may be a neighbour's."""
+        theirs = case[prefix + key]
+        rows = np.clip(every * np.arange(len(theirs))[:, None] + (0, -1, 1), 0, len(ours) - 1)
+        differences = abs(ours[rows] - theirs[:, None]).reshape(*rows.shape, -1).max(-1)
+        nearest = ours[rows[np.arange(len(rows)), differences.argmin(1)]]
+        compare(quantity, nearest, key)
+
+    there = np.asarray(step.targets.proposals.valid)
     for quantity, ours, key in (
         ("proposals", step.targets.proposals.boxes, "train_proposals"),
         ("proposals' scores", step.targets.proposals.scores, "train_proposal_scores"),
     ):
-        there = np.asarray(step.targets.proposals.valid)
-        compare(quantity, np.asarray(ours)[there][::every], key)
+        compare_rows(quantity, np.asarray(ours)[there], key)
 
     for stage, regions in enumerate(step.targets.regions):
         suffix = str(stage) if case.is_cascade else ""
@@ -269,10 +278,11 @@ def test_targets_losses_and_gradients_are_the_references(case, count, equivalenc
         labels = np.where(positive, objects_classes[image, mine], case.layout["num_classes"])
         equal(labels, f"roi_labels{suffix}")
         boxes = regions.boxes[image, row]
-        compare("regions", np.column_stack([boxes])[::every], f"rois{suffix}")
+        compare_rows("regions", boxes, f"rois{suffix}")
         coder = step_coder(case, stage)
         targets = coder.encode(boxes[positive], objects[image, mine][positive])
-        compare("regions' targets", targets, f"roi_targets_pos{suffix}")
+        # One is a shift by as much as the region is wide.
+        compare("regions' targets", targets, f"roi_targets_pos{suffix}", scale=1 / min(coder.stds))
         masks = np.asarray(step.targets.masks[stage])
         masks = masks[regions.positive[:, : masks.shape[1]]]
         equal(masks.sum((1, 2)), f"mask_targets{suffix}_sum")
@@ -348,7 +358,8 @@ def check_gradients(case, step, equivalence):
         if "channel_add_conv" in name and len(ours) != len(theirs):
             ours = ours[::4]
         allowed = SPREADS * spread_of[name]
-        beyond = max(np.abs(ours - theirs).max() / np.abs(theirs).max() - allowed, 0)
+        largest = max(np.abs(theirs).max(), 1e-12)  # nothing reads P5: its bias has no gradient
+        beyond = max(np.abs(ours - theirs).max() / largest - allowed, 0)
         equivalence.arrays(
             "detector, training",
             "gradients, beyond noise",

@@ -1,7 +1,8 @@
 """From the maps of the region proposal network to proposals, and its loss.
 
-The numbers are those of mmdetection's `RPNHead`. Everything here is of one image. A level is what the network says of one map of the pyramid; maps
-may be larger than the image has them, and what lies beyond counts nothing.
+The numbers are those of mmdetection's `RPNHead`. Everything here is of one image. A level is what
+the network says of one map of the pyramid; maps may be larger than the image has them, and what
+lies beyond counts nothing.
 """
 
 from collections.abc import Sequence
