@@ -19,7 +19,7 @@ from gcnet_jax.tasks.detection.proposals import candidates
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.pasting import paste_on_host
 from gcnet_jax.tasks.detection.weights import export_state_dict
-from tests.reference import arrays
+from tests.reference import arrays, golden_files
 from tests.reference.equivalence import TOLERANCES, every_day
 from tests.reference.narrow_detectors import CASES, EVERY_DAY, narrow_detector
 
@@ -231,9 +231,20 @@ def training(case, count):
     return Training(losses, targets, gradients, moved)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+def marks(name, count):
+    """Gradients, which are of one image, take a minute, and minutes of a cascade."""
+    if golden_files.are_given() or (name, count) == (EVERY_DAY[0], 1):
+        return ()
+    return pytest.mark.slow if count == 2 and name in EVERY_DAY else pytest.mark.campaign
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [pytest.param(name, count, marks=marks(name, count)) for name in CASES for count in (1, 2)],
+)
 @pytest.mark.timeout(1800)
-def test_targets_losses_and_gradients_are_the_references(case, count, equivalence):
+def test_targets_losses_and_gradients_are_the_references(name, count, golden, equivalence):
+    case = Case(name, golden("detection/detectors"))
     step = training(case, count)
     prefix, every = ("train/", 1) if count == 1 else ("train2/", 4)
     objects, objects_classes, _ = case.objects(count)
