@@ -141,3 +141,11 @@ def test_what_does_not_fit_is_named(shapes, message):
     groups = 2 if message == "groups" else 1
     with pytest.raises(InputError, match=message):
         deformable_convolution(*map(jnp.zeros, shapes), groups=groups)
+
+
+def test_a_sample_a_whole_position_outside_has_no_slope():
+    x, kernel, offsets = jnp.ones((1, 2, 2, 1)), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 4, 4, 2))
+    slopes = jax.grad(lambda offsets: jnp.sum(deformable_convolution(x, offsets, kernel)))(offsets)
+    outside = np.pad(np.zeros((2, 2), bool), 1, constant_values=True)
+    assert not np.any(slopes[0][outside])
+    assert np.any(slopes[0][~outside])
