@@ -103,6 +103,15 @@ def test_the_same_input_gives_the_same_bits_also_of_gradients():
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
+def test_places_have_fractions_also_in_a_narrow_type():
+    x = jnp.arange(200.0, dtype=jnp.bfloat16).reshape(1, 1, 200, 1)
+    kernel = jnp.ones((1, 1, 1, 1), jnp.bfloat16)
+    offsets = jnp.full((1, 1, 200, 2), 0.5, jnp.bfloat16).at[..., 0].set(0)
+    y = deformable_convolution(x, offsets, kernel, padding=0)[0, 0, :-1, 0]
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(y.astype(jnp.float32), np.arange(199) + 0.5, rtol=2**-7)
+
+
 def test_a_mapped_axis_is_a_batch():
     x, offsets, kernel, _ = case()
     apply = functools.partial(deformable_convolution, **OPTIONS)
