@@ -103,6 +103,15 @@ def test_the_same_input_gives_the_same_bits_also_of_gradients():
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
+def test_places_have_fractions_also_in_a_narrow_type():
+    x = jnp.arange(200.0, dtype=jnp.bfloat16).reshape(1, 1, 200, 1)
+    kernel = jnp.ones((1, 1, 1, 1), jnp.bfloat16)
+    offsets = jnp.full((1, 1, 200, 2), 0.5, jnp.bfloat16).at[..., 0].set(0)
+    y = deformable_convolution(x, offsets, kernel, padding=0)[0, 0, :-1, 0]
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(y.astype(jnp.float32), np.arange(199) + 0.5, rtol=2**-7)
+
+
 def test_a_mapped_axis_is_a_batch():
     x, offsets, kernel, _ = case()
     apply = functools.partial(deformable_convolution, **OPTIONS)
@@ -141,3 +150,11 @@ def test_what_does_not_fit_is_named(shapes, message):
     groups = 2 if message == "groups" else 1
     with pytest.raises(InputError, match=message):
         deformable_convolution(*map(jnp.zeros, shapes), groups=groups)
+
+
+def test_a_sample_a_whole_position_outside_has_no_slope():
+    x, kernel, offsets = jnp.ones((1, 2, 2, 1)), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 4, 4, 2))
+    slopes = jax.grad(lambda offsets: jnp.sum(deformable_convolution(x, offsets, kernel)))(offsets)
+    outside = np.pad(np.zeros((2, 2), bool), 1, constant_values=True)
+    assert not np.any(slopes[0][outside])
+    assert np.any(slopes[0][~outside])

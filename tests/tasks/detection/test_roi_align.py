@@ -44,7 +44,8 @@ def case(seed):
     rng = np.random.default_rng(seed)
     maps = tuple(rng.standard_normal(shape).astype(np.float32) for shape in SHAPES)
     corners = rng.uniform(-60, [680, 80], (6, 2))
-    widths = [[90, 20], [0.3, 0.2], [500, 2], [-30, 9], [900, 200], [40, 12]]
+    # No bin is as long as a whole number of positions but for rounding, which decides then.
+    widths = [[90, 20], [0.3, 0.2], [500, 2], [-30, 9], [890, 200], [40, 12]]
     boxes = np.concatenate([corners, corners + widths], axis=1).astype(np.float32)
     boxes[5] = np.round(boxes[5])
     images, levels = rng.integers(0, 2, (2, 6)).astype(np.int32)
@@ -140,6 +141,19 @@ def test_it_is_differentiated_in_both_modes_twice_and_by_no_box(small):
     np.testing.assert_allclose(np.vdot(gradient, np.cos(x)), np.vdot(y, tangent), rtol=1e-4)
     np.testing.assert_allclose(np.vdot(product, x), np.vdot(tangent, y), rtol=1e-4)
     assert not np.any(by_box)
+
+
+def test_maps_of_a_narrow_type_are_summed_in_float32(small):
+    apply, x, boxes, images = small
+    narrow = jnp.asarray(x, jnp.bfloat16)
+    for inputs in (narrow, narrow.astype(jnp.float32)):
+        y, transposed = jax.vjp(lambda x: apply(x, boxes, images), inputs)
+        gradient = transposed(jnp.ones_like(y))[0]
+        assert y.dtype == gradient.dtype == inputs.dtype
+        if inputs is narrow:
+            rounded = y, gradient
+    for ours, exact in zip(rounded, (y, gradient), strict=True):
+        np.testing.assert_array_equal(ours, exact.astype(jnp.bfloat16))
 
 
 def test_a_mapped_axis_is_an_image(small):

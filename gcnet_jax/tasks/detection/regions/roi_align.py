@@ -171,11 +171,10 @@ class RegionPooling(Linear):
         self, residuals: Places, operands: tuple[Shaped[Array, "b _h _w c"], ...]
     ) -> Float[Array, "r bins bins c"]:
         """Returns the features; of maps that are no floats, in float32."""
-        bins, channels = self.bins, self.shapes[0][3]
-        dtype = (
-            operands[0].dtype if jnp.issubdtype(operands[0].dtype, jnp.floating) else jnp.float32
-        )
-        result = jnp.zeros((residuals.order.size, bins, bins, channels), dtype)
+        given = operands[0].dtype
+        dtype = given if jnp.issubdtype(given, jnp.floating) else jnp.float32
+        shape = residuals.order.size, self.bins, self.bins, self.shapes[0][3]
+        result = jnp.zeros(shape, dtype)
         for level, features in enumerate(operands):
             result = self._pool(residuals, level, features, result)
         return result
@@ -195,25 +194,27 @@ class RegionPooling(Linear):
         def of_box(k: Array, result: Array) -> Array:
             def add(t: Array, total: Array) -> Array:
                 at, by_row, by_column = self._tile_of(places, k, t, tile, features.shape)
-                part = lax.dynamic_slice(features, at, (1, *tile, channels))[0].astype(result.dtype)
+                part = lax.dynamic_slice(features, at, (1, *tile, channels))[0].astype(total.dtype)
                 # Columns first: products of small matrices, before one with long rows.
                 part = jnp.einsum("yjx,yxc->yjc", _repeated(by_column, tile[0]), part)
                 part = by_row @ part.reshape(tile[0], bins * channels)
                 return total + part.reshape(total.shape)
 
-            total = jnp.zeros((bins, bins, channels), result.dtype)
-            total = lax.fori_loop(0, _tiles(places, k, tile), add, total)
+            # Sums, here and in the transpose, are in float32 at least.
+            wide = jnp.promote_types(result.dtype, jnp.float32)
+            total = jnp.zeros((bins, bins, channels), wide)
+            total = lax.fori_loop(0, _tiles(places, k, tile), add, total).astype(result.dtype)
             return lax.dynamic_update_slice(result, total[None], (places.order[k], 0, 0, 0))
 
         return lax.fori_loop(*_range(places, level), of_box, result)
 
     def _spread(self, places: Places, level: int, cotangents: Array) -> Array:
         bins, channels = self.bins, cotangents.shape[3]
-        shape = self.shapes[level]
+        shape, wide = self.shapes[level], jnp.promote_types(cotangents.dtype, jnp.float32)
         tile = _tile(shape)
 
         def of_box(k: Array, result: Array) -> Array:
-            own = cotangents[places.order[k]].reshape(bins, bins * channels)
+            own = cotangents[places.order[k]].astype(wide).reshape(bins, bins * channels)
 
             def add(t: Array, result: Array) -> Array:
                 at, by_row, by_column = self._tile_of(places, k, t, tile, shape)
@@ -224,8 +225,8 @@ class RegionPooling(Linear):
 
             return lax.fori_loop(0, _tiles(places, k, tile), add, result)
 
-        zeros = jnp.zeros(shape, cotangents.dtype)
-        return lax.fori_loop(*_range(places, level), of_box, zeros)
+        total = lax.fori_loop(*_range(places, level), of_box, jnp.zeros(shape, wide))
+        return total.astype(cotangents.dtype)
 
     def _tile_of(
         self, places: Places, k: Array, t: Array, tile: tuple[int, int], shape: tuple[int, ...]
