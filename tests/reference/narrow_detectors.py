@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from gcnet_jax.config import load_config
-from gcnet_jax.tasks.detection.build_model import build_networks
+from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import SCHEMA
 from gcnet_jax.tasks.detection.weights import import_state_dict
 from tests.conftest import ROOT
@@ -36,6 +36,16 @@ def narrow_config(name):
     config.neck.channels = config.rpn.channels = width["fpn_channels"]
     config.box_head.channels = width["fc_channels"]
     config.mask_head.channels = width["mask_channels"]
+    training, test = CASES[name]["train_cfg"], CASES[name]["test_cfg"]
+    stages = training["rcnn"] if isinstance(training["rcnn"], list) else [training["rcnn"]]
+    for ours, theirs in (
+        (config.rpn.train, training["rpn_proposal"]),
+        (config.rpn.test, test["rpn"]),
+    ):
+        ours.nms_pre, ours.max_per_image = theirs["nms_pre"], theirs["max_per_img"]
+    config.rpn.train.samples = training["rpn"]["sampler"]["num"]
+    config.box_head.train.samples = stages[0]["sampler"]["num"]
+    config.test.max_per_image = test["rcnn"]["max_per_img"]
     return config
 
 
@@ -48,23 +58,12 @@ def state_dict(name):
     return weights
 
 
-class Detector(nnx.Module):
-    """The networks of a detector under the names that they have in one."""
-
-    def __init__(self, config, num_classes):
-        networks = build_networks(config, num_classes=num_classes)
-        self.backbone, self.neck, self.rpn_head = networks[:3]
-        self.box_heads = nnx.List(networks.box_heads)
-        self.mask_heads = nnx.List(networks.mask_heads)
-
-
 @functools.cache
-def narrow_detector(name):
-    """The networks of a case with its weights, in evaluation mode; leave them as they are."""
-    config = narrow_config(name)
-    model = nnx.eval_shape(lambda: Detector(config, CASES[name]["num_classes"]))
+def narrow_detector(name, **options):
+    """The detector of a case with its weights, in evaluation mode; leave it as it is."""
+    config, classes = narrow_config(name), CASES[name]["num_classes"]
+    model = nnx.eval_shape(lambda: build_model(config, num_classes=classes, **options))
     import_state_dict(model, state_dict(name))
-    model.eval()
     return model
 
 

@@ -1,6 +1,4 @@
-"""From a config to the networks of a detector."""
-
-from typing import NamedTuple
+"""From a config to a detector."""
 
 import jax
 import jax.numpy as jnp
@@ -8,41 +6,29 @@ from flax import nnx
 from jaxtyping import DTypeLike
 from ml_collections import ConfigDict
 
-from gcnet_jax.models import FeaturePyramid, ResNet, build_backbone
+from gcnet_jax.models import FeaturePyramid, build_backbone
 from gcnet_jax.nn.checks import check_count, check_seed
 from gcnet_jax.nn.initialization import initial_rngs
 from gcnet_jax.tasks.detection.box_head import BoxHead
 from gcnet_jax.tasks.detection.config import check_model_config
+from gcnet_jax.tasks.detection.detector import Detector
 from gcnet_jax.tasks.detection.mask_head import MaskHead
 from gcnet_jax.tasks.detection.rpn_head import RPNHead
+from gcnet_jax.tasks.detection.settings import settings_of
 
 
-class Networks(NamedTuple):
-    """What of a detector has weights.
+def build_model(
+    config: ConfigDict, *, num_classes: int, seed: int = 0, reference_padding: bool = False
+) -> Detector:
+    """Builds the detector that a config's `model` section describes, with fresh weights.
 
-    Attributes:
-        backbone: from images to the features of four stages.
-        neck: from these to a pyramid of five maps.
-        rpn_head: from each map to proposals.
-        box_heads: from the features of regions to classes and boxes, one for each stage of a
-            cascade.
-        mask_heads: from the features of regions to masks, as many; or none.
-    """
-
-    backbone: ResNet
-    neck: FeaturePyramid
-    rpn_head: RPNHead
-    box_heads: list[BoxHead]
-    mask_heads: list[MaskHead]
-
-
-def build_networks(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Networks:
-    """Builds the networks that a config's `model` section describes, with fresh weights.
+    It comes in evaluation mode; what trains it calls `model.train()`.
 
     Args:
         config: the section, as `default_config().model` documents it.
         num_classes: classes of objects.
         seed: of the random initialisation.
+        reference_padding: see `Detector`.
 
     Raises:
         InputError: a value is not among those allowed.
@@ -56,13 +42,17 @@ def build_networks(config: ConfigDict, *, num_classes: int, seed: int = 0) -> Ne
     dtype = jnp.dtype(config.dtype)
     backbone = build_backbone(config.backbone, dtype=dtype, rngs=rngs, context_rngs=context_rngs)
     channels = config.neck.channels
-    return Networks(
+    model = Detector(
         backbone,
         FeaturePyramid(backbone.stage_channels, channels, dtype=dtype, rngs=rngs),
         RPNHead(channels, config.rpn.channels, dtype=dtype, rngs=rngs),
         _box_heads(config, num_classes, dtype, rngs),
         _mask_heads(config, num_classes, dtype, rngs),
+        settings=settings_of(config),
+        reference_padding=reference_padding,
     )
+    model.eval()
+    return model
 
 
 def _box_heads(

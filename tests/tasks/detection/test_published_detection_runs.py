@@ -9,7 +9,7 @@ from flax import nnx
 from gcnet_jax.config import load_config
 from gcnet_jax.models import frozen_parameters
 from gcnet_jax.nn import BatchNorm, ContextBlock, DeformableConv
-from gcnet_jax.tasks.detection.build_model import build_networks
+from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import SCHEMA
 from tests.conftest import ROOT
 
@@ -33,7 +33,7 @@ def networks_of():
         config.backbone.norm_eval = False  # which changes no parameter
         key = config.to_json()
         if key not in made:
-            made[key] = nnx.eval_shape(lambda: build_networks(config, num_classes=80))
+            made[key] = nnx.eval_shape(lambda: build_model(config, num_classes=80))
         return made[key]
 
     return networks
@@ -140,7 +140,7 @@ def test_a_detectors_config_says_what_the_reference_ran(run):
 @pytest.mark.parametrize("run", ["mask-rcnn_r50_fpn_1x_coco", "mask-rcnn_r50-syncbn_fpn_1x_coco"])
 def test_as_much_of_the_normalisation_trains_as_in_the_reference(run):
     config = config_of(run).model
-    backbone = nnx.eval_shape(lambda: build_networks(config, num_classes=80)).backbone
+    backbone = nnx.eval_shape(lambda: build_model(config, num_classes=80)).backbone
     backbone.train()
     training = [norm for norm in of_kind(backbone, BatchNorm) if not norm.by_running_average]
     assert len(training) == PUBLISHED[run]["n_batchnorms_in_training_mode"]

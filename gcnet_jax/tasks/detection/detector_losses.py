@@ -1,0 +1,178 @@
+"""The losses of a detector over a batch of images with their objects (mmdetection's `loss`)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
+from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
+from gcnet_jax.tasks.detection.proposals import (
+    AnchorTargets,
+    Level,
+    Proposals,
+    anchor_targets,
+    rpn_losses,
+)
+from gcnet_jax.tasks.detection.region_sampling import Regions, sample_regions
+from gcnet_jax.tasks.detection.regions.mask_targets import mask_targets
+
+
+class Objects(NamedTuple):
+    """The objects in the images of a batch, as many rows for each.
+
+    Attributes:
+        boxes: in pixels of the images that the network is given.
+        classes: from 0.
+        valid: which rows are there.
+        masks: which pixels are an object's, false beyond the image; None if that is not known.
+    """
+
+    boxes: Float[Array, "b m 4"]
+    classes: Int[Array, "b m"]
+    valid: Bool[Array, "b m"]
+    masks: Bool[Array, "b m h w"] | None = None
+
+
+class DetectorTargets(NamedTuple):
+    """What the outputs of a detector were compared with.
+
+    Attributes:
+        anchors: of the region proposal network.
+        proposals: that the first stage was trained with.
+        regions: of each stage.
+        masks: of the positive regions of each stage, which are the first; none without masks.
+    """
+
+    anchors: AnchorTargets
+    proposals: Proposals
+    regions: list[Regions]
+    masks: list[Bool[Array, "b n side side"]]
+
+
+def detector_losses(
+    model: Detector,
+    images: Float[Array, "b h w 3"],
+    sizes: Integer[Array, "b 2"],
+    objects: Objects,
+    rngs: nnx.Rngs,
+) -> tuple[dict[str, Float[Array, ""]], DetectorTargets]:
+    """The losses by name, each with its weight, and the accuracies of the classes.
+
+    Args:
+        model: in training mode.
+        images: normalised RGB, zero around images that are smaller than the array.
+        sizes: height and width of each.
+        objects: in them.
+        rngs: its stream `sampling` decides which anchors and regions are compared.
+
+    Returns:
+        The losses, whose names end in `loss`, with accuracies beside them; and what was compared.
+    """
+    settings = model.settings
+    pyramid = model.pyramid(images, sizes)
+    levels = model.rpn(pyramid)
+    metrics, anchors = _rpn_losses(model, levels, sizes, objects, rngs)
+
+    proposals = jax.lax.stop_gradient(model.propose(levels, sizes, settings.training_proposals))
+    targets = DetectorTargets(anchors, proposals, [], [])
+    boxes, valid = proposals.boxes, proposals.valid
+    for index, stage in enumerate(settings.stages):
+        rows = boxes.shape[1] + objects.boxes.shape[1]
+        random = jax.random.uniform(rngs.sampling(), (len(boxes), rows))
+        regions = jax.vmap(
+            lambda *arrays, stage=stage: sample_regions(
+                *arrays, stage.assignment, settings.sampling
+            )
+        )(boxes, valid, objects.boxes, objects.valid, random)
+        targets.regions.append(regions)
+        logits, deltas = model.say(index, pyramid, regions.boxes)
+        of_stage = _box_losses(model, index, logits, deltas, regions, objects)
+        if model.mask_heads and objects.masks is not None:
+            loss, masks = _mask_loss(model, index, pyramid, regions, objects)
+            of_stage["mask_loss"] = loss
+            targets.masks.append(masks)
+        prefix = f"stage{index}_" if len(settings.stages) > 1 else ""
+        for name, value in of_stage.items():
+            metrics[prefix + name] = value * (stage.weight if name.endswith("loss") else 1)
+        boxes = jax.lax.stop_gradient(model.refine(index, regions.boxes, logits, deltas, sizes))
+        valid = regions.valid & ~regions.are_objects
+    return metrics, targets
+
+
+def _rpn_losses(
+    model: Detector,
+    levels: list[Level],
+    sizes: Integer[Array, "b 2"],
+    objects: Objects,
+    rngs: nnx.Rngs,
+) -> tuple[dict[str, Float[Array, ""]], AnchorTargets]:
+    settings = model.settings.rpn_training
+    shapes = [level.logits.shape[1:3] for level in levels]
+    count = sum(level.logits[0].size for level in levels)
+    random = jax.random.uniform(rngs.sampling(), (len(sizes), count))
+    targets = jax.vmap(lambda *arrays: anchor_targets(shapes, model.strides, *arrays, settings))(
+        sizes, padded(sizes), objects.boxes, objects.valid, random
+    )
+    sums = jax.vmap(lambda levels, targets: rpn_losses(levels, targets, settings))(levels, targets)
+    total = targets.total.sum()
+    losses = {
+        "rpn_class_loss": sums.classification.sum() / total,
+        "rpn_box_loss": sums.boxes.sum() / total,
+    }
+    return losses, targets
+
+
+def _box_losses(
+    model: Detector,
+    stage: int,
+    logits: Float[Array, "b n classes_and_background"],
+    deltas: Float[Array, "b n classes_or_one 4"],
+    regions: Regions,
+    objects: Objects,
+) -> dict[str, Float[Array, ""]]:
+    settings = model.settings.stages[stage]
+    classes, boxes = _of_regions(objects.classes, regions), _of_regions(objects.boxes, regions)
+    losses = box_losses(
+        *(
+            x.reshape(-1, *x.shape[2:])
+            for x in (logits, deltas, regions.boxes, regions.valid, regions.positive)
+        ),
+        classes.reshape(-1),
+        boxes.reshape(-1, 4),
+        coder=settings.coder,
+        beta=settings.beta,
+    )
+    return {
+        "class_loss": losses.classification,
+        "class_accuracy": losses.accuracy,
+        "box_loss": losses.boxes,
+    }
+
+
+def _mask_loss(
+    model: Detector, stage: int, pyramid: Pyramid, regions: Regions, objects: Objects
+) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
+    head, sampling = model.mask_heads[stage], model.settings.sampling
+    # Those for an object are the first, and no more than that are sampled.
+    most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
+    first = jax.tree.map(lambda x: x[:, :most], regions)
+    logits = head(model.features(pyramid, first.boxes, MASK_BINS))
+    targets = jax.vmap(lambda *arrays: mask_targets(*arrays, bins=2 * MASK_BINS))(
+        first.boxes, objects.masks, first.objects
+    )
+    loss = mask_loss(
+        logits,
+        first.positive.reshape(-1),
+        _of_regions(objects.classes, first).reshape(-1),
+        targets.reshape(-1, *targets.shape[2:]),
+    )
+    return loss, targets
+
+
+def _of_regions(values: Array, regions: Regions) -> Array:
+    """What each region's object has of something."""
+    rows = regions.objects.reshape(*regions.objects.shape, *(1,) * (values.ndim - 2))
+    return jnp.take_along_axis(values, rows, axis=1)

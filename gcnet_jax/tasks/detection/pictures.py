@@ -1,0 +1,77 @@
+"""Pictures of objects: their masks in colour, boxes around them, and words at the boxes."""
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+_SMALLEST, _LARGEST = 11, 48  # pixels of the letters
+_IN_WIDTH = 60  # letters' heights in the width of a picture
+_GOLDEN = 0.6180339887  # part of the colour circle between one object and the next
+
+
+class ShownObject(NamedTuple):
+    """An object to draw.
+
+    Attributes:
+        box: (x1, y1, x2, y2) in pixels.
+        words: written at the box.
+        mask: its pixels; None draws the box alone.
+    """
+
+    box: Float[np.ndarray, "4"]
+    words: str
+    mask: Bool[np.ndarray, "h w"] | None = None
+
+
+def draw_objects(
+    image: UInt8[np.ndarray, "h w 3"], objects: Sequence[ShownObject], *, opacity: float = 0.5
+) -> Image.Image:
+    """Draws objects into a copy of an image, the first of them on top.
+
+    Args:
+        image: RGB.
+        objects: each gets a colour of its own.
+        opacity: of the masks' colours, from 0 to 1.
+    """
+    blended = image.astype(np.float32)
+    colors = [object_color(index) for index in range(len(objects))]
+    for each, color in reversed(list(zip(objects, colors, strict=True))):
+        if each.mask is not None:
+            blended[each.mask] += opacity * (np.array(color, np.float32) - blended[each.mask])
+    picture = Image.fromarray(blended.round().astype(np.uint8))
+    height = min(max(picture.width // _IN_WIDTH, _SMALLEST), _LARGEST)
+    line = max(height // 7, 1)
+    font = ImageFont.truetype(_font_file(), height)
+    draw = ImageDraw.Draw(picture)
+    for each, color in reversed(list(zip(objects, colors, strict=True))):
+        left, top, right, bottom = each.box.tolist()
+        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color, width=line)
+        length = font.getlength(each.words) + height
+        left = max(min(left, picture.width - length), 0)
+        top = top - 1.4 * height if top >= 1.4 * height else top
+        draw.rectangle((left, top, left + length, top + 1.4 * height), fill=color)
+        draw.text(
+            (left + 0.5 * height, top + 0.7 * height),
+            each.words,
+            fill=(0, 0, 0),
+            font=font,
+            anchor="lm",
+        )
+    return picture
+
+
+def object_color(index: int) -> tuple[int, int, int]:
+    """A bright RGB colour, far from those of the objects before."""
+    red, green, blue = colorsys.hls_to_rgb((0.03 + index * _GOLDEN) % 1, 0.6, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _font_file() -> Path:
+    """DejaVu Sans, which comes with matplotlib and has the letters of many languages."""
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

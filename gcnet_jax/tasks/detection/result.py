@@ -1,0 +1,129 @@
+"""What comes of detecting the objects in one image."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.tasks.detection.pictures import ShownObject, draw_objects
+from gcnet_jax.tasks.detection.regions.pasting import paste_on_host
+
+SHOWN_FROM = 0.3
+"""Score from which objects are drawn, unless told otherwise."""
+
+
+class DetectionResult:
+    """The objects in one image, the surest first.
+
+    Args:
+        image: RGB, as it is displayed.
+        boxes: (x1, y1, x2, y2) in pixels of the image.
+        scores: of the boxes, from 0 to 1.
+        labels: the indices of their classes.
+        box_masks: how sure each position of a box is the object, from 0 to 1; None without masks.
+        names: of the classes, by index.
+        mask_threshold: from which a pixel is the object's.
+
+    Attributes:
+        image: RGB, as it is displayed.
+        boxes: (x1, y1, x2, y2) in pixels of the image.
+        scores: of the boxes, from 0 to 1.
+        labels: the indices of their classes.
+        names: of all classes, by index.
+    """
+
+    def __init__(
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        boxes: Float[np.ndarray, "n 4"],
+        scores: Float[np.ndarray, " n"],
+        labels: Int[np.ndarray, " n"],
+        box_masks: Float[np.ndarray, "n side side"] | None,
+        names: Sequence[str],
+        *,
+        mask_threshold: float = 0.5,
+    ):
+        self.image = image
+        self.boxes = boxes
+        self.scores = scores
+        self.labels = labels
+        self.names = tuple(names)
+        self._box_masks = box_masks
+        self._mask_threshold = mask_threshold
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def mask(self, index: int) -> Bool[np.ndarray, "h w"]:
+        """The pixels of the image that are an object's, computed when asked for.
+
+        Raises:
+            InputError: the network finds boxes alone.
+        """
+        if self._box_masks is None:
+            raise InputError("the network finds boxes, and no masks")
+        return paste_on_host(
+            self._box_masks[index],
+            self.boxes[index],
+            (self.image.shape[0], self.image.shape[1]),
+            threshold=self._mask_threshold,
+        )
+
+    def picture(self, *, min_score: float = SHOWN_FROM, opacity: float = 0.5) -> Image.Image:
+        """The image with boxes, masks, classes and scores of its objects.
+
+        Args:
+            min_score: of the objects that are drawn.
+            opacity: of the masks' colours, from 0 to 1.
+
+        Raises:
+            InputError: one of them is no number from 0 to 1.
+        """
+        for name, value in (("min_score", min_score), ("opacity", opacity)):
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} is {value}; expected a number from 0 to 1")
+        objects = [
+            ShownObject(
+                box=self.boxes[index],
+                words=f"{self.names[self.labels[index]]} {self.scores[index]:.2f}",
+                mask=None if self._box_masks is None else self.mask(index),
+            )
+            for index in range(len(self))
+            if self.scores[index] >= min_score
+        ]
+        return draw_objects(self.image, objects, opacity=opacity)
+
+    def to_plain(self) -> list[dict[str, Any]]:
+        """Class, score and box of each object as plain JSON."""
+        return [
+            {
+                "class": self.names[label],
+                "index": int(label),
+                "score": float(score),
+                "box": [float(x) for x in box],
+            }
+            for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True)
+        ]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes class, score and box of each object as JSON.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        write_whole(as_path(path), json.dumps(self.to_plain(), indent=2) + "\n")
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        surest = ", ".join(
+            f"{self.names[label]} {score:.2f}"
+            for label, score in zip(self.labels[:3], self.scores[:3], strict=True)
+        )
+        more = ", ..." if len(self) > 3 else ""
+        return f"DetectionResult({width}x{height}, {len(self)} objects: {surest}{more})"

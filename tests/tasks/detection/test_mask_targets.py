@@ -1,0 +1,38 @@
+import jax
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcnet_jax.tasks.detection.regions.mask_targets import mask_targets
+from tests.tasks.detection.regions_plainly import features_of_box
+
+targets = jax.jit(lambda boxes, masks, objects: mask_targets(boxes, masks, objects, bins=4))
+SHAPE = 3, 20, 30
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 99))
+def test_bins_that_are_half_covered_are_true(seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(SHAPE[1:])
+    masks = np.stack(
+        [(y - cy) ** 2 + (x - cx) ** 2 < r**2 for cy, cx, r in rng.uniform(3, 15, (3, 3))]
+    )
+    boxes = rng.uniform(-5, [30, 20, 40, 30], (5, 4)).astype(np.float32)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    objects = rng.integers(0, 3, 5)
+    result = targets(boxes, masks, objects)
+    for k, number in enumerate(objects):
+        clipped = np.clip(boxes[k], 0, [30, 20, 30, 20])
+        maps, sizes = [masks[..., None]], [[SHAPE[1:]] * 3]
+        covered = features_of_box(maps, clipped, number, 0, sizes, 4, 0, 1)[..., 0]
+        clear = np.abs(covered - 0.5) > 1e-5  # what is covered by half is so up to rounding
+        np.testing.assert_array_equal(result[k][clear], (covered >= 0.5)[clear])
+
+
+def test_a_whole_object_fills_its_box_and_nothing_else_is_covered():
+    masks = np.ones(SHAPE, np.uint8)
+    boxes = np.float32([[2, 3, 20, 9], [2, 3, 2, 9], [2, 3, 20, 9], [40, 3, 50, 9]])
+    result = targets(boxes, masks, np.array([1, 1, 3, 0]))
+    assert result.all(axis=(1, 2)).tolist() == [True, False, False, False]
+    assert result.any(axis=(1, 2)).tolist() == [True, False, False, False]
