@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from flax import nnx
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.detection.build_model import build_networks
+from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import default_config
 from gcnet_jax.tasks.detection.weights import (
     OUTPUT_WEIGHTS,
@@ -15,7 +14,7 @@ from gcnet_jax.tasks.detection.weights import (
 )
 
 
-def networks(**options):
+def detector(**options):
     config = default_config().model
     config.backbone.depth = 50
     config.backbone.base_channels = 8
@@ -24,21 +23,15 @@ def networks(**options):
     config.neck.channels = config.rpn.channels = config.mask_head.channels = 8
     config.box_head.channels = 16
     config.update_from_flattened_dict(options)
-    return build_networks(config, num_classes=3)
-
-
-class Detector(nnx.Module):
-    def __init__(self, parts):
-        self.backbone, self.neck, self.rpn_head = parts[:3]
-        self.box_heads, self.mask_heads = nnx.List(parts.box_heads), nnx.List(parts.mask_heads)
+    return build_model(config, num_classes=3)
 
 
 def test_an_imagenet_backbone_starts_a_detectors_and_leaves_what_is_added():
-    plain = networks().backbone
+    plain = detector().backbone
     given = export_state_dict(plain)
     given |= {"fc.weight": np.zeros((1000, 64)), "fc.bias": np.zeros(1000)}  # as torchvision has it
     options = {"backbone.deformable_stages": (1,), "backbone.context.block": "global_context"}
-    backbone = networks(**options).backbone
+    backbone = detector(**options).backbone
     before = export_state_dict(backbone)
     added = added_entries(backbone)
     import_state_dict(backbone, given, may_lack=added)
@@ -58,13 +51,13 @@ def test_a_checkpoint_of_another_detector_is_refused_by_name():
         "box_head.train.iou_thresholds": (0.5, 0.6, 0.7),
         "box_head.train.loss_weights": (1.0, 0.5, 0.25),
     }
-    cascade = export_state_dict(Detector(networks(**three_stages)))
+    cascade = export_state_dict(detector(**three_stages))
     with pytest.raises(InputError, match=r"roi_head\.bbox_head\.fc_cls.*bbox_head\.2\.fc_cls"):
-        import_state_dict(Detector(networks()), cascade)
+        import_state_dict(detector(), cascade)
 
 
 def test_what_depends_on_the_classes_is_named():
-    entries = export_state_dict(Detector(networks()))
+    entries = export_state_dict(detector())
     assert {name for name in entries if OUTPUT_WEIGHTS.fullmatch(name)} == {
         f"roi_head.{layer}.{part}"
         for layer in ("bbox_head.fc_cls", "bbox_head.fc_reg", "mask_head.conv_logits")
@@ -93,4 +86,4 @@ def test_what_depends_on_the_classes_is_named():
 )
 def test_settings_that_do_not_fit_together_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        networks(**options)
+        detector(**options)
