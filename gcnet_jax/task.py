@@ -384,6 +384,6 @@ class Task(Protocol):
         """
         ...
 
-    def context_entries(self, backbone: nnx.Module) -> Collection[str]:
-        """The names of a backbone's entries that belong to context blocks."""
+    def added_entries(self, backbone: nnx.Module) -> Collection[str]:
+        """The names of a backbone's entries that the plain one of its kind has not."""
         ...

@@ -52,16 +52,28 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("gcnet-jax", "jax", "flax")}
 
 
+_NOT_OF_ARRAYS = (
+    "dtype",
+    "dropout_rate",
+    "remat_stages",
+    "frozen_stages",
+    "norm_eval",
+    "train",
+    "test",
+)
+
+
 def architecture(model: dict[str, Any]) -> dict[str, Any]:
     """The part of a plain `model` section that the arrays in a checkpoint depend on.
 
-    Precision, dropout and what is computed again can change between runs; parameters fit all the
-    same. Nor does it matter how context blocks that are not there would be.
+    Precision, dropout, what is computed again or frozen, and the sections `train` and `test`, of
+    what is decided by the results, can change between runs; parameters fit all the same. Nor does
+    it matter how context blocks that are not there would be.
     """
     return {
         key: architecture(value) if isinstance(value, dict) else value
         for key, value in (_present(model) if "block" in model else model).items()
-        if key not in ("dtype", "dropout_rate", "remat_stages")
+        if key not in _NOT_OF_ARRAYS
     }
 
 

@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Shaped
 
 from gcnet_jax.errors import InputError, printable
-from gcnet_jax.nn import ContextBlock
+from gcnet_jax.nn import ContextBlock, DeformableConv
 from gcnet_jax.nn.weight_names import Rows, context_block_names
 
 StateDict = Mapping[str, Shaped[np.ndarray, "..."]]
@@ -191,12 +191,15 @@ def export_state_dict(
     return state_dict
 
 
-def context_block_entries(model: nnx.Module, names: Rows) -> frozenset[str]:
-    """The names of all entries that belong to the context blocks of a model."""
+def added_entries(model: nnx.Module, names: Rows) -> frozenset[str]:
+    """The names of the entries that a network has beyond the plain one of its kind.
+
+    They belong to its context blocks, or compute the offsets of its deformable convolutions.
+    """
     paths = [
-        ".".join(map(str, path))
+        ".".join(map(str, (*path, "offset") if isinstance(module, DeformableConv) else path))
         for path, module in nnx.iter_graph(model)
-        if isinstance(module, ContextBlock)
+        if isinstance(module, ContextBlock | DeformableConv)
     ]
     return frozenset(
         name

@@ -108,7 +108,7 @@ def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Any) 
         model: of `config`, with fresh weights; it has a `backbone`.
         config: of the run. `training.init_part` is `backbone`: the backbone alone, from a file that
             holds just that (OpenMMLab's or torchvision's) or a whole network, which need not
-            have the context blocks that are in the backbone here; or `model`:
+            have what is added to the backbone here, such as context blocks; or `model`:
             everything, but the classifiers only if the checkpoint has the same classes.
         meaning: of the run.
 
@@ -127,10 +127,10 @@ def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Any) 
         state_dict, theirs = _state_dict(task, path, config)
         if part == "backbone":
             backbone: Any = getattr(model, "backbone")  # noqa: B009 which modules have by custom
-            given, added = _backbone_entries(state_dict), task.context_entries(backbone)
+            given, added = _backbone_entries(state_dict), task.added_entries(backbone)
             task.import_state_dict(backbone, given, may_lack=added)
             fresh = set(added) - given.keys()
-            return f"backbone from {path}{', its context blocks from scratch' if fresh else ''}"
+            return f"backbone from {path}{', what is added to it from scratch' if fresh else ''}"
         if theirs is not None and task.means_same(theirs, meaning):
             task.import_state_dict(model, state_dict)
             return f"all weights from {path}"

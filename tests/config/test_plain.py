@@ -80,11 +80,12 @@ def test_a_models_architecture_is_that_of_the_context_blocks_it_has():
     assert any("non_local" in line for line in changed(**{f"{head}.block": "non_local"}))
 
 
-def test_precision_dropout_and_what_is_computed_again_are_no_part_of_the_architecture():
+def test_precision_dropout_and_what_is_computed_again_or_frozen_are_no_part_of_the_architecture():
     config = default_config()
     config.model.dtype = "bfloat16"
     config.model.decode_head.dropout_rate = 0.0
     config.model.backbone.remat_stages = (0, 1)
+    config.model.backbone.frozen_stages, config.model.backbone.norm_eval = 1, True
     check_config(config)
     expected = architecture(to_plain(default_config().model))
     assert architecture(to_plain(config.model)) == expected

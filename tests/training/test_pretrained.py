@@ -172,7 +172,7 @@ def test_a_backbone_without_context_blocks_starts_one_with(source, config, model
     config.model.backbone.context.stages = (1,)
     config.training.init_from = str(request.getfixturevalue(source))
     initial, started = fresh(config), fresh(config)
-    assert "its context blocks from scratch" in initialize(segmentation, started, config, classes)
+    assert "what is added to it from scratch" in initialize(segmentation, started, config, classes)
     given, before = export_state_dict(model.backbone), export_state_dict(initial.backbone)
     blocks = {name for name in before if "simplified_nonlocal_block" in name}
     assert before.keys() - given.keys() == blocks

@@ -27,7 +27,7 @@ from gcnet_jax.tasks.classification.loss import classification_loss
 from gcnet_jax.tasks.classification.split_evaluation import SplitEvaluation
 from gcnet_jax.tasks.classification.weights import (
     OUTPUT_WEIGHTS,
-    context_entries,
+    added_entries,
     export_state_dict,
     import_state_dict,
     to_torchvision,
@@ -40,10 +40,10 @@ __all__ = [
     "IMAGE_KEYS",
     "OUTPUT_WEIGHTS",
     "SCHEMA",
+    "added_entries",
     "batch_shapes",
     "build_model",
     "check_split",
-    "context_entries",
     "evaluation",
     "export_state_dict",
     "import_state_dict",

@@ -69,9 +69,9 @@ def to_torchvision(state_dict: StateDict) -> StateDict:
     }
 
 
-def context_entries(backbone: nnx.Module) -> Collection[str]:
-    """The names of a backbone's entries that belong to context blocks."""
-    return interop.context_block_entries(backbone, _names(backbone))
+def added_entries(backbone: nnx.Module) -> Collection[str]:
+    """The names of a backbone's entries that the plain one of its kind has not."""
+    return interop.added_entries(backbone, _names(backbone))
 
 
 def _names(model: nnx.Module) -> Rows:

@@ -32,7 +32,7 @@ from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 from gcnet_jax.tasks.segmentation.split_evaluation import SplitEvaluation
 from gcnet_jax.tasks.segmentation.weights import (
     OUTPUT_WEIGHTS,
-    context_entries,
+    added_entries,
     export_state_dict,
     import_state_dict,
     to_torchvision,
@@ -44,10 +44,10 @@ __all__ = [
     "IMAGE_KEYS",
     "OUTPUT_WEIGHTS",
     "SCHEMA",
+    "added_entries",
     "batch_shapes",
     "build_model",
     "check_split",
-    "context_entries",
     "evaluation",
     "export_state_dict",
     "import_state_dict",

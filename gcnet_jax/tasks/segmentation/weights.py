@@ -61,9 +61,9 @@ def to_torchvision(state_dict: StateDict) -> StateDict:
     raise InputError("torchvision has no segmentors of this kind; write them with --to=openmmlab")
 
 
-def context_entries(backbone: nnx.Module) -> Collection[str]:
-    """The names of a backbone's entries that belong to context blocks."""
-    return interop.context_block_entries(backbone, _names(backbone))
+def added_entries(backbone: nnx.Module) -> Collection[str]:
+    """The names of a backbone's entries that the plain one of its kind has not."""
+    return interop.added_entries(backbone, _names(backbone))
 
 
 def _names(model: nnx.Module) -> Rows:
