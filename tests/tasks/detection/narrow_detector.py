@@ -3,7 +3,6 @@
 import functools
 
 import numpy as np
-from flax import nnx
 
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import default_config
