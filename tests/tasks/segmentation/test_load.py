@@ -17,9 +17,9 @@ from gcnet_jax.config import find_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, published, published_files
 from gcnet_jax.tasks import runs as loading
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation import trained_segmentor
-from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training.pretrained import save_model
 
 PUBLISHED = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -64,8 +64,8 @@ def test_checkpoints_runs_and_files_give_the_same_network(workdir, pth, narrow_c
 
 
 def assert_same(model, other):
-    theirs = export_state_dict(other)
-    for name, array in export_state_dict(model).items():
+    theirs = FOREIGN.export_state_dict(other)
+    for name, array in FOREIGN.export_state_dict(model).items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
