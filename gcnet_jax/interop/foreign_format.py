@@ -21,8 +21,8 @@ class ForeignFormat(Generic[M]):
     """State dicts of a task's networks, their backbones and context blocks.
 
     Attributes:
-        names: the rows for what is the task's own; those of backbones and context blocks are known
-            here.
+        names: the rows for what is the task's own, or what gives them for a network; those of
+            backbones and context blocks are known here.
         outputs: the entries whose shapes depend on what outputs mean.
         layers: which entries are of no convolutions there.
         meaning_to_meta: the `meta` of a `.pth` file that says to OpenMMLab's libraries what the
@@ -34,7 +34,7 @@ class ForeignFormat(Generic[M]):
             torchvision has no such network, and is None if it has none of the task's kind.
     """
 
-    names: Rows
+    names: Rows | Callable[[nnx.Module], Rows]
     outputs: re.Pattern[str]
     layers: Layers = Layers()
     meaning_to_meta: Callable[[M], dict[str, Any]]
@@ -86,4 +86,5 @@ class ForeignFormat(Generic[M]):
         return state_dicts.added_entries(backbone, self._names(backbone))
 
     def _names(self, model: nnx.Module) -> Rows:
-        return (*backbone_names(model), *self.names)
+        names = self.names(model) if callable(self.names) else self.names
+        return (*backbone_names(model), *names)

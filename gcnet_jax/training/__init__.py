@@ -17,6 +17,7 @@ from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedul
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.pretrained import (
     initialize,
+    load_foreign,
     load_pretrained,
     run_metadata,
     save_model,
@@ -67,6 +68,7 @@ __all__ = [
     "initialize",
     "lack_of_memory_named",
     "learning_rate_schedule",
+    "load_foreign",
     "load_pretrained",
     "load_trained_model",
     "only_training",

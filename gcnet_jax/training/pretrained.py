@@ -1,10 +1,9 @@
 """Networks with weights, wherever these are from: own checkpoints, `.pth` files, published."""
 
 import contextlib
-import functools
 import os
-from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 from etils import epath
@@ -25,6 +24,7 @@ from gcnet_jax.config import (
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import (
+    ForeignFormat,
     StateDict,
     check_weights,
     fetch_published,
@@ -35,6 +35,7 @@ from gcnet_jax.task import Meaning, PretrainedModel, Task
 from gcnet_jax.training.checkpoint_files import read_metadata, restore_variables, save_variables
 
 InitPart = Literal["backbone", "model"]
+M = TypeVar("M", bound=Meaning)
 
 
 def load_pretrained(
@@ -62,25 +63,58 @@ def load_pretrained(
     path = _locate(config, checkpoint)
     if path.is_dir():
         return _load_own(task, config, path)
+    return load_foreign(
+        path,
+        config,
+        task.foreign,
+        task.build_model,
+        task.meaning_of_data,
+        allow_partial=allow_partial,
+    )
+
+
+def load_foreign(
+    path: epath.Path,
+    config: ConfigDict,
+    form: ForeignFormat[M],
+    build_model: Callable[[ConfigDict, M], nnx.Module],
+    meaning_of_data: Callable[[ConfigDict], M],
+    *,
+    allow_partial: bool = False,
+) -> PretrainedModel[M]:
+    """Builds a config's network with the weights of a `.pth` file.
+
+    Args:
+        path: of the file.
+        config: of the run.
+        form: how foreign libraries hold such networks.
+        build_model: the network of a config with outputs of a meaning.
+        meaning_of_data: what outputs mean according to the config, if the file says nothing.
+        allow_partial: as for `load_pretrained`.
+
+    Raises:
+        InputError: as `load_pretrained`.
+    """
     foreign = read_torch_checkpoint(path)
     try:
-        meaning = task.foreign.meaning_from_meta(foreign.meta)
+        meaning = form.meaning_from_meta(foreign.meta)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if meaning is None and not config.data.name:
         raise InputError(f"{path} names no classes, and neither does the config: set data.name")
-    meaning = meaning or task.meaning_of_data(config)
+    known = meaning_of_data(config) if meaning is None else meaning
     # What is left needs its initial weights.
-    build = task.build_model if allow_partial else functools.partial(_abstract_model, task)
-    model = build(config, meaning)
+    model = (
+        build_model(config, known)
+        if allow_partial
+        else nnx.eval_shape(lambda: build_model(config, known))
+    )
     try:
-        left = task.foreign.import_state_dict(
-            model, foreign.state_dict, allow_partial=allow_partial
-        )
+        left = form.import_state_dict(model, foreign.state_dict, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     model.eval()
-    return PretrainedModel(model, meaning, path, left)
+    return PretrainedModel(model, known, path, left)
 
 
 def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Meaning) -> str:
