@@ -76,7 +76,7 @@ def detector_losses(
         logits, deltas = model.say(index, pyramid, regions.boxes)
         of_stage = _box_losses(model, index, logits, deltas, regions, objects)
         if model.mask_heads and objects.masks is not None:
-            loss, masks = _mask_loss(model, index, pyramid, regions, objects)
+            loss, masks = _mask_loss(model, index, pyramid, regions, objects.classes, objects.masks)
             of_stage["mask_loss"] = loss
             targets.masks.append(masks)
         prefix = f"stage{index}_" if len(settings.stages) > 1 else ""
@@ -95,7 +95,7 @@ def _rpn_losses(
     rngs: nnx.Rngs,
 ) -> tuple[dict[str, Float[Array, ""]], AnchorTargets]:
     settings = model.settings.rpn_training
-    shapes = [level.logits.shape[1:3] for level in levels]
+    shapes = [(level.logits.shape[1], level.logits.shape[2]) for level in levels]
     count = sum(level.logits[0].size for level in levels)
     random = jax.random.uniform(rngs.sampling(), (len(sizes), count))
     of_image = functools.partial(anchor_targets, shapes, model.strides, settings=settings)
@@ -138,7 +138,12 @@ def _box_losses(
 
 
 def _mask_loss(
-    model: Detector, stage: int, pyramid: Pyramid, regions: Regions, objects: Objects
+    model: Detector,
+    stage: int,
+    pyramid: Pyramid,
+    regions: Regions,
+    classes: Int[Array, "b m"],
+    masks: Bool[Array, "b m h w"],
 ) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
     head, sampling = model.mask_heads[stage], model.settings.sampling
     # Those for an object are the first, and no more than that are sampled.
@@ -146,12 +151,12 @@ def _mask_loss(
     first = jax.tree.map(lambda x: x[:, :most], regions)
     logits = head(model.features(pyramid, first.boxes, MASK_BINS))
     targets = jax.vmap(functools.partial(mask_targets, bins=2 * MASK_BINS))(
-        first.boxes, objects.masks, first.objects
+        first.boxes, masks, first.objects
     )
     loss = mask_loss(
         logits,
         _in_a_row(first.positive),
-        _in_a_row(_of_regions(objects.classes, first)),
+        _in_a_row(_of_regions(classes, first)),
         _in_a_row(targets),
     )
     return loss, targets
