@@ -23,7 +23,7 @@ from benchmarks.scenes import (
 from gcnet_jax.config import Pixels
 from gcnet_jax.data import Split
 from gcnet_jax.data.image_coding import decode_rgb, encode_plain
-from gcnet_jax.tasks.segmentation.data import decode, open_split, transforms
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, transforms
 from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 
 STAGES: tuple[str, ...] = ("read", "image", "label", "crop", "colours", "rest")
@@ -78,7 +78,7 @@ class OurPipeline:
         self.storage = storage
         pixels: Pixels = "uncompressed" if storage == "uncompressed" else "as_found"
         prepare_scenes(source, source / pixels, pixels)
-        self._records = open_split(DATASET, source / pixels, SPLIT)
+        self._records = DATA_SETS.open_split(DATASET, source / pixels, SPLIT)
         self._transform = RandomTransform.from_config(data_config)
 
     def make(self, index: int, seed: int) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Weights from OpenMMLab and torchvision, and back."""
 
+from gcnet_jax.interop.foreign_format import ForeignFormat
 from gcnet_jax.interop.published import (
     PublishedFile,
     fetch_published,
@@ -8,7 +9,6 @@ from gcnet_jax.interop.published import (
     published_name,
 )
 from gcnet_jax.interop.state_dicts import (
-    CLASSIFIER_OF_BACKBONE,
     Mismatch,
     StateDict,
     check_weights,
@@ -24,7 +24,7 @@ from gcnet_jax.interop.torch_files import (
 )
 
 __all__ = [
-    "CLASSIFIER_OF_BACKBONE",
+    "ForeignFormat",
     "Mismatch",
     "PublishedFile",
     "Recorded",

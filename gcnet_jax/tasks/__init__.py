@@ -1,7 +1,8 @@
 """What networks are trained for: a folder a task, which a config names.
 
-The folder of a task has a module `config`, with the schema of its configs, and a module `task`,
-with what a run needs of it (`gcnet_jax.task.Task`). Nothing else here knows which tasks there are.
+The folder of a task has a module `config`, with `SCHEMA`, that of its configs, and a module `task`,
+with `TASK`, what a run needs of it (`gcnet_jax.task.Task`). Nothing else here knows which tasks
+there are.
 """
 
 import importlib
@@ -47,7 +48,7 @@ def schemas() -> dict[str, Schema]:
 
 def task_of(config: ConfigDict | Mapping[str, Any]) -> "Task":
     """The task that a config names; arguments and errors as of `schema_of`."""
-    return _module(config, "task")
+    return _module(config, "task").TASK
 
 
 def _module(config: ConfigDict | Mapping[str, Any], name: str) -> Any:

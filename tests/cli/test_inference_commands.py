@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnet_jax.tasks.segmentation.data import dataset_classes, decode, open_split
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode
 
-CLASSES = dataset_classes("context_shapes")
+CLASSES = DATA_SETS.meaning("context_shapes")
 
 
 def indices(path):
@@ -27,7 +27,7 @@ def images(shapes_dir, tmp_path_factory):
     """The test split as PNG files, and its labels by name."""
     folder = tmp_path_factory.mktemp("images")
     labels = {}
-    records = open_split("context_shapes", shapes_dir, "test")
+    records = DATA_SETS.open_split("context_shapes", shapes_dir, "test")
     for i in range(len(records)):
         sample = decode(records[i])
         name = records[i]["name"].decode()

@@ -17,12 +17,12 @@ from gcnet_jax.models import CONTEXT_BLOCKS as BLOCK_CLASSES
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import check_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import SCHEMA, check_model_config, default_config
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 from gcnet_jax.tasks.segmentation.evaluation import inference_mode
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training import (
     create_optimizer,
     create_train_step,

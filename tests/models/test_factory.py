@@ -15,7 +15,7 @@ from gcnet_jax.nn import ContextBlock
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
 PUBLISHED = json.loads((Path(__file__).parent / "published_runs.json").read_text())
@@ -40,7 +40,7 @@ def model():
 @pytest.mark.parametrize("run", PUBLISHED)
 def test_every_published_run_has_its_parameters_and_statistics(run):
     config = load_config(CONFIGS / f"{run}.py")
-    classes = dataset_classes(config.data.name)
+    classes = DATA_SETS.meaning(config.data.name)
     assert config.published_run == run
     assert classes.num_classes == PUBLISHED[run]["num_classes"]
     model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes.num_classes))

@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes, scaled_sizes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, DatasetClasses, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import Inference, create_counter
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 
 PLATFORMS = ("tpu", "cuda")
@@ -46,7 +46,7 @@ def of_few_layers(config: ConfigDict) -> ConfigDict:
 
 
 def classes_of(config: ConfigDict) -> int:
-    return dataset_classes(config.data.name, config.data.data_dir).num_classes
+    return DATA_SETS.meaning(config.data.name, config.data.data_dir).num_classes
 
 
 def exported(function: Any, *arguments: PyTree) -> export.Exported:
@@ -88,7 +88,7 @@ def training(config: ConfigDict, mesh: Mesh) -> export.Exported:
 
 
 class Evaluation:
-    """The two programs of `create_evaluator`, and shapes for them."""
+    """The two programs of a `PixelCounter`, and shapes for them."""
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, multi_scale: bool = False):
         self.mesh, self.passes = mesh, 2 if multi_scale else 1

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 from tests.collectives import carrying, read_collectives, summarize
 

@@ -5,7 +5,6 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.files import write_whole
 from gcnet_jax.tasks.segmentation.pictures import save_examples
-from gcnet_jax.tasks.segmentation.report import report_page
 from gcnet_jax.tasks.segmentation.shown_images import ShownImages
 from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
 
@@ -31,6 +30,9 @@ class ShownSegmentations(ShownImages):
             report: the page, one HTML file.
             command: how to repeat it.
         """
+        # matplotlib takes a second to import, which only an evaluation has.
+        from gcnet_jax.tasks.segmentation.report import report_page
+
         examples = [image.pictures(evaluation.classes.palette) for image in self.spread()]
         save_examples(picture, examples, evaluation.classes)
         write_whole(report, report_page(evaluation, self, config, command=command))

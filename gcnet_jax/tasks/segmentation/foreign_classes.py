@@ -6,40 +6,28 @@ from typing import Any
 import numpy as np
 
 from gcnet_jax.interop import Recorded
+from gcnet_jax.tasks.named_classes import names_from_meta, names_to_meta, said_in_meta
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
-
-_LONGEST_NAMES = 1_000_000  # all classes' names together
 
 
 def classes_to_meta(classes: DatasetClasses) -> dict[str, Any]:
     """What says in a checkpoint's `meta`, to mmsegmentation 0.x and 1.x, which classes it has."""
-    names, palette = list(classes.names), [list(color) for color in classes.palette]
-    return {
-        "dataset_meta": {"classes": names, "palette": palette},
-        "CLASSES": names,
-        "PALETTE": palette,
-    }
+    meta, palette = names_to_meta(classes.names), [list(color) for color in classes.palette]
+    meta["dataset_meta"]["palette"] = palette
+    return {**meta, "PALETTE": palette}
 
 
 def classes_from_meta(meta: Mapping[str, Any]) -> DatasetClasses | None:
-    """The classes that a checkpoint's `meta` names, if any: as version 1.x does, else as 0.x.
+    """The classes that a checkpoint's `meta` names, if any.
 
     Raises:
         InputError: the name of a class holds characters that cannot be shown.
     """
-    described = meta.get("dataset_meta")
-    places = [described, meta] if isinstance(described, dict) else [meta]
-    keys = ("classes", "CLASSES"), ("palette", "PALETTE")
-    names, palette = (
-        next((d[key] for d in places for key in pair if d.get(key) is not None), None)
-        for pair in keys
-    )
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    names = names_from_meta(meta)
+    if names is None:
         return None
-    if not names or sum(map(len, names)) > _LONGEST_NAMES:
-        return None
-    names = tuple(name.strip() for name in names)
-    return DatasetClasses(names, _colors(palette, len(names)) or generic_palette(len(names)))
+    colors = _colors(said_in_meta(meta, "palette", "PALETTE"), len(names))
+    return DatasetClasses(names, colors or generic_palette(len(names)))
 
 
 def _colors(palette: Any, count: int) -> tuple[tuple[int, int, int], ...] | None:
