@@ -52,9 +52,11 @@ def run(
         arguments: of the command line, without the program's name; by default this process's.
 
     Returns:
-        The exit status: 2 for a command line that lacks something, contradicts itself or cannot be
-        understood, 1 for everything else that went wrong, values of a config that do not fit
-        together and the loss of another process of the job too. 130 follows Ctrl-C, and `PREEMPTED`
+        The exit status: 2 for a command line that must be changed, for it lacks something,
+        contradicts itself, cannot be understood, or names a network, a config or a folder of
+        results that is none; 1 for everything else that went wrong, data, images and checkpoints
+        that cannot be read, values of a config that do not fit together and the loss of another
+        process of the job too. 130 follows Ctrl-C, and `PREEMPTED`
         a stop on SIGTERM or Ctrl-C with all work saved; a reader that goes away before the end
         leaves 141.
     """

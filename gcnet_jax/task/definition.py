@@ -101,6 +101,19 @@ class Task(Generic[M]):
         """
         return self.data_sets.meaning(config.data.name, config.data.data_dir)
 
+    def with_evaluation_split(self, config: ConfigDict) -> ConfigDict:
+        """A config that names the split to evaluate on: if it names none, `val`, or else `test`.
+
+        Raises:
+            InputError: it names none, and there is no such data set.
+        """
+        if config.evaluation.split:
+            return config
+        there = self.data_sets.split_names(config.data.name, config.data.data_dir)
+        config = config.copy_and_resolve_references()
+        config.evaluation.split = "test" if "test" in there and "val" not in there else "val"
+        return config
+
     def check_split(self, config: ConfigDict, split: str) -> None:
         """Raises InputError unless a split is there, with something to learn or to compare with."""
         self.data_sets.check_split(config.data.name, config.data.data_dir, split)

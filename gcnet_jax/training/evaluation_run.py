@@ -53,7 +53,7 @@ class EvaluationRun:
     ):
         check_config(config, task.schema)
         self._task = task
-        self.config = config
+        self.config = config = task.with_evaluation_split(config)
         self.split = split or config.evaluation.split
         self._multi_scale = multi_scale
         self._mesh = create_mesh(spatial=config.parallel.spatial)

@@ -78,12 +78,14 @@ def _train(
 ) -> None:
     check_config(config, task.schema)
     workdir = storage_path(workdir)
-    training, evaluation = config.training, config.evaluation
+    training = config.training
     shows = is_first_process()
     with doing("starting the devices", shows=shows):
         mesh = create_mesh(spatial=config.parallel.spatial)
         keep_freed_memory()
     with doing("reading the data set", shows=shows):  # fail now, not in an hour
+        config = task.with_evaluation_split(config)
+        evaluation = config.evaluation
         for split in (config.data.train_split, evaluation.split):
             task.check_split(config, split)
         meaning = task.meaning_of_data(config)

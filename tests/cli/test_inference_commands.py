@@ -125,7 +125,7 @@ def test_a_run_and_a_checkpoint_and_a_file_are_told_apart(trained, tiny, fails, 
     says = f"is the folder of a run; give it as --workdir={trained}"
     fails("evaluate", *tiny, f"--checkpoint={trained}", says=says, code=2)
     says = f"--workdir: {trained / 'metrics.jsonl'} is a file; expected the folder of a run"
-    fails("evaluate", *tiny, f"--workdir={trained / 'metrics.jsonl'}", says=says)
+    fails("evaluate", *tiny, f"--workdir={trained / 'metrics.jsonl'}", says=says, code=2)
 
 
 def test_predictions_are_labels_overlays_and_logits_at_the_size_of_the_image(images, predicted):

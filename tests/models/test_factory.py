@@ -240,6 +240,19 @@ def test_blocks_differ_in_their_options_by_place():
     assert model.decode_head.context.add.reduce.kernel.shape == (16, 4)
 
 
+@pytest.mark.parametrize("place", ["backbone", "decode_head"])
+def test_what_a_block_cannot_be_is_named_with_its_section_once(place):
+    config = narrow()
+    config[place].context.block = "global_context"
+    config.backbone.context.stages, config.backbone.context.position = (1,), "after_add"
+    config[place].context.global_context.ratio = 0.001
+    with pytest.raises(InputError) as refused:
+        build_model(config, num_classes=3)
+    section = f"model.{place}.context.global_context"
+    assert str(refused.value).startswith(f"{section}: ")
+    assert str(refused.value).count("model.") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

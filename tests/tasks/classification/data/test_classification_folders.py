@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gcnet_jax.config import find_config
 from gcnet_jax.data import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data import (
@@ -16,6 +17,8 @@ from gcnet_jax.tasks.classification.data import (
     prepare,
     prepare_class_folders,
 )
+from gcnet_jax.tasks.classification.task import TASK
+from gcnet_jax.tasks.configs import load_config
 
 COLOURS = {"daisy": 10, "rose": 90, "tulip": 200}
 
@@ -57,6 +60,13 @@ def test_splits_have_the_classes_of_training_in_the_order_of_their_names(tmp_pat
     }
     assert labels(tmp_path, held_out) == {"rose/0.png": 1, "tulip/0.png": 2, "tulip/1.png": 2}
     assert DATA_SETS.counts("flowers", tmp_path / "data", held_out).images == {1: 1, 2: 2}
+    # And what is held out is evaluated on, unless a config names another split.
+    config = load_config(find_config("photos"), "flowers")
+    config.data.data_dir = str(tmp_path / "data")
+    assert TASK.with_evaluation_split(config).evaluation.split == held_out
+    assert config.evaluation.split == ""
+    config.evaluation.split = "train"
+    assert TASK.with_evaluation_split(config) is config
 
 
 def test_without_splits_every_fifth_image_of_a_class_is_held_out(tmp_path):
