@@ -24,6 +24,7 @@ SLOWLY = (
     "--config.training.evaluate_every=100",
     "--config.evaluation.batch_size=40",
 )
+SPLIT_IMAGES = ("--config.parallel.spatial=8",)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,16 @@ def arguments(root, tiny):
     scope="module",
     params=["segmentation", pytest.param("classification", marks=pytest.mark.campaign)],
 )
-def of_each_task(request, root, tiny, tiny_classifier, tmp_path_factory):
-    """The command of a run of each task, and the workdir of that run on one device."""
-    tiny = {"segmentation": tiny, "classification": tiny_classifier}[request.param]
-    arguments = (str(root / "scripts" / "train.py"), *tiny, *SLOWLY)
+def of_each_task(request, root, tiny_classifier, tmp_path_factory):
+    """The command of a run of each task, what splits images, and that run's workdir on one device.
+
+    Those of the classifier are too small to be split over eight devices.
+    """
     if request.param == "segmentation":
-        return arguments, request.getfixturevalue("alone")
-    return arguments, on_one_device(arguments, tmp_path_factory)
+        arguments = request.getfixturevalue("arguments")
+        return arguments, SPLIT_IMAGES, request.getfixturevalue("alone")
+    arguments = (str(root / "scripts" / "train.py"), *tiny_classifier, *SLOWLY)
+    return arguments, (), on_one_device(arguments, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +77,11 @@ def assert_same_run(workdir, expected, steps=24):
 def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_on(
     of_each_task, tmp_path
 ):
-    """Two processes of four devices; one gets SIGTERM; one process of two devices ends the run."""
-    arguments, alone = of_each_task
+    """Two processes of four devices that share each image; one gets SIGTERM; one process of two
+    devices, each with images of its own, ends the run."""
+    arguments, split_images, alone = of_each_task
     command = [*arguments, f"--workdir={tmp_path / 'run'}"]
-    job = Job(command, tmp_path / "two", processes=2, devices=4)
+    job = Job([*command, *split_images], tmp_path / "two", processes=2, devices=4)
     job.wait_for(r"step [67]/24")
     job.terminate(1)
     assert job.finish() == [PREEMPTED, PREEMPTED], job.output(0) + job.output(1)
@@ -166,16 +171,13 @@ def test_two_processes_train_a_classifier_and_count_every_image_once(
     assert two["top-5"] == 1  # of four classes: an image too many or too few would not be
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(("--config.parallel.spatial=2",), marks=pytest.mark.campaign),
-        ("--config.parallel.spatial=8",),
-        pytest.param(
-            ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
-            marks=pytest.mark.campaign,
-        ),
+        ("--config.parallel.spatial=2",),
+        SPLIT_IMAGES,
+        ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
     ],
     ids=["spatial within a process", "spatial across processes", "fsdp"],
 )

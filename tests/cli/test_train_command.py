@@ -134,7 +134,7 @@ def test_drawing_changes_nothing_of_a_run(trained, tiny, command, tmp_path):
     assert comparable(read_rows(tmp_path)) == comparable(read_rows(trained))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, tmp_path):
     process = command(
         "train", *tiny, "--config.data.num_workers=2", f"--workdir={tmp_path / 'run'}"
@@ -145,7 +145,7 @@ def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, t
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_config_of_camvid_trains_from_the_command_line(command, fails, root, tmp_path):
     """The small CamVid configuration, narrowed, on a generated tree in CamVid's layout."""
     rng = np.random.default_rng(0)

@@ -96,7 +96,7 @@ def test_fsdp_gathers_parameters_for_each_pass_and_reduces_gradients_as_before(r
     )
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_published_network_sends_its_gradients_in_two_all_reduces(root):
     check_gradients(*compiled(load_config(root / R50)))
 

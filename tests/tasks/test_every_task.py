@@ -128,6 +128,7 @@ def test_the_first_step_is_the_same_however_devices_share_it(config):
     np.testing.assert_allclose(found, [found[0]] * len(layouts), rtol=2e-4)
 
 
+@pytest.mark.parametrize("config", ["classification"], indirect=True)  # the quicker one
 def test_a_task_without_pictures_and_predictions_trains_and_is_evaluated(config, tmp_path):
     task = task_of(config)
     assert task.schema is schema_of(config)

@@ -87,9 +87,9 @@ def batch_of(sizes, bucket, seed=0):
         (4, 1, "whole", True),
         (8, 2, "slide", False),
         (8, 8, "whole", True),
-        pytest.param(4, 1, "slide", True, marks=pytest.mark.slow),
-        pytest.param(8, 2, "whole", False, marks=pytest.mark.slow),
         pytest.param(8, 8, "slide", True, marks=pytest.mark.slow),
+        pytest.param(4, 1, "slide", True, marks=pytest.mark.campaign),
+        pytest.param(8, 2, "whole", False, marks=pytest.mark.campaign),
     ],
 )
 def test_devices_share_batches_of_several_sizes_without_changing_a_count(
