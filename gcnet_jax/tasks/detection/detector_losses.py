@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
 from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
