@@ -36,7 +36,7 @@ class ForeignFormat(Generic[M]):
 
     names: Rows | Callable[[nnx.Module], Rows]
     outputs: re.Pattern[str]
-    layers: Layers = Layers()
+    layers: Layers = dataclasses.field(default_factory=Layers)
     meaning_to_meta: Callable[[M], dict[str, Any]]
     meaning_from_meta: Callable[[Mapping[str, Any]], M | None]
     renamed: Callable[[StateDict], StateDict] | None = None

@@ -125,7 +125,7 @@ def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Meani
         model: of `config`, with fresh weights; it has a `backbone`.
         config: of the run. `training.init_part` is `backbone`: the backbone alone, from a file that
             holds just that (OpenMMLab's or torchvision's) or a whole network, which need not
-            have the context blocks that are in the backbone here; or `model`:
+            have what is added to the backbone here, such as context blocks; or `model`:
             everything, but the classifiers only if the checkpoint has the same classes.
         meaning: of the run.
 

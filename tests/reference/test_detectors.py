@@ -12,9 +12,9 @@ from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.tasks.detection.detector import Detections
 from gcnet_jax.tasks.detection.detector_losses import (
     DetectorTargets,
-    Objects,
     detector_losses,
 )
+from gcnet_jax.tasks.detection.objects import Objects
 from gcnet_jax.tasks.detection.proposals import candidates
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.pasting import paste_on_host

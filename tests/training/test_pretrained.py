@@ -49,7 +49,7 @@ def model(config, classes):
 @pytest.fixture(scope="module")
 def folder(model, config, classes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("own") / "checkpoint"
-    save_model(segmentation, folder, model, config, classes)
+    save_model(folder, model, config, classes)
     return folder
 
 
@@ -113,7 +113,7 @@ def test_a_folder_of_another_model_is_refused_with_the_differences(config, folde
 
 def test_a_checkpoint_folder_is_never_overwritten(model, config, classes, folder):
     with pytest.raises(InputError, match="is there already"):
-        save_model(segmentation, folder, model, config, classes)
+        save_model(folder, model, config, classes)
 
 
 def test_a_missing_checkpoint_is_named(config, tmp_path):
@@ -193,7 +193,7 @@ def test_a_backbone_with_context_blocks_comes_back_and_starts_another(config, cl
     config.model.backbone.context.position = "after_add"
     config.model.backbone.context.stages = (1,)
     model = build_model(config.model, num_classes=classes.num_classes, seed=5)
-    save_model(segmentation, tmp_path / "checkpoint", model, config, classes)
+    save_model(tmp_path / "checkpoint", model, config, classes)
     assert_same(gcnet_jax.load_model(config, tmp_path / "checkpoint"), model)
     config.training.init_from = str(tmp_path / "checkpoint")
     started = fresh(config)
@@ -343,7 +343,7 @@ def spoiled(request, config, classes):
 
 def test_own_weights_that_are_no_numbers_are_refused(spoiled, config, classes, tmp_path):
     model, name = spoiled
-    save_model(segmentation, tmp_path / "checkpoint", model, config, classes)
+    save_model(tmp_path / "checkpoint", model, config, classes)
     with pytest.raises(InputError, match=rf"checkpoint: 1 of the weights are .*{name}"):
         load_pretrained(segmentation, config, tmp_path / "checkpoint")
     config = config.copy_and_resolve_references()
@@ -417,7 +417,7 @@ def test_a_block_of_ones_own_starts_a_training_whose_config_names_it(
     config = config.copy_and_resolve_references()
     config.model.decode_head.context.block, _ = stranger
     model = build_model(config.model, num_classes=classes.num_classes, seed=5)
-    save_model(segmentation, tmp_path / "checkpoint", model, config, classes)
+    save_model(tmp_path / "checkpoint", model, config, classes)
     config.training.init_from, config.training.init_part = str(tmp_path / "checkpoint"), "model"
     started = fresh(config)
     assert "all weights" in initialize(segmentation, started, config, classes)

@@ -8,7 +8,6 @@ from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_to_meta
-from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training.pretrained import save_model
 
@@ -43,7 +42,7 @@ def workdir(narrow_model, narrow_config, classes, made_once):
     return made_once(
         "narrow_run",
         lambda folder: save_model(
-            segmentation, folder / "checkpoints" / "3", narrow_model, narrow_config, classes
+            folder / "checkpoints" / "3", narrow_model, narrow_config, classes
         ),
     )
 
