@@ -247,9 +247,9 @@ def _parse_budgets(texts: Sequence[str]) -> list[float]:
 
 
 def _num_classes(config: ConfigDict) -> int:
-    from gcnet_jax.tasks.segmentation.data import dataset_classes
+    from gcnet_jax.tasks.segmentation.data import DATA_SETS
 
-    return dataset_classes(config.data.name, config.data.data_dir).num_classes
+    return DATA_SETS.meaning(config.data.name, config.data.data_dir).num_classes
 
 
 def _growth(config: ConfigDict) -> dict[str, Any]:

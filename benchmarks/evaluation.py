@@ -41,15 +41,10 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import check_batch_size, create_mesh
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import (
-    decode,
-    evaluation_batches,
-    open_split,
-    scaled_sizes,
-    split_size,
-)
-from gcnet_jax.tasks.segmentation.evaluation import create_evaluator
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, evaluation_batches, scaled_sizes
+from gcnet_jax.tasks.segmentation.evaluation import PixelCounter, confusion_of
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
+from gcnet_jax.training import count_batches
 
 _SHORTER = 0.75
 """Height of every second image, so that a batch holds several sizes."""
@@ -99,7 +94,7 @@ def measure_evaluation(
             write_scenes(Path(folder), (_scene(i, size) for i in range(images)), num_classes)
             prepare_scenes(Path(folder), Path(folder) / "data")
             config.data.name, config.data.data_dir = DATASET, str(Path(folder) / "data")
-        images = split_size(config.data.name, config.data.data_dir, split)
+        images = DATA_SETS.split_size(config.data.name, config.data.data_dir, split)
         config.evaluation.split = split
         for name in modes:
             config.evaluation.mode = MODES[name].inference
@@ -170,7 +165,7 @@ def _ours(
     mode: Mode, model: Segmentor, config: ConfigDict, num_classes: int, *, devices: Sequence[Any]
 ) -> Callable[[], Confusion]:
     graphdef, variables = split_for_evaluation(model)
-    evaluate = create_evaluator(
+    counter = PixelCounter(
         graphdef,
         num_classes,
         config.evaluation,
@@ -180,7 +175,7 @@ def _ours(
     batches = list(
         evaluation_batches(config, config.evaluation.split, multi_scale=mode.multi_scale)
     )
-    return lambda: evaluate(variables, batches)
+    return lambda: confusion_of(count_batches(counter, variables, batches))
 
 
 class _Peer:
@@ -194,7 +189,9 @@ class _Peer:
         self._network = build_peer_model(model, config)
         self._merge = import_peer("mmseg.models").SegTTAModel(module=self._network).merge_preds
         self._num_classes = num_classes
-        records = open_split(config.data.name, config.data.data_dir, config.evaluation.split)
+        records = DATA_SETS.open_split(
+            config.data.name, config.data.data_dir, config.evaluation.split
+        )
         self._images = [self._prepare(decode(record), mode, config) for record in records]
 
     def _prepare(self, sample: Any, mode: Mode, config: ConfigDict) -> tuple[list[Any], Any]:

@@ -16,8 +16,8 @@ from benchmarks.comparison import print_tables, table, times_as_fast, with_sprea
 from benchmarks.memory import device_name
 from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
 from gcnet_jax.parallel import create_mesh
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training import Checkpoints, RunLog, TrainState, train
 from gcnet_jax.training.program import CompiledStep, TrainingProgram
 
@@ -117,7 +117,7 @@ class _Loop:
         workdir.mkdir()
         state = jax.block_until_ready(self._program.initial_state())
         batches = itertools.cycle(self._batches)
-        checkpoints = Checkpoints(workdir, {}, best_metric=segmentation.BEST_METRIC, keep_newest=1)
+        checkpoints = Checkpoints(workdir, {}, best_metric=segmentation.best_metric, keep_newest=1)
         training = self._config.training
         with contextlib.redirect_stdout(io.StringIO()):
             log = RunLog(
@@ -125,7 +125,7 @@ class _Loop:
                 first_step=0,
                 total_steps=self._steps,
                 log_every=training.log_every,
-                best_metric=segmentation.BEST_METRIC,
+                best_metric=segmentation.best_metric,
                 batch_size=training.batch_size,
             )
         start = time.perf_counter()
@@ -136,7 +136,7 @@ class _Loop:
                     self._run,
                     batches,
                     mesh=self._mesh,
-                    image_keys=segmentation.IMAGE_KEYS,
+                    image_keys=segmentation.image_keys,
                     total_steps=self._steps,
                     evaluate=_end,
                     evaluate_every=self._steps,

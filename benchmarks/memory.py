@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from benchmarks.largest_fit import LargestFit
 from gcnet_jax.cli.timing import CONSOLE
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 
 GIB = 2**30

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
-from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 
 
 def peer_is_installed() -> bool:
@@ -135,7 +135,9 @@ def build_peer_model(model: Segmentor, config: ConfigDict) -> Any:
     built = import_peer("mmseg.registry").MODELS.build(peer)
     built = import_peer("mmengine.model").revert_sync_batchnorm(built)
     # Copies, for PyTorch warns of arrays that cannot be written.
-    weights = {name: torch.from_numpy(x.copy()) for name, x in export_state_dict(model).items()}
+    weights = {
+        name: torch.from_numpy(x.copy()) for name, x in FOREIGN.export_state_dict(model).items()
+    }
     mismatch = built.load_state_dict(weights, strict=False)
     lacking = [name for name in mismatch.missing_keys if "num_batches_tracked" not in name]
     if lacking or mismatch.unexpected_keys:

@@ -19,7 +19,7 @@ from benchmarks.memory import GIB, device_name
 from gcnet_jax.cli.timing import CONSOLE, median_and_spread
 from gcnet_jax.config import MAX_IMAGE_PIXELS
 from gcnet_jax.models import split_for_evaluation
-from gcnet_jax.tasks.predictions import Photo, PredictionOptions
+from gcnet_jax.task import Photo, PredictionOptions
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, generic_palette
 from gcnet_jax.tasks.segmentation.prediction_run import predict_files

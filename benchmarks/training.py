@@ -20,8 +20,8 @@ from benchmarks.memory import GIB, device_name
 from benchmarks.peer_steps import PeerTraining
 from gcnet_jax.cli.timing import CONSOLE, TimedStep
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import ProgramMemory, TrainingProgram
 
 

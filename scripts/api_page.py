@@ -19,6 +19,8 @@ _MODULES = {
     "gcnet_jax.nn": "The context blocks",
 }
 _RETURNED = {
+    "gcnet_jax.task": ("evaluation.Evaluated",),
+    "gcnet_jax.tasks": ("trained_network.TrainedOnClasses",),
     "gcnet_jax.tasks.segmentation": (
         "trained_segmentor.TrainedSegmentor",
         "result.SegmentationResult",
@@ -30,10 +32,11 @@ _RETURNED = {
         "split_evaluation.Evaluation",
     ),
 }
-"""What `load` and `evaluate` return, of each task: classes in modules of its package."""
+"""What `load` and `evaluate` return, of all tasks and of each: classes in modules of a package."""
 _STYLE = ConfigDict(
     docstring_style="google",
     heading_level=3,
+    inherited_members=False,
     members=False,
     show_bases=False,
     show_root_full_path=False,

@@ -87,6 +87,7 @@ def _miou(folder: epath.Path, result: "PublishedResult", *, multi_scale: bool) -
             validation split, or with other settings.
     """
     from gcnet_jax.tasks.segmentation.split_evaluation import inference_settings
+    from gcnet_jax.training import evaluation_settings
 
     file = folder / ("evaluation_val_tta.json" if multi_scale else "evaluation_val.json")
     if not file.exists():
@@ -97,7 +98,9 @@ def _miou(folder: epath.Path, result: "PublishedResult", *, multi_scale: bool) -
         "dataset": name,
         "split": "val",
         "images": images,
-        "settings": inference_settings(config, multi_scale=multi_scale),
+        "settings": evaluation_settings(
+            config, inference_settings(config, multi_scale=multi_scale)
+        ),
     }
     try:
         evaluation: dict[str, Any] = json.loads(file.read_text())

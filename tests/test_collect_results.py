@@ -10,6 +10,7 @@ import pytest
 
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.split_evaluation import inference_settings
+from gcnet_jax.training import evaluation_settings
 from scripts import collect_results
 from tests.commands import run_here
 
@@ -19,7 +20,7 @@ EVALUATION = {
     "dataset": "cityscapes",
     "split": "val",
     "images": 500,
-    "settings": inference_settings(CONFIG, multi_scale=False),
+    "settings": evaluation_settings(CONFIG, inference_settings(CONFIG, multi_scale=False)),
     "summary": {"mIoU": 0.77124},
 }
 NARROW = copy.deepcopy(EVALUATION["settings"])
@@ -62,7 +63,7 @@ def test_runs_fill_their_columns_and_the_rest_of_the_page_stays(
     collect: Callable, page: Path, tmp_path: Path
 ):
     write(tmp_path / "runs")
-    settings = inference_settings(CONFIG, multi_scale=True)
+    settings = evaluation_settings(CONFIG, inference_settings(CONFIG, multi_scale=True))
     tta = {"name": "evaluation_val_tta.json", "settings": settings, "summary": {"mIoU": 0.8}}
     write(tmp_path / "runs", **tta)
     before = page.read_text()

@@ -55,12 +55,16 @@ def test_the_files_of_the_task_on_the_page_on_extending_are_about_as_long_as_it_
 
 
 def python_of(page):
-    """The examples of a page that need no trained run; tests/cli/test_own_photos.py has those."""
+    """The examples of a page that need no trained run, and no weights from the network."""
     examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
-    return "\n".join(example for example in examples if '"runs/' not in example)
+    return "\n".join(
+        example for example in examples if not re.search(r'"runs/|load_detector\("', example)
+    )
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/context_blocks.md", "docs/evaluation.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/context_blocks.md", "docs/detection.md", "docs/evaluation.md"]
+)
 def test_the_python_of_a_page_runs(root, page):
     examples = python_of(root / page)
     assert examples

@@ -6,7 +6,7 @@
     gcnet predict runs/flowers flowers/rose --output_dir=predictions
 
 For two CPU cores, and a few hundred photos of any sizes to begin with. They are seen at 128 pixels.
-A source with train/ and test/ alone is trained on with --config.evaluation.split=test.
+A source with train/ and test/ alone is evaluated on the latter.
 """
 
 from gcnet_jax.tasks.classification.config import default_config
@@ -36,5 +36,6 @@ def get_config(data_set=""):
     config.training.evaluate_every = 200
     config.training.checkpoint_every = 200
 
+    config.evaluation.split = ""  # val, or test where there is no other
     config.evaluation.batch_size = 32
     return config

@@ -33,5 +33,6 @@ def get_config(data_set=""):
     config.training.evaluate_every = 100
     config.training.checkpoint_every = 100
 
+    config.evaluation.split = ""  # val, or test where there is no other
     config.evaluation.batch_size = 4
     return config

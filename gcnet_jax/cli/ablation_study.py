@@ -24,10 +24,10 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.runs import train_from_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import dataset_classes, split_size
-from gcnet_jax.training import load_trained_model
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
+from gcnet_jax.training import SplitEvaluation, load_trained_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +100,8 @@ def study_variants(
             variants, or the folder is of another study.
     """
     configs = _distinct({name: _variant(config, name) for name in variants})
-    num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
-    split_size(config.data.name, config.data.data_dir, split)  # fail now, not in an hour
+    num_classes = DATA_SETS.meaning(config.data.name, config.data.data_dir).num_classes
+    DATA_SETS.split_size(config.data.name, config.data.data_dir, split)  # fail now, not in an hour
     folder = options.output_folder(output_dir, "--output_dir")
     runs = {
         (name, seed): _Run(config, seed, split, folder / "runs" / f"{name}_{seed}")
@@ -201,8 +201,8 @@ class _Run:
         train_from_config(config, self._workdir)
         mesh = create_mesh()
         trained = load_trained_model(segmentation, config, mesh, workdir=str(self._workdir))
-        evaluation = segmentation.evaluation(
-            config, trained.meaning, trained.graphdef, mesh, split=self._split
+        evaluation = SplitEvaluation(
+            segmentation, config, trained.meaning, trained.graphdef, mesh, split=self._split
         )
         miou = evaluation(trained.variables).summary["mIoU"]
         write_whole(file, json.dumps({"mIoU": miou}) + "\n")

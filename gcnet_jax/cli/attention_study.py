@@ -26,11 +26,12 @@ from gcnet_jax.files import write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
-from gcnet_jax.tasks.segmentation import task as segmentation
-from gcnet_jax.tasks.segmentation.data import decode, open_split, scaled_sizes
+from gcnet_jax.task import TrainedModel
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import heat_bar, heat_overlay
 from gcnet_jax.tasks.segmentation.pictures import Picture, save_examples
-from gcnet_jax.training import TrainedModel, load_trained_model
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
+from gcnet_jax.training import load_trained_model
 
 Point = tuple[float, float]
 Image = UInt8[np.ndarray, "h w 3"]
@@ -110,7 +111,7 @@ def study_attention(
         InputError: the network has no context block, or model or data are not there.
     """
     split = split if split is not None else str(config.evaluation.split)
-    records = open_split(config.data.name, config.data.data_dir, split)
+    records = DATA_SETS.open_split(config.data.name, config.data.data_dir, split)
     trained = load_trained_model(
         segmentation, config, create_mesh(jax.local_devices()[:1]), **model
     )

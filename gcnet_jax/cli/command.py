@@ -5,10 +5,8 @@ answered at once, the module of a command imports what it works with inside its 
 at its top only what its options need; so do the modules here that all commands share.
 """
 
-import collections
 import contextlib
 import os
-import re
 import signal
 import sys
 import traceback
@@ -17,19 +15,19 @@ from pathlib import Path
 
 from absl import flags
 
+from gcnet_jax.cli.command_line import in_order, parse
 from gcnet_jax.cli.completion import is_asked, offer
+from gcnet_jax.cli.help_texts import help_of, help_of_config
 from gcnet_jax.cli.runs import with_model_named
 from gcnet_jax.cli.standard_output import has_no_reader, show
-from gcnet_jax.config import brief_reason, leaves
+from gcnet_jax.config import brief_reason
 from gcnet_jax.errors import (
     InputError,
     Interrupted,
     Preempted,
     UsageError,
-    did_you_mean,
     printable,
 )
-from gcnet_jax.tasks import schemas
 
 PREEMPTED = 75
 """Exit status after a stop that a later start goes on from (`EX_TEMPFAIL` of sysexits.h)."""
@@ -54,9 +52,11 @@ def run(
         arguments: of the command line, without the program's name; by default this process's.
 
     Returns:
-        The exit status: 2 for a command line that lacks something, contradicts itself or cannot be
-        understood, 1 for everything else that went wrong, values of a config that do not fit
-        together and the loss of another process of the job too. 130 follows Ctrl-C, and `PREEMPTED`
+        The exit status: 2 for a command line that must be changed, for it lacks something,
+        contradicts itself, cannot be understood, or names a network, a config or a folder of
+        results that is none; 1 for everything else that went wrong, data, images and checkpoints
+        that cannot be read, values of a config that do not fit together and the loss of another
+        process of the job too. 130 follows Ctrl-C, and `PREEMPTED`
         a stop on SIGTERM or Ctrl-C with all work saved; a reader that goes away before the end
         leaves 141.
     """
@@ -76,19 +76,19 @@ def _run(
     arguments: list[str],
 ) -> int:
     if {"--help", "-h", "-help"} & set(arguments):
-        show(_help(module, options))
+        show(help_of(module, options))
         return 0
     if "config" in options and "--help_config" in arguments:
-        show(_help_config())
+        show(help_of_config())
         return 0
     try:
-        arguments = _config_first(_last_overrides(with_model_named(options, arguments)))
+        arguments = in_order(with_model_named(options, arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     with _command_line([sys.argv[0], *arguments]) as argv:
         try:
-            positional = _parse(options, argv)[1:]
+            positional = parse(options, argv)[1:]
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
@@ -174,96 +174,3 @@ def _is_one_of_several() -> bool:
     import jax
 
     return jax.distributed.is_initialized()
-
-
-def _parse(options: flags.FlagValues, argv: list[str]) -> list[str]:
-    _forget(options)
-    options.set_gnu_getopt(True)  # options may follow positional arguments
-    if "config" in options:
-        _check_keys(argv)
-    try:
-        positional = options(argv)
-        _refuse_joined(options, argv)
-        return positional
-    except InputError:
-        raise
-    except flags.Error as error:
-        if isinstance(error.__context__, InputError):  # of the config, from within a flag's parser
-            raise error.__context__ from error
-        raise InputError(" ".join(str(error).split())) from error
-    except Exception as error:  # several, of ml_collections for overrides
-        kind = "" if isinstance(error, AttributeError | KeyError) else f"{type(error).__name__}: "
-        raise InputError(f"--config: {kind}{brief_reason(error)}") from error
-
-
-def _check_keys(argv: list[str]) -> None:
-    """Raises InputError if an override names a key that no config has."""
-    keys = {key for schema in schemas().values() for key, _ in leaves(schema.section)}
-    for argument in argv[1:]:
-        option = argument.partition("=")[0]
-        match = re.fullmatch(r"--?(?:no)?config\.(.*)", option)
-        if match and match[1] not in keys:
-            raise InputError(f"{option}: a config has no such key{did_you_mean(match[1], keys)}")
-
-
-def _refuse_joined(options: flags.FlagValues, argv: list[str]) -> None:
-    """Raises InputError where ml_collections has joined tuples that were given one by one."""
-    given = collections.Counter(argument.partition("=")[0].lstrip("-") for argument in argv)
-    for name in options:
-        joins = name.startswith("config.") and isinstance(options[name], flags.MultiFlag)
-        if joins and given[name] > 1:
-            raise InputError(f"--{name} is given {given[name]} times; expected once")
-
-
-def _forget(options: flags.FlagValues) -> None:
-    """Undoes what an earlier command line of this process has set, overrides of a config too."""
-    for name in list(options):
-        if name.startswith("config."):
-            delattr(options, name)
-    options.unparse_flags()
-
-
-def _last_overrides(arguments: list[str]) -> list[str]:
-    """The arguments with only the last `--config.key=value` of each key.
-
-    Of most keys the last counts anyway; tuples that are given twice ml_collections would join.
-    """
-    kept, seen = [], set()
-    for argument in reversed(arguments):
-        key, separator, _ = argument.partition("=")
-        if separator and key.startswith("--config."):
-            if key in seen:
-                continue
-            seen.add(key)
-        kept.append(argument)
-    return kept[::-1]
-
-
-def _config_first(arguments: list[str]) -> list[str]:
-    """The arguments with `--config` before what overrides it, wherever the user has put it."""
-    for position, argument in enumerate(arguments):
-        end = position + (1 if "=" in argument else 2)
-        if argument.partition("=")[0] in ("--config", "-config"):
-            return [*arguments[position:end], *arguments[:position], *arguments[end:]]
-    return arguments
-
-
-def _help(module: str, options: flags.FlagValues) -> str:
-    lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
-    for name in options:
-        default = (
-            f" (default: {options[name].default})" if options[name].default is not None else ""
-        )
-        lines.append(f"  --{name}: {options[name].help}{default}")
-    if "config" in options:
-        lines.append("  --help_config: shows the keys of a config with their defaults, and ends")
-    return "\n".join(lines)
-
-
-def _help_config() -> str:
-    lines = ["Keys of a config, with their defaults; --config.KEY=VALUE changes one."]
-    for task, schema in schemas().items():
-        lines += ["", f"Of {task}:", ""]
-        for key, leaf in leaves(schema.section):
-            lines += [f"  {key} = {leaf.default!r}", f"      {leaf.about} ({leaf.range})"]
-    return "\n".join(lines)

@@ -52,15 +52,20 @@ def _convert(arguments: list[str]) -> None:
     pretrained = load_pretrained(task, config, source, allow_partial=_ALLOW_PARTIAL.value)
     if pretrained.left:
         print(f"left as initialised or not taken: {pretrained.left}")
-    state_dict = task.export_state_dict(pretrained.model)
+    state_dict = task.foreign.export_state_dict(pretrained.model)
     output.parent.mkdir(parents=True, exist_ok=True)
     if _TO.value == "orbax":
-        save_model(task, output, pretrained.model, config, pretrained.meaning)
+        save_model(output, pretrained.model, config, pretrained.meaning)
     else:
         if _TO.value == "torchvision":
-            state_dict = task.to_torchvision(state_dict)
-        write_torch_checkpoint(output, state_dict, task.meaning_to_foreign(pretrained.meaning))
+            if task.foreign.to_torchvision is None:
+                raise InputError(
+                    f"torchvision has no networks for {config.task} of this kind; write them with "
+                    "--to=openmmlab"
+                )
+            state_dict = task.foreign.to_torchvision(state_dict)
+        write_torch_checkpoint(output, state_dict, task.foreign.meaning_to_meta(pretrained.meaning))
     numbers = sum(array.size for array in state_dict.values())
     print(f"{len(state_dict)} arrays, {numbers:,} numbers, from {pretrained.source}")
-    print(task.meaning_in_words(pretrained.meaning))
+    print(pretrained.meaning.in_words())
     print(f"written to {output}")

@@ -20,7 +20,7 @@ from gcnet_jax.analysis import (
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.models import CONTEXT_BLOCKS, ContextPlacement, ResNet
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 
 Size = tuple[int, int]
 
@@ -48,7 +48,7 @@ def variant_costs(config: ConfigDict, size: Size | None) -> dict[str, Any]:
         size: (height, width) of the image; the crop's if none.
     """
     size = size if size is not None else tuple(config.data.crop_size)
-    num_classes = dataset_classes(config.data.name, config.data.data_dir).num_classes
+    num_classes = DATA_SETS.meaning(config.data.name, config.data.data_dir).num_classes
     rows, left_out = [], []
     for name in VARIANTS:
         variant = select_variant(config.copy_and_resolve_references(), name)

@@ -69,18 +69,21 @@ def _evaluate(arguments: list[str]) -> None:
     )
     output, report = _outputs(run.split)
     shown = run.shown_examples(_PICTURES)
-    evaluation = run.evaluate(shown.look)
+    evaluation = run.evaluate(shown.look if shown is not None else None)
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
     try:
         write_whole(output, json.dumps(evaluation.to_plain(), indent=2) + "\n")
     finally:  # where nothing can be written, the figures are not lost
         rich.console.Console().print(evaluation.table())
-    picture = output.with_suffix(".png")
-    own = f"--config={_MODEL.workdir.value}/config.json"  # which the run's folder brings along
-    again = shlex.join(["gcnet", "evaluate", *(x for x in sys.argv[1:] if x != own)])
-    shown.write(evaluation, config, picture=picture, report=report, command=again)
-    print(f"checkpoint {run.trained.checkpoint}\nwritten to {output}, {picture} and {report}")
+    written = f"{output}"
+    if shown is not None:
+        picture = output.with_suffix(".png")
+        own = f"--config={_MODEL.workdir.value}/config.json"  # which the run's folder brings along
+        again = shlex.join(["gcnet", "evaluate", *(x for x in sys.argv[1:] if x != own)])
+        shown.write(evaluation, config, picture=picture, report=report, command=again)
+        written += f", {picture} and {report}"
+    print(f"checkpoint {run.trained.checkpoint}\nwritten to {written}")
 
 
 def _outputs(split: str) -> tuple[epath.Path, epath.Path]:

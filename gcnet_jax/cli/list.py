@@ -116,7 +116,7 @@ def _runs() -> None:
                 raise ValueError("no data set is named")
             described = (config.task, config.data.name, _network(config.model))
             done = f"{steps} of {config.training.total_steps}"
-            best = _best(read_rows(run), task_of(config).BEST_METRIC)
+            best = _best(read_rows(run), task_of(config).best_metric)
         except (OSError, ValueError, LookupError, TypeError):
             described, done, best = ("", f"({CONFIG} is damaged)", ""), str(steps), ""
         rows.append((run.name, *described, done, best))

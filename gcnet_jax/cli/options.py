@@ -155,12 +155,11 @@ def run_folder(value: str | None) -> str:
     """The folder that `--workdir` names, which need not be there.
 
     Raises:
-        UsageError: none is given.
-        InputError: it is a file.
+        UsageError: none is given, or it is a file.
     """
     folder = required(value, "--workdir")
     if as_path(folder).exists() and not as_path(folder).is_dir():
-        raise InputError(f"--workdir: {folder} is a file; expected the folder of a run")
+        raise UsageError(f"--workdir: {folder} is a file; expected the folder of a run")
     return folder
 
 
@@ -168,12 +167,12 @@ def output_folder(value: str | None, flag: str) -> epath.Path:
     """The folder that a flag names, made if it is not there: it fails before the work, not after.
 
     Raises:
-        UsageError: no folder is given.
-        InputError: it is a file, or cannot be written to.
+        UsageError: no folder is given, or it is a file.
+        InputError: it cannot be written to.
     """
     folder = as_path(required(value, flag))
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{flag}: {folder} is a file; expected a folder")
+        raise UsageError(f"{flag}: {folder} is a file; expected a folder")
     check_writable(folder)
     return folder
 

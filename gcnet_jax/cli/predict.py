@@ -122,15 +122,18 @@ def _predict_into(
         import rich.console
 
         from gcnet_jax.parallel import create_mesh
+        from gcnet_jax.task import Photo, PredictionOptions
         from gcnet_jax.tasks import task_of
         from gcnet_jax.tasks.contact_sheet import SHEET, check_sheet
-        from gcnet_jax.tasks.predictions import Photo, PredictionOptions
         from gcnet_jax.training import load_trained_model
     task = task_of(config)
-    of_images, of_videos = task.result_suffixes(with_scores=_SAVE_LOGITS.value)
-    if videos and not of_videos:
+    prediction = task.prediction
+    if prediction is None:
+        raise InputError(f"the task {config.task} does not predict")
+    if videos and not prediction.of_video:
         raise UsageError(f"{videos[0].path} is a video; {config.task} takes images alone")
-    for of_kind, suffixes in ((images, of_images), (videos, of_videos)):
+    of_images = [*prediction.of_image, *([prediction.scores] if _SAVE_LOGITS.value else [])]
+    for of_kind, suffixes in ((images, of_images), (videos, prediction.of_video)):
         check_targets(
             given,
             of_kind,
@@ -149,7 +152,7 @@ def _predict_into(
     mesh = create_mesh(jax.local_devices()[:1])
     trained = load_trained_model(task, config, mesh, **_MODEL.values())
     options.output_folder(str(output_dir), "--output_dir")
-    written = task.predict_files(
+    written = prediction.files(
         trained,
         config,
         [

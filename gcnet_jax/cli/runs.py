@@ -58,6 +58,16 @@ def with_model_named(options: flags.FlagValues, arguments: Sequence[str]) -> lis
     return given
 
 
+def config_options(arguments: Sequence[str]) -> list[str]:
+    """What the arguments of a command line say of the config: `--config`, and what overrides it."""
+    found: list[str] = []
+    for position, argument in enumerate(arguments):
+        name, separator, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and (name == "config" or name.startswith("config.")):
+            found += arguments[position : position + (1 if separator else 2)]
+    return found
+
+
 def published_names() -> list[str]:
     """The names of the published runs."""
     return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]

@@ -11,8 +11,8 @@ import rich.console
 import rich.progress
 from ml_collections import ConfigDict
 
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import CompiledStep, TrainingProgram
 
 CONSOLE = rich.console.Console(stderr=True)

@@ -18,13 +18,16 @@ with exit status 75 once everything is saved; a second Ctrl-C ends it at once.
 
 import json
 import shlex
+import sys
 from collections.abc import Sequence
 
 from absl import flags
 
 from gcnet_jax.cli import command, options, process
 from gcnet_jax.cli.importing import importing
+from gcnet_jax.cli.runs import config_options
 from gcnet_jax.config import to_plain
+from gcnet_jax.tasks import TASKS
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -57,6 +60,8 @@ def _train(arguments: list[str]) -> None:
     train_from_config(config, workdir, started=process.started())
     if is_first_process():
         run = shlex.quote(workdir)
+        if config.task not in TASKS:  # whose code no folder of a run may name
+            run = shlex.join([workdir, *config_options(sys.argv[1:])])
         following = (
             f"next: gcnet evaluate {run}\n"
             f"      gcnet predict {run} photo.jpg --output_dir=predictions"

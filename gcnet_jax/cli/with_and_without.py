@@ -23,21 +23,17 @@ from gcnet_jax.files import local, write_whole
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
+from gcnet_jax.task import TrainedModel
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
-from gcnet_jax.tasks.segmentation.data import (
-    dataset_classes,
-    decode,
-    open_split,
-    prepare,
-)
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare
 from gcnet_jax.tasks.segmentation.evaluation import (
     colorize,
     heat_bar,
     heat_overlay,
 )
 from gcnet_jax.tasks.segmentation.pictures import Picture, save_page
-from gcnet_jax.training import TrainedModel, finished_steps, load_trained_model, read_rows
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
+from gcnet_jax.training import SplitEvaluation, finished_steps, load_trained_model, read_rows
 from gcnet_jax.training.curves import Curve
 
 _NETWORKS = {"gcnet": "with the block", "fcn": "without the block"}
@@ -79,7 +75,7 @@ class Run:
     @property
     def curve(self) -> Curve:
         """The curve of what the run has logged."""
-        return Curve(_NETWORKS[self.network], read_rows(self.workdir), segmentation.BEST_METRIC)
+        return Curve(_NETWORKS[self.network], read_rows(self.workdir), segmentation.best_metric)
 
     def evaluated_steps(self) -> dict[int, float]:
         """The mIoU on the validation split by steps, of those that are saved."""
@@ -178,8 +174,13 @@ def _time(pair: Mapping[str, Run], seeds: int) -> str:
 def _test(run: Run) -> float:
     """The mIoU on the images held out for testing."""
     trained = run.load()
-    evaluation = segmentation.evaluation(
-        run.config, trained.meaning, trained.graphdef, create_mesh(), split=_TEST_SPLIT
+    evaluation = SplitEvaluation(
+        segmentation,
+        run.config,
+        trained.meaning,
+        trained.graphdef,
+        create_mesh(),
+        split=_TEST_SPLIT,
     )
     return evaluation(trained.variables).summary["mIoU"]
 
@@ -241,7 +242,7 @@ class _Page:
         self._draw(best, curves)
 
     def _draw(self, networks: Mapping[str, TrainedModel], curves: list[Curve]) -> None:
-        classes = dataset_classes("context_shapes")
+        classes = DATA_SETS.meaning("context_shapes")
         examples: list[dict[str, Picture]] = [
             {"image": sample["image"], "label": colorize(sample["label"], classes.palette)}
             for sample in self._samples
@@ -260,7 +261,7 @@ class _Page:
     @functools.cached_property
     def _samples(self) -> list[dict[str, Any]]:
         data_dir = self._pair["gcnet"].config.data.data_dir
-        records = open_split("context_shapes", data_dir, _TEST_SPLIT)
+        records = DATA_SETS.open_split("context_shapes", data_dir, _TEST_SPLIT)
         return [dict(decode(records[i])) for i in _PICTURES]
 
 

@@ -72,7 +72,9 @@ SHARED: Section = {
         "fsdp": Leaf(False, Flag(), "parameters and optimizer state spread over the devices"),
     },
     "evaluation": {
-        "split": Leaf("val", Text(), "split to evaluate on"),
+        "split": Leaf(
+            "val", Text(), "split to evaluate on; empty: val, or test of a data set without it"
+        ),
         "batch_size": Leaf(8, Whole(1, 1 << 20), "images at a time, over all devices"),
     },
 }

@@ -17,10 +17,10 @@ from gcnet_jax.data.image_files import (
     read_rgb,
 )
 from gcnet_jax.data.patterns import Patterns
-from gcnet_jax.data.pipeline import TrainIterator, shard_size, shuffled_batches
+from gcnet_jax.data.pipeline import TrainIterator, Transform, shard_size, shuffled_batches
 from gcnet_jax.data.preparable import OwnFiles, Preparable
 from gcnet_jax.data.preparation import Check
-from gcnet_jax.data.prepare_sets import prepare_official, prepare_own
+from gcnet_jax.data.prepare_sets import own_files, prepare_official, prepare_own, with_table
 from gcnet_jax.data.record_format import Counts, RecordFormat, StoredExample
 from gcnet_jax.data.resizing import rescaled_size, resize_image
 from gcnet_jax.data.split import Split
@@ -42,6 +42,7 @@ __all__ = [
     "Split",
     "StoredExample",
     "TrainIterator",
+    "Transform",
     "check_name",
     "decode_as_stored",
     "decode_rgb",
@@ -53,6 +54,7 @@ __all__ = [
     "group_into_buckets",
     "is_prepared",
     "ordered_batches",
+    "own_files",
     "prepare_official",
     "prepare_own",
     "read_displayed_size",
@@ -61,4 +63,5 @@ __all__ = [
     "resize_image",
     "shard_size",
     "shuffled_batches",
+    "with_table",
 ]

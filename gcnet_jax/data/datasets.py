@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from etils import epath
 from jaxtyping import Int32
+from ml_collections import ConfigDict
 
 from gcnet_jax.data.contents import Contents
 from gcnet_jax.data.examples import OfficialSet
@@ -19,6 +20,7 @@ from gcnet_jax.data.folders import (
     prepared_names,
     unfinished_folder,
 )
+from gcnet_jax.data.pipeline import TrainIterator, Transform, shard_size, shuffled_batches
 from gcnet_jax.data.record_format import RecordFormat
 from gcnet_jax.data.split import Split, check_features, open_in_folder
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
@@ -33,12 +35,14 @@ class DataSets(Generic[F]):
 
     Attributes:
         official: those that the task knows by name.
+        meanings: what the outputs mean of networks that are trained on these.
         record_format: how a task stores its records.
         own_command: how `prepare_dataset` is called for a user's own files; `{name}` stands for
             the name of the set.
     """
 
     official: Mapping[str, OfficialSet]
+    meanings: Mapping[str, Any]
     record_format: type[F]
     own_command: str
 
@@ -81,6 +85,89 @@ class DataSets(Generic[F]):
         if split is not None:
             self._check_split(name, split, contents, data_dir)
         return contents
+
+    def meaning(self, name: str, data_dir: epath.PathLike | None = None) -> Any:
+        """Returns what the outputs mean of a network that is trained on a data set.
+
+        Args:
+            name: an official data set, which need not be prepared, or a user's own.
+            data_dir: the folder in which a user's own data set was prepared.
+
+        Raises:
+            InputError: if there is no such data set; the message lists the official ones.
+        """
+        if name in self.meanings:
+            return self.meanings[name]
+        if data_dir is None:
+            raise InputError(
+                f"unknown data set '{name}'{did_you_mean(name, self.meanings)}; known data sets: "
+                f"{', '.join(self.meanings)}"
+            )
+        return self.contents(name, data_dir).record_format.meaning
+
+    def check_split(self, name: str, data_dir: epath.PathLike, split: str) -> None:
+        """Refuses a split that means nothing, whether trained on or compared with.
+
+        Raises:
+            InputError: if there is nothing to learn from it or to compare with; or as `contents`.
+        """
+        contents = self.contents(name, data_dir, split)
+        contents.record_format.check_split(contents.counts(split), name, split)
+
+    def counts(self, name: str, data_dir: epath.PathLike, split: str) -> Any:
+        """Returns what the task counts over a split; raises as `contents` does.
+
+        None if the set was prepared by a version that counted nothing.
+        """
+        return self.contents(name, data_dir, split).counts(split)
+
+    def split_names(self, name: str, data_dir: epath.PathLike) -> tuple[str, ...]:
+        """Returns the splits of a prepared data set; raises as `contents` does."""
+        return tuple(self.contents(name, data_dir).splits)
+
+    def split_size(self, name: str, data_dir: epath.PathLike, split: str) -> int:
+        """Returns the number of images in a split; raises as `open_split` does."""
+        return len(self.open_split(name, data_dir, split))
+
+    def training_batches(
+        self,
+        data_config: ConfigDict,
+        transform: Transform,
+        *,
+        batch_size: int,
+        seed: int,
+        shard_index: int = 0,
+        shard_count: int = 1,
+    ) -> TrainIterator[Any]:
+        """Returns an endless iterator over randomly transformed training batches.
+
+        Every epoch visits each record once, in an order of its own. A batch may span two epochs.
+
+        Args:
+            data_config: the section `data` of a config, which names the split.
+            transform: makes a sample of a record.
+            batch_size: number of samples a step, over all processes.
+            seed: determines order and transforms.
+            shard_index: which part of each batch to make.
+            shard_count: how many parts there are; each has `batch_size / shard_count` samples.
+
+        Raises:
+            InputError: if the split cannot be opened, nothing can be learnt from it, or the batch
+                does not divide by the parts.
+        """
+        shard_size(batch_size, shard_count)  # the quickest to be refused
+        config: Any = data_config  # its values have no static types
+        records = self.open_split(config.name, config.data_dir, config.train_split)
+        self.check_split(config.name, config.data_dir, config.train_split)
+        return shuffled_batches(
+            records,
+            transform,
+            batch_size=batch_size,
+            seed=seed,
+            num_workers=config.num_workers,
+            shard_index=shard_index,
+            shard_count=shard_count,
+        )
 
     def holds(self, name: str, data_dir: epath.PathLike) -> bool:
         """Returns whether a data set of that name is prepared in a folder, for this task."""

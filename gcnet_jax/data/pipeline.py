@@ -7,7 +7,7 @@ exactly the samples of the batch that one host alone would make.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grain
 import numpy as np
@@ -31,11 +31,21 @@ B = TypeVar("B", bound=Mapping[str, Any])
 Records = grain.sources.RandomAccessDataSource[Any]
 """Whatever has a length and items, such as a `Split`."""
 
-Transform = Callable[[Any, np.random.Generator], Mapping[str, np.ndarray]]
-"""Makes, of a record and a source of randomness, the entries of a batch without the batch axis.
 
-Worker processes get it pickled.
-"""
+class Transform(Protocol):
+    """Makes samples of records. Worker processes get it pickled.
+
+    Attributes:
+        sample_bytes: size of one sample, in bytes.
+    """
+
+    @property
+    def sample_bytes(self) -> int: ...  # noqa: D102
+
+    def __call__(self, record: Any, rng: np.random.Generator, /) -> Mapping[str, np.ndarray]:
+        """Makes, of a record and a source of randomness, the entries of a batch without the batch
+        axis."""
+        ...
 
 
 def shuffled_batches(
@@ -43,7 +53,6 @@ def shuffled_batches(
     transform: Transform,
     *,
     batch_size: int,
-    sample_bytes: int,
     seed: int,
     num_workers: int,
     shard_index: int = 0,
@@ -57,7 +66,6 @@ def shuffled_batches(
         records: of one split.
         transform: makes a sample of a record.
         batch_size: number of samples a step, over all processes.
-        sample_bytes: size of one sample, in bytes.
         seed: determines order and transforms.
         num_workers: processes that make batches. With 0, threads of this one make them. Otherwise a
             script must guard its entry with `if __name__ == "__main__"`, for workers import it.
@@ -79,7 +87,7 @@ def shuffled_batches(
     return TrainIterator(
         batches_from,
         batch_size=batch_size,
-        batch_bytes=local_batch_size * sample_bytes,
+        batch_bytes=local_batch_size * transform.sample_bytes,
         num_workers=num_workers,
     )
 

@@ -1,14 +1,24 @@
 """Preparing whole data sets: what is there, what is missing, and whether it is as expected."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import rich.table
 from etils import epath
+from rich.console import Console
 
 from gcnet_jax.data import archives
 from gcnet_jax.data.contents import Contents
+from gcnet_jax.data.datasets import DataSets
 from gcnet_jax.data.examples import Examples, OfficialSet, fingerprint
-from gcnet_jax.data.folders import copy_to_bucket, final_folder, is_whole, prepare_again
+from gcnet_jax.data.folders import (
+    check_name,
+    copy_to_bucket,
+    final_folder,
+    is_whole,
+    prepare_again,
+)
 from gcnet_jax.data.preparation import Check, write_dataset
 from gcnet_jax.data.record_format import RecordFormat, different_entry
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
@@ -24,6 +34,7 @@ def prepare_official(
     *,
     splits: Sequence[str] | None,
     subset: bool,
+    read: Callable[[Examples], Examples] = lambda examples: examples,
 ) -> epath.Path:
     """Writes an official data set as `array_record` files that every later run reads.
 
@@ -39,6 +50,7 @@ def prepare_official(
         check: says whether training could learn from what has been counted.
         splits: which to prepare, and look for in the source; None for all.
         subset: whether the source may be a part of the official release.
+        read: returns the examples that were found, to be read with the user's settings.
 
     Returns:
         The folder of this data set.
@@ -64,7 +76,7 @@ def prepare_official(
     if source is not None:
         unpacked = target.with_name("unpacked")
         roots = archives.locate(official.parts_for(wanted), source, unpacked)
-    examples = official.find_examples(roots, wanted)
+    examples = read(official.find_examples(roots, wanted))
     if not subset:
         _check_counts(
             official,
@@ -73,6 +85,55 @@ def prepare_official(
         )
     write_dataset(data_dir, official.name, official.description, record_format, examples, check)
     return target
+
+
+def own_files(
+    sets: DataSets[Any], name: str, data_dir: epath.PathLike, source: epath.PathLike
+) -> tuple[epath.Path, epath.Path]:
+    """Checks what a user's own data set is called, and where its files are, before any is read.
+
+    Args:
+        sets: those of the task.
+        name: what to call the data set.
+        data_dir: folder for all prepared data sets; not in a bucket.
+        source: folder with the files; not in a bucket.
+
+    Returns:
+        Both folders.
+
+    Raises:
+        InputError: if the name is that of another data set or no name, a folder is in a bucket, or
+            the source is none.
+    """
+    if name in sets.official:
+        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
+    check_name(name, "data set")
+    data_dir = local(data_dir, sets.how_to_prepare(name, data_dir))
+    source = local(source, "copy it first").expanduser()
+    if not source.is_dir():
+        raise InputError(f"source {source} is not a folder")
+    return data_dir, source
+
+
+def with_table(
+    check: Callable[[Mapping[str, Any]], None],
+    counts_table: Callable[[Mapping[str, Any]], rich.table.Table],
+) -> Check:
+    """Returns a check that shows what has been counted where it refuses it.
+
+    Args:
+        check: raises InputError if training could not learn from such counts of each split.
+        counts_table: shows them.
+    """
+
+    def check_and_show(counts: Mapping[str, Any], console: Console) -> None:
+        try:
+            check(counts)
+        except InputError:
+            console.print(counts_table(counts))
+            raise
+
+    return check_and_show
 
 
 def prepare_own(

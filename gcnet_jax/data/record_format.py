@@ -58,6 +58,24 @@ class RecordFormat(Protocol[C]):
         """Options of array_record's writer."""
         ...
 
+    @property
+    def meaning(self) -> Any:
+        """What the outputs of a network mean that is trained on the set, see `gcnet_jax.task`."""
+        ...
+
+    def check_split(self, counts: C, name: str, split: str) -> None:
+        """Refuses a split that means nothing, whether trained on or compared with.
+
+        Args:
+            counts: of the split.
+            name: of the data set.
+            split: of it.
+
+        Raises:
+            InputError: there is nothing to learn from it or to compare with.
+        """
+        ...
+
     def to_plain(self) -> dict[str, Any]:
         """Returns JSON that describes the set. It stands in the table of contents."""
         ...

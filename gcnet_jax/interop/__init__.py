@@ -1,14 +1,15 @@
 """Weights from OpenMMLab and torchvision, and back."""
 
+from gcnet_jax.interop.foreign_format import ForeignFormat
 from gcnet_jax.interop.published import (
     PublishedFile,
     fetch_published,
     is_fetched,
     published_files,
     published_name,
+    read_published,
 )
 from gcnet_jax.interop.state_dicts import (
-    CLASSIFIER_OF_BACKBONE,
     Layers,
     Mismatch,
     StateDict,
@@ -25,7 +26,7 @@ from gcnet_jax.interop.torch_files import (
 )
 
 __all__ = [
-    "CLASSIFIER_OF_BACKBONE",
+    "ForeignFormat",
     "Layers",
     "Mismatch",
     "PublishedFile",
@@ -40,6 +41,7 @@ __all__ = [
     "is_fetched",
     "published_files",
     "published_name",
+    "read_published",
     "read_torch_checkpoint",
     "write_torch_checkpoint",
 ]

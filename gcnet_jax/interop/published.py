@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -37,8 +38,12 @@ class PublishedFile(NamedTuple):
 
 def published_files() -> dict[str, PublishedFile]:
     """The weights of the sixteen published runs and the ImageNet backbones that they start from."""
-    table = json.loads((resources.files("gcnet_jax.interop") / "published.json").read_text())
-    return {name: PublishedFile(**entry) for name, entry in table.items()}
+    return read_published(resources.files("gcnet_jax.interop") / "published.json")
+
+
+def read_published(table: Traversable) -> dict[str, PublishedFile]:
+    """The published files of a table of this package, a JSON file."""
+    return {name: PublishedFile(**x) for name, x in json.loads(table.read_text()).items()}
 
 
 def is_fetched(name: str) -> bool:

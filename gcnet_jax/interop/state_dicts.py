@@ -29,8 +29,8 @@ _VARIABLES: Rows = (
 )
 
 _COUNTER = "num_batches_tracked"  # an entry of theirs that says nothing here
-CLASSIFIER_OF_BACKBONE = re.compile(r"fc\.(weight|bias)")
-"""What a file of a backbone has besides: the classifier that it was trained with."""
+# What a file of a backbone has besides: the classifier that it was trained with.
+_CLASSIFIER_OF_BACKBONE = re.compile(r"fc\.(weight|bias)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Mismatch:
         misshaped: entries of another shape, as `name (found instead of expected)`.
     """
 
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    misshaped: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    misshaped: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.unexpected or self.misshaped)
@@ -83,7 +83,6 @@ def import_state_dict(
     allow_partial: bool = False,
     leave_out: re.Pattern[str] | None = None,
     may_lack: Collection[str] = (),
-    without_meaning: re.Pattern[str] | None = CLASSIFIER_OF_BACKBONE,
 ) -> Mismatch:
     """Writes the arrays of a state dict into a model, after checking all of them.
 
@@ -95,7 +94,6 @@ def import_state_dict(
         allow_partial: whether to take what fits where the two differ.
         leave_out: names to pass over on both sides; the model keeps what it has there.
         may_lack: names that the state dict need not have; the model keeps what it has there.
-        without_meaning: names that the state dict may have beyond the model's.
 
     Returns:
         What was left, empty unless `allow_partial`.
@@ -108,8 +106,7 @@ def import_state_dict(
     given = {
         name: array
         for name, array in state_dict.items()
-        if name.rpartition(".")[2] != _COUNTER
-        and not (without_meaning is not None and without_meaning.fullmatch(name))
+        if name.rpartition(".")[2] != _COUNTER and not _CLASSIFIER_OF_BACKBONE.fullmatch(name)
     }
     places = {name: key for key, name in _names(model, names).items()}
     if leave_out is not None:

@@ -29,6 +29,8 @@ CONTEXT_BLOCKS: Mapping[str, type[ContextBlock]] = MappingProxyType(
 )
 """The context blocks by what a config calls them."""
 
+_CONTEXT = "model.backbone.context"
+
 
 def build_backbone(
     config: ConfigDict, *, dtype: DTypeLike, rngs: nnx.Rngs, context_rngs: nnx.Rngs
@@ -47,13 +49,15 @@ def build_backbone(
     """
     options = dict(config)
     context, placement = options.pop("context"), None
-    if block := context_block_maker(context, "model.backbone.context", dtype, context_rngs):
+    if block := context_block_maker(context, _CONTEXT, dtype, context_rngs):
         placement = ContextPlacement(
             block, context.position, context.stages, context.residual_blocks
         )
     try:
         return ResNet(**options, context=placement, dtype=dtype, rngs=rngs)
     except InputError as error:
+        if str(error).startswith(_CONTEXT):  # of a block, which names its own section
+            raise
         raise InputError(f"model.backbone: {error}") from error
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float
 
-from gcnet_jax.nn.checks import check_features
+from gcnet_jax.nn.checks import check_choice, check_features
 from gcnet_jax.nn.convolution import Conv
 from gcnet_jax.nn.deformable import DeformableConv
 from gcnet_jax.nn.initialization import ones
@@ -30,6 +30,10 @@ class ConvNormAct(nnx.Module):
         norm_scale_init: of the normalisation's scale.
         dtype: of the computation.
         rngs: of the initialisation.
+
+    Raises:
+        InputError: a count below one, channels that do not divide into the groups, a dtype of no
+            floats, or a deformable kernel that is not 3x3.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class ConvNormAct(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        if deformable:
+            check_choice("the kernel_size of a deformable convolution", kernel_size, (3,))
         self.conv = (DeformableConv if deformable else partial(Conv, kernel_size=kernel_size))(
             in_channels,
             out_channels,

@@ -9,12 +9,14 @@ from gcnet_jax.parallel.mesh import (
     DATA_AXIS,
     SPATIAL_AXIS,
     InputShard,
-    batch_sharding,
-    batch_shardings,
     check_batch_size,
     check_height,
     create_mesh,
     input_shard,
+)
+from gcnet_jax.parallel.placement import (
+    batch_sharding,
+    batch_shardings,
     over_all_devices,
     place,
     replicated,

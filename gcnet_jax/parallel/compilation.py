@@ -17,9 +17,10 @@ def compile_for(
 
     - Operators that choose by whether XLA will split them over devices find the mesh in the
       context (`jax.sharding.get_abstract_mesh`).
-    - XLA for CPUs keeps optimization barriers. Left to itself it takes them away first of all, and
-      then merges what they kept apart, which undoes rematerialisation, or computes again what they
-      had it compute once. Other backends keep barriers for as long as they optimise.
+    - XLA for CPUs keeps optimization barriers. Left to itself that of jax 0.10.2 takes them away
+      first of all, and then merges what they kept apart, which undoes rematerialisation, or
+      computes again what they had it compute once. That of jax 0.12.0.1, and other backends, keep
+      barriers for as long as they optimise.
 
     Args:
         mesh: where the arrays lie; None for those of one device.

@@ -11,7 +11,7 @@ from gcnet_jax.config import config_of_published, find_config, is_checkpoint, li
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path, read_json
 from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
-from gcnet_jax.task import TrainedNetwork
+from gcnet_jax.task import Evaluated, TrainedNetwork
 from gcnet_jax.tasks import schema_of, task_of
 from gcnet_jax.tasks.configs import as_config, load_config, published_run
 from gcnet_jax.training import (
@@ -54,7 +54,7 @@ def evaluate(
     *,
     config: ConfigDict | str | os.PathLike | None = None,
     multi_scale: bool = False,
-) -> Any:
+) -> Evaluated:
     """Evaluates the best checkpoint of a run.
 
     Args:
@@ -124,7 +124,9 @@ def load(
     used = own if named is None else named
     assert used is not None
     task = task_of(used)
-    return task.trained(load_pretrained(task, used, checkpoint), used)
+    if task.prediction is None:
+        raise InputError(f"networks of the task {used.task!r} are not called with images")
+    return task.prediction.network(load_pretrained(task, used, checkpoint), used)
 
 
 def find_checkpoint(workdir: epath.PathLike, config: ConfigDict | None = None) -> epath.Path:
@@ -139,7 +141,7 @@ def find_checkpoint(workdir: epath.PathLike, config: ConfigDict | None = None) -
         InputError: the workdir does not exist or has no checkpoint.
     """
     task = task_of(_named_config(workdir) if config is None else config)
-    return find_best_by(workdir, task.BEST_METRIC)
+    return find_best_by(workdir, task.best_metric)
 
 
 def _named_config(workdir: epath.PathLike) -> dict[str, Any]:

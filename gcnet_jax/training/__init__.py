@@ -16,8 +16,8 @@ from gcnet_jax.training.loop import train
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.pretrained import (
-    PretrainedModel,
     initialize,
+    load_foreign,
     load_pretrained,
     run_metadata,
     save_model,
@@ -27,6 +27,11 @@ from gcnet_jax.training.program import CompiledStep, ProgramMemory, TrainingProg
 from gcnet_jax.training.rows import read_rows
 from gcnet_jax.training.run import run_training
 from gcnet_jax.training.run_log import RunLog
+from gcnet_jax.training.split_evaluation import (
+    SplitEvaluation,
+    count_batches,
+    evaluation_settings,
+)
 from gcnet_jax.training.step import (
     TrainState,
     create_state,
@@ -35,7 +40,6 @@ from gcnet_jax.training.step import (
     state_shardings,
 )
 from gcnet_jax.training.trained_model import (
-    TrainedModel,
     lack_of_memory_named,
     load_trained_model,
 )
@@ -47,22 +51,24 @@ __all__ = [
     "CompiledStep",
     "EvaluationRun",
     "PreemptionNotice",
-    "PretrainedModel",
     "ProgramMemory",
     "RunLog",
+    "SplitEvaluation",
     "TrainState",
-    "TrainedModel",
     "TrainingProgram",
+    "count_batches",
     "create_optimizer",
     "create_state",
     "create_train_step",
     "doing",
+    "evaluation_settings",
     "find_checkpoint",
     "finished_steps",
     "initial_state",
     "initialize",
     "lack_of_memory_named",
     "learning_rate_schedule",
+    "load_foreign",
     "load_pretrained",
     "load_trained_model",
     "only_training",

@@ -16,6 +16,7 @@ from gcnet_jax.parallel import (
     keep_freed_memory,
 )
 from gcnet_jax.task import Evaluated, Look, ShownExamples, Task
+from gcnet_jax.training.split_evaluation import SplitEvaluation
 from gcnet_jax.training.trained_model import lack_of_memory_named, load_trained_model
 
 
@@ -50,9 +51,9 @@ class EvaluationRun:
         multi_scale: bool = False,
         **checkpoint: Any,
     ):
-        check_config(config, task.SCHEMA)
+        check_config(config, task.schema)
         self._task = task
-        self.config = config
+        self.config = config = task.with_evaluation_split(config)
         self.split = split or config.evaluation.split
         self._multi_scale = multi_scale
         self._mesh = create_mesh(spatial=config.parallel.spatial)
@@ -60,14 +61,15 @@ class EvaluationRun:
         check_batch_size(config.evaluation.batch_size, self._mesh, key="evaluation.batch_size")
         task.check_split(config, self.split)
         self.trained = load_trained_model(task, config, self._mesh, **checkpoint)
-        meaning = task.meaning(config)
-        if not task.means_same(self.trained.meaning, meaning):
+        meaning = task.meaning_of_data(config)
+        if not meaning.means_same(self.trained.meaning):
             raise InputError(
                 f"{self.trained.checkpoint} holds a model of other classes than data set "
-                f"{config.data.name}: {task.meaning_in_words(self.trained.meaning)}, and not "
-                f"{task.meaning_in_words(meaning)}"
+                f"{config.data.name}: {self.trained.meaning.in_words()}, and not "
+                f"{meaning.in_words()}"
             )
-        self._evaluation = task.evaluation(
+        self._evaluation = SplitEvaluation(
+            task,
             config,
             self.trained.meaning,
             self.trained.graphdef,
@@ -101,12 +103,14 @@ class EvaluationRun:
         evaluation.check()
         return evaluation.of_checkpoint(self.trained.checkpoint)
 
-    def shown_examples(self, count: int) -> ShownExamples:
-        """What picks examples to show, whose `look` is for `evaluate`.
+    def shown_examples(self, count: int) -> ShownExamples | None:
+        """What picks examples to show, whose `look` is for `evaluate`; None if the task shows none.
 
         Args:
             count: how many from all over the split, and how many of the worst.
         """
+        if self._task.shown_examples is None:
+            return None
         return self._task.shown_examples(
             self.config,
             self.split,

@@ -1,11 +1,9 @@
 """Networks with weights, wherever these are from: own checkpoints, `.pth` files, published."""
 
 import contextlib
-import dataclasses
-import functools
 import os
-from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 from etils import epath
@@ -26,34 +24,18 @@ from gcnet_jax.config import (
 from gcnet_jax.errors import InputError, did_you_mean
 from gcnet_jax.files import as_path
 from gcnet_jax.interop import (
-    Mismatch,
+    ForeignFormat,
     StateDict,
     check_weights,
     fetch_published,
     published_files,
     read_torch_checkpoint,
 )
-from gcnet_jax.task import Task
+from gcnet_jax.task import Meaning, PretrainedModel, Task
 from gcnet_jax.training.checkpoint_files import read_metadata, restore_variables, save_variables
 
 InitPart = Literal["backbone", "model"]
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainedModel:
-    """A model with the weights of a checkpoint, in evaluation mode.
-
-    Attributes:
-        model: the network.
-        meaning: of its outputs, see `Task`.
-        source: the file or folder that the weights are from.
-        left: what differed and was left as initialised; empty unless that was allowed.
-    """
-
-    model: nnx.Module
-    meaning: Any
-    source: epath.Path
-    left: Mismatch
+M = TypeVar("M", bound=Meaning)
 
 
 def load_pretrained(
@@ -77,30 +59,65 @@ def load_pretrained(
         InputError: the checkpoint is not there, not whole, not this config's model, or has weights
             that are not finite.
     """
-    check_config(config, task.SCHEMA)
+    check_config(config, task.schema)
     path = _locate(config, checkpoint)
     if path.is_dir():
         return _load_own(task, config, path)
+    return load_foreign(
+        path,
+        config,
+        task.foreign,
+        task.build_model,
+        task.meaning_of_data,
+        allow_partial=allow_partial,
+    )
+
+
+def load_foreign(
+    path: epath.Path,
+    config: ConfigDict,
+    form: ForeignFormat[M],
+    build_model: Callable[[ConfigDict, M], nnx.Module],
+    meaning_of_data: Callable[[ConfigDict], M],
+    *,
+    allow_partial: bool = False,
+) -> PretrainedModel[M]:
+    """Builds a config's network with the weights of a `.pth` file.
+
+    Args:
+        path: of the file.
+        config: of the run.
+        form: how foreign libraries hold such networks.
+        build_model: the network of a config with outputs of a meaning.
+        meaning_of_data: what outputs mean according to the config, if the file says nothing.
+        allow_partial: as for `load_pretrained`.
+
+    Raises:
+        InputError: as `load_pretrained`.
+    """
     foreign = read_torch_checkpoint(path)
     try:
-        meaning = task.meaning_from_foreign(foreign.meta)
+        meaning = form.meaning_from_meta(foreign.meta)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if meaning is None and not config.data.name:
         raise InputError(f"{path} names no classes, and neither does the config: set data.name")
-    meaning = meaning or task.meaning(config)
+    known = meaning_of_data(config) if meaning is None else meaning
     # What is left needs its initial weights.
-    build = task.build_model if allow_partial else functools.partial(_abstract_model, task)
-    model = build(config, meaning)
+    model = (
+        build_model(config, known)
+        if allow_partial
+        else nnx.eval_shape(lambda: build_model(config, known))
+    )
     try:
-        left = task.import_state_dict(model, foreign.state_dict, allow_partial=allow_partial)
+        left = form.import_state_dict(model, foreign.state_dict, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     model.eval()
-    return PretrainedModel(model, meaning, path, left)
+    return PretrainedModel(model, known, path, left)
 
 
-def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Any) -> str:
+def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Meaning) -> str:
     """Writes the weights that `training.init_from` names into a new model.
 
     Args:
@@ -127,38 +144,38 @@ def initialize(task: Task, model: nnx.Module, config: ConfigDict, meaning: Any) 
         state_dict, theirs = _state_dict(task, path, config)
         if part == "backbone":
             backbone: Any = getattr(model, "backbone")  # noqa: B009 which modules have by custom
-            given, added = _backbone_entries(state_dict), task.added_entries(backbone)
-            task.import_state_dict(backbone, given, may_lack=added)
+            given, added = _backbone_entries(state_dict), task.foreign.added_entries(backbone)
+            task.foreign.import_state_dict(backbone, given, may_lack=added)
             fresh = set(added) - given.keys()
             return f"backbone from {path}{', what is added to it from scratch' if fresh else ''}"
-        if theirs is not None and task.means_same(theirs, meaning):
-            task.import_state_dict(model, state_dict)
+        if theirs is not None and meaning.means_same(theirs):
+            task.foreign.import_state_dict(model, state_dict)
             return f"all weights from {path}"
-        task.import_state_dict(model, state_dict, leave_out=task.OUTPUT_WEIGHTS)
+        task.foreign.import_state_dict(model, state_dict, leave_out=task.foreign.outputs)
         why = "names no classes" if theirs is None else "has other classes"
         return f"weights from {path} without the classifiers, for it {why}"
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def run_metadata(task: Task, config: ConfigDict, meaning: Any) -> dict[str, Any]:
+def run_metadata(config: ConfigDict, meaning: Meaning) -> dict[str, Any]:
     """What describes a run in its checkpoints and its workdir, as plain JSON."""
     return {
         "config": to_plain(config),
-        **task.meaning_to_plain(meaning),
+        **meaning.to_metadata(),
         "versions": versions(),
     }
 
 
 def save_model(
-    task: Task, folder: str | os.PathLike, model: nnx.Module, config: ConfigDict, meaning: Any
+    folder: str | os.PathLike, model: nnx.Module, config: ConfigDict, meaning: Meaning
 ) -> None:
     """Writes a checkpoint folder that `load_pretrained` and the commands take.
 
     Raises:
         InputError: the folder is there already.
     """
-    save_variables(folder, _variables(model), run_metadata(task, config, meaning))
+    save_variables(folder, _variables(model), run_metadata(config, meaning))
 
 
 def saved_config(checkpoint: str | os.PathLike, schema_of: SchemaOf) -> ConfigDict:
@@ -230,10 +247,12 @@ def _load_own(task: Task, config: ConfigDict, folder: epath.Path) -> PretrainedM
         raise InputError(f"{folder}: {error}") from error
     nnx.update(model, restored["params"], restored["statistics"])
     model.eval()
-    return PretrainedModel(model, meaning, folder, Mismatch((), (), ()))
+    return PretrainedModel(model, meaning, folder)
 
 
-def _state_dict(task: Task, path: epath.Path, config: ConfigDict) -> tuple[StateDict, Any | None]:
+def _state_dict(
+    task: Task, path: epath.Path, config: ConfigDict
+) -> tuple[StateDict, Meaning | None]:
     """All arrays of a checkpoint of any kind by foreign names, and what its outputs mean.
 
     Args:
@@ -243,18 +262,18 @@ def _state_dict(task: Task, path: epath.Path, config: ConfigDict) -> tuple[State
     """
     if not path.is_dir():
         foreign = read_torch_checkpoint(path)
-        return foreign.state_dict, task.meaning_from_foreign(foreign.meta)
+        return foreign.state_dict, task.foreign.meaning_from_meta(foreign.meta)
     theirs = _saved_model(task, path, _metadata(path))
-    _check_code(path, theirs, config, task.SCHEMA)
+    _check_code(path, theirs, config, task.schema)
     pretrained = _load_own(task, theirs, path)
-    return task.export_state_dict(pretrained.model), pretrained.meaning
+    return task.foreign.export_state_dict(pretrained.model), pretrained.meaning
 
 
 def _saved_model(task: Task, folder: epath.Path, saved: dict) -> ConfigDict:
     """A config with the model that a checkpoint's metadata describes, and defaults beside it."""
     try:
-        theirs = from_plain({"model": saved["config"]["model"]}, task.SCHEMA)
-        check_config(theirs, task.SCHEMA)
+        theirs = from_plain({"model": saved["config"]["model"]}, task.schema)
+        check_config(theirs, task.schema)
     except InputError as error:
         raise InputError(
             f"{folder} describes no model of this version of the library: {error}"
@@ -291,9 +310,9 @@ def _metadata(folder: epath.Path) -> dict[str, Any]:
         return saved
 
 
-def _meaning(task: Task, folder: epath.Path, saved: dict[str, Any]) -> Any:
+def _meaning(task: Task, folder: epath.Path, saved: dict[str, Any]) -> Meaning:
     with _damage_named(folder):
-        return task.meaning_from_plain(saved)
+        return task.meaning.from_metadata(saved)
 
 
 @contextlib.contextmanager
@@ -306,7 +325,7 @@ def _damage_named(folder: epath.Path) -> Iterator[None]:
         ) from error
 
 
-def _abstract_model(task: Task, config: ConfigDict, meaning: Any) -> nnx.Module:
+def _abstract_model(task: Task, config: ConfigDict, meaning: Meaning) -> nnx.Module:
     """The model without its arrays, which a checkpoint brings: nothing is initialised in vain."""
     return nnx.eval_shape(lambda: task.build_model(config, meaning))
 

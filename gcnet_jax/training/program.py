@@ -16,11 +16,12 @@ from gcnet_jax.ops.multiply_adds import traced_multiply_adds
 from gcnet_jax.parallel import (
     batch_shardings,
     check_batch_size,
+    check_height,
     create_mesh,
     input_shard,
     shard_batch,
 )
-from gcnet_jax.task import Task
+from gcnet_jax.task import Meaning, Task
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.step import (
     TrainState,
@@ -89,7 +90,7 @@ class TrainingProgram:
     Args:
         task: of the run.
         config: of the run.
-        meaning: of the network's outputs, see `Task`.
+        meaning: of the network's outputs.
         mesh: the devices; by default all there are. A program can also be compiled for devices that
             are only described.
 
@@ -103,7 +104,7 @@ class TrainingProgram:
         InputError: there is no such network, or a batch does not divide over the devices.
     """
 
-    def __init__(self, task: Task, config: ConfigDict, meaning: Any, mesh: Mesh | None = None):
+    def __init__(self, task: Task, config: ConfigDict, meaning: Meaning, mesh: Mesh | None = None):
         if mesh is None:
             mesh = create_mesh(spatial=config.parallel.spatial)
         self._task, self._config, self._meaning, self._mesh = task, config, meaning, mesh
@@ -178,8 +179,9 @@ class TrainingProgram:
         part."""
         images = self._config.training.batch_size // input_shard(self._mesh).count
         rng = np.random.default_rng(0)
-        batch = self._task.random_batch(self._config, self._meaning, rng, images)
-        return shard_batch(batch, self._mesh, self._task.IMAGE_KEYS)
+        samples = [self._random_sample(rng) for _ in range(images)]
+        batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+        return shard_batch(batch, self._mesh, self._task.image_keys)
 
     def _state_shapes(self) -> TrainState:
         """The shapes of what `initial_state` returns."""
@@ -195,10 +197,24 @@ class TrainingProgram:
         shardings = state_shardings(shapes, self._mesh, fsdp=self._config.parallel.fsdp)
         return jax.tree.map(_placed, shapes, shardings)
 
+    def _random_sample(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return self._task.random_sample(self._config, self._meaning, rng)
+
     def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """The shapes of a batch over all processes."""
-        batch = self._task.batch_shapes(self._config, self._mesh)
-        shardings = batch_shardings(batch, self._mesh, self._task.IMAGE_KEYS)
+        images = self._config.training.batch_size
+        sample = self._random_sample(np.random.default_rng(0))
+        for key in self._task.image_keys:
+            check_height(
+                sample[key].shape[0],
+                self._config.model.backbone.output_stride,
+                self._mesh,
+                key=f"the {key} of a training batch",
+            )
+        batch = {
+            key: jax.ShapeDtypeStruct((images, *x.shape), x.dtype) for key, x in sample.items()
+        }
+        shardings = batch_shardings(batch, self._mesh, self._task.image_keys)
         return jax.tree.map(_placed, batch, shardings)
 
 

@@ -1,11 +1,14 @@
-"""The rows of a run's `metrics.jsonl`: what was logged, as far as it can be read."""
+"""The rows of a run's `metrics.jsonl`, written, and read as far as they can be."""
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
 from etils import epath
+
+from gcnet_jax.files import write_whole
 
 _MOST_NAMED = 10  # damaged lines
 
@@ -13,6 +16,40 @@ _MOST_NAMED = 10  # damaged lines
 def rows_file(workdir: epath.PathLike) -> epath.Path:
     """Where a run's rows are."""
     return epath.Path(workdir) / "metrics.jsonl"
+
+
+class RowsFile:
+    """The rows of a run under way.
+
+    Args:
+        workdir: of the run.
+        last_step: rows of later steps that are there are dropped.
+
+    Attributes:
+        kept: the rows that were there before.
+    """
+
+    def __init__(self, workdir: epath.PathLike, *, last_step: int):
+        self._path = rows_file(workdir)
+        kept = [(line, row) for line, row in read_lines(self._path) if row["step"] <= last_step]
+        self._lines = [line for line, _ in kept]
+        self.kept = [row for _, row in kept]
+
+    def add(self, step: int, split: str, row: Mapping[str, float]) -> bool:
+        """Adds a row, unless it is there already; returns whether it was not."""
+        line = json.dumps({"step": step, "split": split, **row})
+        if line in self._lines:
+            return False
+        self._lines.append(line)
+        return True
+
+    def write(self) -> None:
+        """Writes the file whole.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        write_whole(self._path, "".join(f"{line}\n" for line in self._lines))
 
 
 def read_rows(workdir: epath.PathLike) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.pretrained import initialize, run_metadata
 from gcnet_jax.training.program import TrainingProgram
 from gcnet_jax.training.run_log import RunLog
+from gcnet_jax.training.split_evaluation import SplitEvaluation
 from gcnet_jax.training.step import TrainState
 from gcnet_jax.training.training_lock import only_training
 
@@ -75,31 +76,33 @@ def _train(
     preemption: PreemptionNotice,
     started: float,
 ) -> None:
-    check_config(config, task.SCHEMA)
+    check_config(config, task.schema)
     workdir = storage_path(workdir)
-    training, evaluation = config.training, config.evaluation
+    training = config.training
     shows = is_first_process()
     with doing("starting the devices", shows=shows):
         mesh = create_mesh(spatial=config.parallel.spatial)
         keep_freed_memory()
     with doing("reading the data set", shows=shows):  # fail now, not in an hour
+        config = task.with_evaluation_split(config)
+        evaluation = config.evaluation
         for split in (config.data.train_split, evaluation.split):
             task.check_split(config, split)
-        meaning = task.meaning(config)
+        meaning = task.meaning_of_data(config)
     with doing("tracing the network", shows=shows):
         program = TrainingProgram(task, config, meaning, mesh)
     check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
     shard = input_shard(mesh)
     batches = task.training_batches(config, shard)
     evaluation_graphdef, _ = split_for_evaluation(program.model)
-    held_out = task.evaluation(config, meaning, evaluation_graphdef, mesh)
-    metadata = run_metadata(task, config, meaning)
+    held_out = SplitEvaluation(task, config, meaning, evaluation_graphdef, mesh)
+    metadata = run_metadata(config, meaning)
     checkpoints = Checkpoints(
         workdir,
         metadata,
-        best_metric=task.BEST_METRIC,
+        best_metric=task.best_metric,
         keep_newest=training.keep_newest,
-        defaults=to_plain(task.SCHEMA.default()),
+        defaults=to_plain(task.schema.default()),
     )
     with _own_workdir(workdir, _bytes(program.shapes[0])):
         try:
@@ -121,7 +124,7 @@ def _train(
                 first_step=int(state.step),
                 total_steps=training.total_steps,
                 log_every=training.log_every,
-                best_metric=task.BEST_METRIC,
+                best_metric=task.best_metric,
                 batch_size=training.batch_size,
                 started=started,
                 unlogged=checkpoints.unlogged(int(state.step)),
@@ -129,7 +132,7 @@ def _train(
                 writes=is_first_process(),
             )
             observer = None
-            if is_first_process():
+            if is_first_process() and task.observer is not None:
                 observer = task.observer(config, meaning, workdir, shard, log.picture)
 
             def evaluate(state: TrainState) -> Scores | None:
@@ -158,7 +161,7 @@ def _train(
                     step,
                     batches,
                     mesh=mesh,
-                    image_keys=task.IMAGE_KEYS,
+                    image_keys=task.image_keys,
                     total_steps=training.total_steps,
                     evaluate=evaluate,
                     evaluate_every=training.evaluate_every,
@@ -173,7 +176,7 @@ def _train(
                     observer.finish()
             took = time.monotonic() - started
             best = log.best(evaluation.split)
-            log.message(_ending(workdir, took, task.BEST_METRIC, best, evaluation.split))
+            log.message(_ending(workdir, took, task.best_metric, best, evaluation.split))
             checkpoints.close()
         except BaseException:
             checkpoints.leave()

@@ -1,7 +1,6 @@
 """What a run tells while it runs: a progress bar, TensorBoard events, and a file of metrics."""
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,11 +9,11 @@ from types import TracebackType
 from etils import epath
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.files import write_whole
 from gcnet_jax.task import Scores
 from gcnet_jax.training.display import Advance, Display, duration
 from gcnet_jax.training.events import Events
-from gcnet_jax.training.rows import read_lines, rows_file
+from gcnet_jax.training.rows import RowsFile
+from gcnet_jax.training.step_means import StepMeans
 
 # Objects in a bucket cannot be appended to: files are written anew, all of them, so not too often.
 # With rows of 200 bytes, 160k steps logged every 50 are 640 KB in the end.
@@ -65,19 +64,16 @@ class RunLog:
         self._log_every = log_every
         self._best_metric = best_metric
         self._batch_size = batch_size
-        self._window = list(unlogged)
-        self._timed_steps = 0  # of the window
-        self._timed_from: float | None = None  # the end of the first step, or of the last window
-        self._pauses = 0.0
+        self._means = StepMeans(unlogged, batch_size)
         if not writes:
             return
         self._display = Display(first_step=first_step, total_steps=total_steps, unread=unread)
-        self._path = rows_file(workdir)
         # What a run that was killed had logged beyond the checkpoint it resumes from is dropped.
-        kept = [(line, row) for line, row in read_lines(self._path) if row["step"] <= first_step]
-        self._lines = [line for line, _ in kept]
+        self._rows = RowsFile(workdir, last_step=first_step)
         self._evaluated = {
-            (row["split"], row["step"]): row[best_metric] for _, row in kept if best_metric in row
+            (row["split"], row["step"]): row[best_metric]
+            for row in self._rows.kept
+            if best_metric in row
         }
         self._events = Events(epath.Path(workdir) / "tensorboard", first_step)
         self._next_write = 0.0
@@ -110,13 +106,7 @@ class RunLog:
             step: number of the step, from 1.
             metrics: at least `loss` and `learning_rate`, of which the last value counts.
         """
-        if self._window and self._window[0].keys() != metrics.keys():
-            self._window.clear()  # of a run that measured something else before it was stopped
-        self._window.append(metrics)
-        if self._timed_from is None:
-            self._timed_from = time.monotonic()
-        else:
-            self._timed_steps += 1
+        self._means.add(metrics)
         if self._writes:
             self._display.step(step)
         if self._started is not None:
@@ -124,16 +114,10 @@ class RunLog:
             self._started = None
         if step % self._log_every and step != self._total_steps:
             return
-        row = {
-            name: math.fsum(m[name] for m in self._window) / len(self._window) for name in metrics
-        }
-        row["learning_rate"] = metrics["learning_rate"]
+        row = self._means.row()
         loss, rest = f"loss {row['loss']:.4f}", ""
-        if self._timed_steps:
-            seconds = time.monotonic() - self._timed_from - self._pauses
-            rate = self._timed_steps * self._batch_size / max(seconds, 1e-9)
+        if rate := row.get("images_per_second"):
             remaining = (self._total_steps - step) * self._batch_size / rate
-            row["images_per_second"] = rate
             rest = f"  {rate:.1f} images/s  {duration(remaining)} left"
         self._write(step, "train", row)
         if self._writes:
@@ -141,12 +125,10 @@ class RunLog:
             self._display.status(wide=status, narrow=f"{loss}{rest}")
             if not self._display.is_terminal:
                 self.message(f"step {step}/{self._total_steps}  {status}")
-        self._window, self._timed_steps, self._pauses = [], 0, 0.0
-        self._timed_from = time.monotonic()
 
     def unlogged(self) -> list[Mapping[str, float]]:
         """The metrics of the steps since the last row, for a checkpoint to take along."""
-        return list(self._window)
+        return self._means.unlogged()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -154,15 +136,14 @@ class RunLog:
         start = time.monotonic()
         self.flush()
         yield
-        self._pauses += time.monotonic() - start
+        self._means.pause(time.monotonic() - start)
 
     def evaluation(self, step: int, split: str, scores: Scores) -> None:
         """Logs what an evaluation after `step` steps has found."""
         if not self._writes:
             return
-        line = _line(step, split, {**scores.metrics, **scores.parts})
-        if line not in self._lines:  # else a start that was killed just then has logged it
-            self._lines.append(line)
+        row = {**scores.metrics, **scores.parts}
+        if self._rows.add(step, split, row):  # else a start that was killed just then has logged it
             values = {f"{split}/{name}": value for name, value in scores.metrics.items()}
             # In a group of their own, for there may be hundreds.
             values |= {f"{split}_{name}": value for name, value in scores.parts.items()}
@@ -237,7 +218,7 @@ class RunLog:
         if not self._writes:
             return
         self._events.add(step, {f"{split}/{name}": value for name, value in row.items()})
-        self._lines.append(_line(step, split, row))
+        self._rows.add(step, split, row)
         if time.monotonic() >= self._next_write:
             self.flush()
 
@@ -250,12 +231,8 @@ class RunLog:
         if not self._writes:
             return
         start = time.monotonic()
-        write_whole(self._path, "".join(f"{line}\n" for line in self._lines))
+        self._rows.write()
         self._events.flush()
         end = time.monotonic()
         pause = max(_SECONDS_BETWEEN_WRITES, (end - start) / _SHARE_OF_WRITING)
         self._next_write = end + pause
-
-
-def _line(step: int, split: str, row: Mapping[str, float]) -> str:
-    return json.dumps({"step": step, "split": split, **row})

@@ -1,41 +1,19 @@
 """A network with the weights of a run or of a checkpoint, on all devices."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import jax
-from etils import epath
-from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import is_first_process, place, replicated
-from gcnet_jax.task import Task
+from gcnet_jax.task import Task, TrainedModel
 from gcnet_jax.training.checkpoint_files import find_checkpoint
 from gcnet_jax.training.pretrained import load_pretrained
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedModel:
-    """A model in evaluation mode with the weights of a checkpoint.
-
-    Attributes:
-        graphdef: its structure; `gcnet_jax.models.merge` joins it with `variables`.
-        variables: parameters and statistics, on every device.
-        meaning: of its outputs, see `Task`.
-        checkpoint: the file or folder that it comes from.
-    """
-
-    graphdef: nnx.GraphDef
-    variables: PyTree
-    meaning: Any
-    checkpoint: epath.Path
 
 
 def load_trained_model(
@@ -65,7 +43,7 @@ def load_trained_model(
             "give either --workdir=DIR of a run or --checkpoint=PATH of one checkpoint"
         )
     source = (
-        find_checkpoint(as_path(workdir), task.BEST_METRIC)
+        find_checkpoint(as_path(workdir), task.best_metric)
         if workdir is not None
         else str(checkpoint)
     )

@@ -11,7 +11,7 @@ from benchmarks.peer import peer_is_installed
 from benchmarks.scenes import draw_scene
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.data import split_size
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from tests.commands import run_as_process
 
 CONFIG = "configs/gcnet/gcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"
@@ -103,7 +103,7 @@ def test_the_evaluation_benchmark_takes_a_split_of_a_prepared_set(
     process = benchmark("evaluation", *arguments)
     assert process.returncode == 0, process.stderr
     result = json.loads(output.read_text())
-    assert result["images"] == split_size("context_shapes", shapes_dir, "val")
+    assert result["images"] == DATA_SETS.split_size("context_shapes", shapes_dir, "val")
     assert [row["mode"] for row in result["rows"]] == ["whole", "whole"]
 
 

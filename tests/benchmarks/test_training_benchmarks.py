@@ -20,10 +20,10 @@ from gcnet_jax.analysis import image_cost
 from gcnet_jax.cli.timing import TimedStep
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import ProgramMemory, TrainingProgram
 from tests.commands import run_as_process
 

@@ -85,6 +85,13 @@ def tiny(root: Path, shapes_dir: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
+def tiny_classifier(root: Path, scenes_dir: Path) -> tuple[str, ...]:
+    """The same of a classifier."""
+    config = root / "configs" / "context_scenes" / "gcnet.py"
+    return (f"--config={config}", *TINY_CLASSIFIER, f"--config.data.data_dir={scenes_dir}")
+
+
+@pytest.fixture(scope="session")
 def trained(command: Callable, tiny: tuple, made_once: Callable[..., Path]) -> Path:
     """The workdir of the tiny run, trained without interruption, of all test processes."""
 
@@ -111,14 +118,12 @@ def undisturbed(process: Callable, tiny: tuple, made_once: Callable[..., Path]) 
     params=["segmentation", pytest.param("classification", marks=pytest.mark.campaign)],
 )
 def of_each_task(
-    request: pytest.FixtureRequest, root: Path, process: Callable, made_once: Callable[..., Path]
+    request: pytest.FixtureRequest, process: Callable, made_once: Callable[..., Path]
 ) -> tuple[tuple[str, ...], Path]:
     """A tiny run of a task: its arguments, and the workdir of one that nothing has disturbed."""
     if request.param == "segmentation":
         return request.getfixturevalue("tiny"), request.getfixturevalue("undisturbed")
-    config = root / "configs" / "context_scenes" / "gcnet.py"
-    data = f"--config.data.data_dir={request.getfixturevalue('scenes_dir')}"
-    arguments = (f"--config={config}", *TINY_CLASSIFIER, data)
+    arguments = request.getfixturevalue("tiny_classifier")
 
     def train(folder: Path) -> None:
         finished = process("train", *arguments, f"--workdir={folder / 'run'}")

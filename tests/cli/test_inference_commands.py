@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnet_jax.tasks.segmentation.data import dataset_classes, decode, open_split
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode
 
-CLASSES = dataset_classes("context_shapes")
+CLASSES = DATA_SETS.meaning("context_shapes")
 
 
 def indices(path):
@@ -27,7 +27,7 @@ def images(shapes_dir, tmp_path_factory):
     """The test split as PNG files, and its labels by name."""
     folder = tmp_path_factory.mktemp("images")
     labels = {}
-    records = open_split("context_shapes", shapes_dir, "test")
+    records = DATA_SETS.open_split("context_shapes", shapes_dir, "test")
     for i in range(len(records)):
         sample = decode(records[i])
         name = records[i]["name"].decode()
@@ -125,7 +125,7 @@ def test_a_run_and_a_checkpoint_and_a_file_are_told_apart(trained, tiny, fails, 
     says = f"is the folder of a run; give it as --workdir={trained}"
     fails("evaluate", *tiny, f"--checkpoint={trained}", says=says, code=2)
     says = f"--workdir: {trained / 'metrics.jsonl'} is a file; expected the folder of a run"
-    fails("evaluate", *tiny, f"--workdir={trained / 'metrics.jsonl'}", says=says)
+    fails("evaluate", *tiny, f"--workdir={trained / 'metrics.jsonl'}", says=says, code=2)
 
 
 def test_predictions_are_labels_overlays_and_logits_at_the_size_of_the_image(images, predicted):

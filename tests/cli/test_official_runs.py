@@ -16,7 +16,7 @@ import pytest
 import gcnet_jax
 from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from tests import official_trees, plain
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def confusion_by_hand(release, source, config, checkpoint, *, multi_scale):
     infer = plain.whole(network, align_corners)
     if evaluation.mode == "slide":
         infer = plain.slide(network, align_corners, evaluation.window, evaluation.window_stride)
-    classes = dataset_classes(config.data.name).num_classes
+    classes = DATA_SETS.meaning(config.data.name).num_classes
     confusion = np.zeros((classes, classes), int)
     for path in sorted(source.glob(release.images)):
         image = official_trees.read_rgb(path)

@@ -24,6 +24,7 @@ SLOWLY = (
     "--config.training.evaluate_every=100",
     "--config.evaluation.batch_size=40",
 )
+SPLIT_IMAGES = ("--config.parallel.spatial=8",)
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +32,41 @@ def arguments(root, tiny):
     return (str(root / "scripts" / "train.py"), *tiny, *SLOWLY)
 
 
+@pytest.fixture(
+    scope="module",
+    params=["segmentation", pytest.param("classification", marks=pytest.mark.campaign)],
+)
+def of_each_task(request, root, tiny_classifier, tmp_path_factory):
+    """The command of a run of each task, what splits images, and that run's workdir on one device.
+
+    Those of the classifier are too small to be split over eight devices.
+    """
+    if request.param == "segmentation":
+        arguments = request.getfixturevalue("arguments")
+        return arguments, SPLIT_IMAGES, request.getfixturevalue("alone")
+    arguments = (str(root / "scripts" / "train.py"), *tiny_classifier, *SLOWLY)
+    return arguments, (), on_one_device(arguments, tmp_path_factory)
+
+
 @pytest.fixture(scope="module")
 def alone(arguments, tmp_path_factory):
     """The workdir of the run in one process on one device."""
+    return on_one_device(arguments, tmp_path_factory)
+
+
+def on_one_device(arguments, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     job = Job([*arguments, f"--workdir={folder / 'run'}"], folder, processes=1, devices=1)
     assert job.finish() == [0], job.output()
     return folder / "run"
 
 
-def assert_same_run(workdir, expected):
+def assert_same_run(workdir, expected, steps=24):
     def losses(folder):
         return [row["loss"] for row in read_rows(folder) if row["split"] == "train"]
 
     np.testing.assert_allclose(losses(workdir), losses(expected), rtol=1e-4)
-    arrays, expected_arrays = final_arrays(workdir, 24), final_arrays(expected, 24)
+    arrays, expected_arrays = final_arrays(workdir, steps), final_arrays(expected, steps)
     assert arrays.keys() == expected_arrays.keys()
     for name, array in expected_arrays.items():
         atol = 2e-3 * max(np.abs(array).max(), 1e-5)  # a score's bias has no gradient but noise
@@ -54,11 +75,13 @@ def assert_same_run(workdir, expected):
 
 @pytest.mark.slow
 def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_on(
-    arguments, alone, tmp_path
+    of_each_task, tmp_path
 ):
-    """Two processes of four devices; one gets SIGTERM; one process of two devices ends the run."""
+    """Two processes of four devices that share each image; one gets SIGTERM; one process of two
+    devices, each with images of its own, ends the run."""
+    arguments, split_images, alone = of_each_task
     command = [*arguments, f"--workdir={tmp_path / 'run'}"]
-    job = Job(command, tmp_path / "two", processes=2, devices=4)
+    job = Job([*command, *split_images], tmp_path / "two", processes=2, devices=4)
     job.wait_for(r"step [67]/24")
     job.terminate(1)
     assert job.finish() == [PREEMPTED, PREEMPTED], job.output(0) + job.output(1)
@@ -119,15 +142,42 @@ def test_two_processes_count_every_pixel_once(root, tiny, trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_train_a_classifier_and_count_every_image_once(
+    root, tiny_classifier, command, tmp_path
+):
+    """Batches of 48 do not divide the 400 images of the split."""
+    steps = 6
+    arguments = (
+        *tiny_classifier,
+        *SLOWLY,
+        f"--config.training.total_steps={steps}",
+        f"--config.training.evaluate_every={steps}",
+        f"--config.training.checkpoint_every={steps}",
+        "--config.training.pictures=0",
+        "--config.evaluation.batch_size=48",
+    )
+    train = str(root / "scripts" / "train.py")
+    job = Job(
+        [train, *arguments, f"--workdir={tmp_path / 'two'}"], tmp_path, processes=2, devices=2
+    )
+    assert job.finish() == [0, 0], job.output(0) + job.output(1)
+    here = command("train", *arguments, f"--workdir={tmp_path / 'one'}")
+    assert here.returncode == 0, here.stderr
+    assert_same_run(tmp_path / "two", tmp_path / "one", steps)
+    two, one = (read_rows(tmp_path / folder)[-1] for folder in ("two", "one"))
+    assert two.keys() == one.keys() >= {"top-1", "top-5"}
+    for name in ("top-1", "top-5"):  # of 400 images, two that are equal within rounding
+        assert two[name] == pytest.approx(one[name], abs=2 / 400)
+    assert two["top-5"] == 1  # of four classes: an image too many or too few would not be
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(("--config.parallel.spatial=2",), marks=pytest.mark.campaign),
-        ("--config.parallel.spatial=8",),
-        pytest.param(
-            ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
-            marks=pytest.mark.campaign,
-        ),
+        ("--config.parallel.spatial=2",),
+        SPLIT_IMAGES,
+        ("--config.parallel.fsdp=true", "--config.data.num_workers=1"),
     ],
     ids=["spatial within a process", "spatial across processes", "fsdp"],
 )

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from gcnet_jax.cli.command import PREEMPTED
+from gcnet_jax.tasks import runs
 from gcnet_jax.training import read_rows
 
 
@@ -133,7 +134,7 @@ def test_drawing_changes_nothing_of_a_run(trained, tiny, command, tmp_path):
     assert comparable(read_rows(tmp_path)) == comparable(read_rows(trained))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, tmp_path):
     process = command(
         "train", *tiny, "--config.data.num_workers=2", f"--workdir={tmp_path / 'run'}"
@@ -144,7 +145,7 @@ def test_worker_processes_give_the_same_run_as_threads(trained, tiny, command, t
         np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_config_of_camvid_trains_from_the_command_line(command, fails, root, tmp_path):
     """The small CamVid configuration, narrowed, on a generated tree in CamVid's layout."""
     rng = np.random.default_rng(0)
@@ -313,7 +314,34 @@ def test_what_only_shows_later_is_refused_before_training(fails, tiny, tmp_path,
 def test_a_workdir_that_cannot_be_made_is_named(fails, tiny, tmp_path):
     (tmp_path / "file").write_text("")
     says = f"--workdir: {tmp_path / 'file'} is a file; expected the folder of a run"
-    fails("train", *tiny, f"--workdir={tmp_path / 'file'}", says=says)
+    fails("train", *tiny, f"--workdir={tmp_path / 'file'}", says=says, code=2)
+
+
+def test_what_to_do_next_names_the_config_of_a_task_of_ones_own(
+    command, root, tmp_path, monkeypatch
+):
+    """Which code to import, no folder of a run may say."""
+    package = tmp_path / "mine" / "shapes"
+    package.mkdir(parents=True)
+    (package / "config.py").write_text(
+        "from gcnet_jax.tasks.segmentation.config import SCHEMA, default_config\n"
+    )
+    (tmp_path / "run.py").write_text(
+        "from mine.shapes.config import default_config\n\n\n"
+        "def get_config():\n    config = default_config()\n"
+        "    config.task = 'mine.shapes'\n    return config\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(runs, "train_from_config", lambda *given, **options: None)
+    shapes = root / "configs" / "context_shapes" / "gcnet.py"
+    for config, told in (("run.py", " --config=run.py --config.seed 3"), (shapes, "")):
+        given = (f"--config={config}", "--config.seed", "3", "--workdir=out")
+        done = command("train", *given, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [
+            f"next: gcnet evaluate out{told}",
+            f"      gcnet predict out{told} photo.jpg --output_dir=predictions",
+        ]
 
 
 def test_a_config_that_python_cannot_run_is_named(fails, tmp_path):

@@ -11,7 +11,7 @@ from gcnet_jax.cli.data_sets import preparables
 from gcnet_jax.tasks import task_of
 from gcnet_jax.tasks.classification.data import ImageClasses
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, DatasetClasses
 from gcnet_jax.tasks.segmentation.published_results import published_results
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_a_published_runs_config_says_what_the_reference_ran(run):
     for ours, theirs in (
         (config.published_run, run),
         (config.model.align_corners, published["align_corners"]),
-        (dataset_classes(config.data.name).num_classes, published["num_classes"]),
+        (DATA_SETS.meaning(config.data.name).num_classes, published["num_classes"]),
         (config.model.backbone.depth, 101 if "r101" in run else 50),
         (config.data.base_scale, published["resize"]["scale"]),
         (config.data.base_scale, published["test_scale"]),

@@ -18,6 +18,7 @@ from gcnet_jax.data import (
     StoredExample,
     encode_png,
 )
+from gcnet_jax.errors import InputError
 
 SPLITS = {"train": 7, "val": 4}
 
@@ -50,6 +51,14 @@ class NumberedImages:
 
     unit: str = "sheep"
     writer_options: str = "group_size:1"
+
+    @property
+    def meaning(self) -> str:
+        return self.unit
+
+    def check_split(self, counts: Numbers, name: str, split: str) -> None:
+        if not counts.total:
+            raise InputError(f"nothing is to be seen in {split} of {name}")
 
     def to_plain(self) -> dict[str, Any]:
         return {"unit": self.unit}
@@ -119,7 +128,9 @@ FLOCKS = OfficialSet(
     counts=SPLITS,
 )
 
-DATA_SETS = DataSets({"flocks": FLOCKS}, NumberedImages, own_command="numbers --name {name}")
+DATA_SETS = DataSets(
+    {"flocks": FLOCKS}, {"flocks": "sheep"}, NumberedImages, own_command="numbers --name {name}"
+)
 
 
 def write_flocks(folder, sizes=SPLITS):

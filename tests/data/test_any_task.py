@@ -139,12 +139,15 @@ def test_any_entries_make_training_batches_that_follow_from_the_seed(flocks, tmp
     flocks()
     records = DATA_SETS.open_split("flocks", tmp_path, "train")
 
-    def transform(record, rng):
-        return {"number": record["number"], "noise": rng.random(3)}
+    class Noisy:
+        sample_bytes = 32
+
+        def __call__(self, record, rng):
+            return {"number": record["number"], "noise": rng.random(3)}
 
     def batches(seed=0, **shard):
         iterator = shuffled_batches(
-            records, transform, batch_size=4, sample_bytes=32, seed=seed, num_workers=0, **shard
+            records, Noisy(), batch_size=4, seed=seed, num_workers=0, **shard
         )
         return list(itertools.islice(iterator, 7))
 

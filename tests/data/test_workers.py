@@ -17,12 +17,19 @@ from gcnet_jax.errors import InputError
 DOCKERS_DEFAULT = 64_000_000  # bytes
 
 
+class Numbers:
+    def __init__(self, sample_bytes):
+        self.sample_bytes = sample_bytes
+
+    def __call__(self, record, rng):
+        return {"number": record}
+
+
 def iterator_of(num_workers, batch_size=4, sample_bytes=8):
     return shuffled_batches(
         range(10),
-        lambda record, rng: {"number": record},
+        Numbers(sample_bytes),
         batch_size=batch_size,
-        sample_bytes=sample_bytes,
         seed=0,
         num_workers=num_workers,
     )

@@ -2,13 +2,14 @@
 
     python -m tests.faults --output=runs/soak
     python -m tests.faults --output=runs/soak --seed=1 --faults=40 --report=docs/reliability.md
+    python -m tests.faults --output=runs/soak_classifier --task=classification --faults=12
 
-Starts `scripts/train.py` on context_shapes again and again, in one process and in two, and harms
-it: kills it, also while it saves; tells it to stop; damages files of its newest checkpoint; fills
-its disk; kills a data worker; corrupts records; makes a number not a number. Every run must end
-bitwise like one that was never disturbed, or with one clear error; no good checkpoint may ever be
-lost. What does not is a failure: its folder is kept below `series/` of the output folder, and the
-exit status is 1.
+Starts `scripts/train.py` on a generated data set again and again, in one process and in two, and
+harms it: kills it, also while it saves; tells it to stop; damages files of its newest checkpoint;
+fills its disk; kills a data worker; corrupts records; makes a number not a number. Every run must
+end bitwise like one that was never disturbed, or with one clear error; no good checkpoint may ever
+be lost. What does not is a failure: its folder is kept below `series/` of the output folder, and
+the exit status is 1.
 
 All faults are drawn from the seed. `records.jsonl` gets one JSON object a start; the same command
 goes on after an interruption. Needs Linux; a full disk also needs the right to mount a tmpfs.
@@ -27,6 +28,7 @@ from absl import flags
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks import TASKS
 
 if TYPE_CHECKING:
     from tests.faults.plan import Series
@@ -36,6 +38,9 @@ _ROOT = str(Path(__file__).parents[2])
 _OPTIONS = flags.FlagValues()
 _OUTPUT = flags.DEFINE_string(
     "output", None, "folder for data, runs and records", flag_values=_OPTIONS
+)
+_TASK = flags.DEFINE_enum(
+    "task", "segmentation", TASKS, "what the runs learn", flag_values=_OPTIONS
 )
 _SEED = flags.DEFINE_integer("seed", 0, "of all that is drawn", flag_values=_OPTIONS)
 _FAULTS = flags.DEFINE_integer("faults", 200, "how many", lower_bound=1, flag_values=_OPTIONS)
@@ -55,28 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_campaign(arguments: list[str]) -> None:
     options.refuse(arguments)
     with importing():
-        from gcnet_jax.tasks.segmentation.data import prepare
+        from gcnet_jax.cli.data_sets import preparables
         from tests.faults.injection import small_disks_possible
         from tests.faults.plan import draw_plan, without
         from tests.faults.report import summary, write_page
         from tests.faults.series import Setting
-        from tests.faults.undisturbed_run import reference_run
+        from tests.faults.undisturbed_run import DATA_SETS, reference_run
     output = Path(options.output_folder(_OUTPUT.value, "--output")).resolve()
     plan = draw_plan(_SEED.value, _FAULTS.value)
     if not small_disks_possible(output / "disk"):
         print("no tmpfs can be mounted here: faults of the kind 'disk full' are left out")
         plan = without(plan, "disk full")
-    data_dir = output / "data"
-    prepare("context_shapes", data_dir)
+    task, data_dir = _TASK.value, output / "data"
+    preparables()[task].prepare(DATA_SETS[task], data_dir)
     environment = _environment(output)
     references = {}
     for processes in sorted({series.processes for series in plan}):
         print(f"two undisturbed runs in {processes} process(es)", flush=True)
         folder = output / f"undisturbed_{processes}"
-        references[processes] = reference_run(folder, data_dir, processes, environment)
+        references[processes] = reference_run(task, folder, data_dir, processes, environment)
 
-    log = Log(output / "records.jsonl", {"seed": _SEED.value, "faults": _FAULTS.value})
-    setting = Setting(output / "series", data_dir, environment, references)
+    log = Log(output / "records.jsonl", _drawn())
+    setting = Setting(task, output / "series", data_dir, environment, references)
     todo = [series for series in plan if series.number not in log.done]
     print(f"{len(plan)} series of faults, {len(plan) - len(todo)} of them done", flush=True)
     with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE.value) as pool:
@@ -96,6 +101,11 @@ def _run_campaign(arguments: list[str]) -> None:
             f"{len(failures)} run(s) ended otherwise than they should: "
             f"{failures[0]['problems'][0]}; see {output / 'series'}"
         )
+
+
+def _drawn() -> dict[str, Any]:
+    """What the plan and the runs follow from."""
+    return {"task": _TASK.value, "seed": _SEED.value, "faults": _FAULTS.value}
 
 
 def _one_series(series: "Series", setting: "Setting", log: "Log") -> None:
@@ -126,7 +136,7 @@ class Log:
         campaign: what the plan follows from; a file of another campaign is refused.
     """
 
-    def __init__(self, path: Path, campaign: dict[str, int]):
+    def __init__(self, path: Path, campaign: dict[str, Any]):
         self._path = path
         self._lock = threading.Lock()
         rows: list[dict[str, Any]] = []

@@ -31,13 +31,15 @@ class Setting:
     """What all series have in common.
 
     Attributes:
+        task: what is learnt.
         folder: for the series' own folders.
-        data_dir: where context_shapes is prepared.
+        data_dir: where its data set is prepared.
         environment: of the processes.
         references: the undisturbed run by number of processes.
         stop: set when the campaign is broken off: no series starts training any more.
     """
 
+    task: str
     folder: Path
     data_dir: Path
     environment: dict[str, str]
@@ -183,7 +185,7 @@ class SeriesOnItsWay:
     def _commands(self, faults: tuple[Fault, ...], newest: int) -> list[list[str]]:
         data_dir = self._setting.data_dir if self._records is None else self._records.data_dir
         arguments = training_arguments(
-            self._workdir, data_dir, data__num_workers=self._series.workers
+            self._setting.task, self._workdir, data_dir, data__num_workers=self._series.workers
         )
         programs = [[str(TRAIN)]] * self._series.processes
         for fault in faults:

@@ -12,13 +12,17 @@ from tests.faults.campaign import Log
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_short_campaign_loses_nothing_and_says_so(root, tmp_path):
+@pytest.mark.parametrize(
+    "task", ["segmentation", pytest.param("classification", marks=pytest.mark.campaign)]
+)
+def test_a_short_campaign_loses_nothing_and_says_so(root, tmp_path, task):
     process = subprocess.run(
         [
             sys.executable,
             "-m",
             "tests.faults",
             f"--output={tmp_path}",
+            f"--task={task}",
             "--faults=4",
             "--seed=3",
         ],

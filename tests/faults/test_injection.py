@@ -3,7 +3,7 @@ import random
 import pytest
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import open_split
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from tests.faults.injection import Records, damage_file, saves_under_way
 
 
@@ -52,7 +52,7 @@ def test_corrupt_records_are_found_and_mended_ones_are_as_before(shapes_dir, tmp
     def read():
         return [
             bytes(record["image"])
-            for record in open_split("context_shapes", tmp_path / "copy", "train")
+            for record in DATA_SETS.open_split("context_shapes", tmp_path / "copy", "train")
         ]
 
     whole = read()

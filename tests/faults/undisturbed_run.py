@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gcnet_jax.errors import InputError
@@ -11,10 +13,20 @@ from tests.faults.digests import digests, logged
 from tests.faults.jobs import TRAIN, Job, training_commands
 
 TOTAL_STEPS = 40
-_CONFIG = Path(__file__).parents[2] / "configs" / "context_shapes" / "gcnet.py"
+DATA_SETS: Mapping[str, str] = MappingProxyType(
+    {"segmentation": "context_shapes", "classification": "context_scenes"}
+)
+"""The data set that each task is harmed on, whose config in `configs/` is the run's."""
+_OF_TASKS = {
+    "segmentation": {"model.decode_head.channels": 8},
+    "classification": {
+        "model.backbone.num_stages": 1,
+        "model.backbone.context.stages": (0,),
+        "optimizer.warmup_steps": 5,
+    },
+}
 _SETTINGS = {
     "model.backbone.base_channels": 8,
-    "model.decode_head.channels": 8,
     "training.total_steps": TOTAL_STEPS,
     "training.batch_size": 4,
     "training.log_every": 1,
@@ -39,17 +51,20 @@ class Reference:
     launch_seconds: float
 
 
-def training_arguments(workdir: Path, data_dir: Path, **settings: object) -> list[str]:
-    """The arguments of `scripts/train.py` for the smallest run there is.
+def training_arguments(task: str, workdir: Path, data_dir: Path, **settings: object) -> list[str]:
+    """The arguments of `scripts/train.py` for the smallest run of a task that there is.
 
     Args:
+        task: what is learnt.
         workdir: of the run.
-        data_dir: where context_shapes is prepared.
+        data_dir: where the data set is prepared.
         settings: further keys of the config, with `__` for the dot.
     """
-    of_config = _SETTINGS | {k.replace("__", "."): value for k, value in settings.items()}
+    further = {k.replace("__", "."): value for k, value in settings.items()}
+    of_config = _SETTINGS | _OF_TASKS[task] | further
+    config = Path(__file__).parents[2] / "configs" / DATA_SETS[task] / "gcnet.py"
     return [
-        f"--config={_CONFIG}",
+        f"--config={config}",
         *(f"--config.{key}={value}" for key, value in of_config.items()),
         f"--config.data.data_dir={data_dir}",
         f"--workdir={workdir}",
@@ -57,7 +72,7 @@ def training_arguments(workdir: Path, data_dir: Path, **settings: object) -> lis
 
 
 def reference_run(
-    folder: Path, data_dir: Path, processes: int, environment: dict[str, str]
+    task: str, folder: Path, data_dir: Path, processes: int, environment: dict[str, str]
 ) -> Reference:
     """Trains without faults, twice; what an earlier call has found in the same folder is taken.
 
@@ -72,8 +87,8 @@ def reference_run(
     folder.mkdir(parents=True, exist_ok=True)
     # One with a checkpoint of every step, to compare with; one as those with faults are.
     every_step = {"training__checkpoint_every": 1, "training__keep_newest": TOTAL_STEPS}
-    _undisturbed(folder / "every_step", data_dir, processes, environment, **every_step)
-    seconds = _undisturbed(folder / "plain", data_dir, processes, environment)
+    _undisturbed(task, folder / "every_step", data_dir, processes, environment, **every_step)
+    seconds = _undisturbed(task, folder / "plain", data_dir, processes, environment)
     states, plain = digests(folder / "every_step"), digests(folder / "plain")
     unreadable = [step for step in range(1, TOTAL_STEPS + 1) if states.get(step) is None]
     if unreadable or any(state != states[step] for step, state in plain.items()):
@@ -90,6 +105,7 @@ def reference_run(
 
 
 def _undisturbed(
+    task: str,
     workdir: Path,
     data_dir: Path,
     processes: int,
@@ -97,7 +113,7 @@ def _undisturbed(
     **settings: object,
 ) -> float:
     """Trains without faults; returns the seconds to the first step."""
-    arguments = training_arguments(workdir, data_dir, **settings)
+    arguments = training_arguments(task, workdir, data_dir, **settings)
     job = Job(training_commands(arguments, [[str(TRAIN)]] * processes), environment, workdir)
     first_step = None
     try:

@@ -7,8 +7,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.models import ResNet
 from gcnet_jax.nn import AveragePooling, ContextBlock
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
-from gcnet_jax.tasks.segmentation.weights import OUTPUT_WEIGHTS as CLASSIFIERS
-from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 
 
 def narrow_model(num_classes=5, seed=0, block="global_context", block_in_backbone=""):
@@ -27,7 +26,7 @@ def narrow_model(num_classes=5, seed=0, block="global_context", block_in_backbon
 
 @pytest.fixture(scope="module")
 def given():
-    return export_state_dict(narrow_model(seed=1))
+    return FOREIGN.export_state_dict(narrow_model(seed=1))
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_all_that_differs_is_listed_by_name_and_nothing_is_changed(given, model)
     wrong["decode_head.conv_seg.bias"] = np.zeros(7, np.float32)
     before = values(model)
     with pytest.raises(InputError) as caught:
-        import_state_dict(model, wrong)
+        FOREIGN.import_state_dict(model, wrong)
     for part in (
         "2 missing: ",
         "backbone.stem.0.weight",
@@ -70,20 +69,20 @@ def test_all_that_differs_is_listed_by_name_and_nothing_is_changed(given, model)
 def test_what_fits_is_taken_where_that_is_allowed_and_the_rest_is_told(given, model):
     part = {name: array for name, array in given.items() if not name.startswith("auxiliary_head")}
     part["decode_head.conv_seg.bias"] = np.zeros(7, np.float32)
-    initial = export_state_dict(model)
-    left = import_state_dict(model, part, allow_partial=True)
+    initial = FOREIGN.export_state_dict(model)
+    left = FOREIGN.import_state_dict(model, part, allow_partial=True)
     assert left.missing
     assert all(name.startswith("auxiliary_head.") for name in left.missing)
     assert left.unexpected == ()
     assert left.misshaped == ("decode_head.conv_seg.bias ((7,) instead of (5,))",)
-    after = export_state_dict(model)
+    after = FOREIGN.export_state_dict(model)
     for name, array in after.items():
         kept = name in left.missing or name == "decode_head.conv_seg.bias"
         np.testing.assert_array_equal(array, (initial if kept else given)[name])
 
 
 def test_what_is_told_of_the_rest_shows_no_control_characters(given, model):
-    left = import_state_dict(model, {**given, "\x1b[2J": np.zeros(1)}, allow_partial=True)
+    left = FOREIGN.import_state_dict(model, {**given, "\x1b[2J": np.zeros(1)}, allow_partial=True)
     assert str(left) == r"1 unexpected: \x1b[2J"
 
 
@@ -104,7 +103,7 @@ def test_weights_that_no_model_can_compute_with_are_refused(
     spoiled[name].flat[-1] = value
     before = values(model)
     with pytest.raises(InputError, match=says):
-        import_state_dict(model, spoiled, allow_partial=allow_partial)
+        FOREIGN.import_state_dict(model, spoiled, allow_partial=allow_partial)
     for old, new in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -114,7 +113,7 @@ def test_numbers_that_are_not_taken_may_be_anything(given, model):
         "backbone.layer1.0.bn1.num_batches_tracked": np.array(np.nan),
         "fc.bias": np.array(np.nan),
     }
-    import_state_dict(model, {**given, **unused})
+    FOREIGN.import_state_dict(model, {**given, **unused})
 
 
 def test_a_transposed_array_of_the_same_size_is_not_taken(given, model):
@@ -122,7 +121,7 @@ def test_a_transposed_array_of_the_same_size_is_not_taken(given, model):
     name = "decode_head.gc_block.channel_add_conv.0.weight"
     wrong[name] = given[name].transpose(1, 0, 2, 3)
     with pytest.raises(InputError, match=r"1 misshaped: decode_head\.gc_block"):
-        import_state_dict(model, wrong)
+        FOREIGN.import_state_dict(model, wrong)
 
 
 def test_weights_of_linear_layers_are_taken_for_1x1_convolutions(given, model):
@@ -130,21 +129,21 @@ def test_weights_of_linear_layers_are_taken_for_1x1_convolutions(given, model):
         name: array[..., 0, 0] if array.shape[2:] == (1, 1) else array
         for name, array in given.items()
     }
-    import_state_dict(model, squeezed)
-    for name, array in export_state_dict(model).items():
+    FOREIGN.import_state_dict(model, squeezed)
+    for name, array in FOREIGN.export_state_dict(model).items():
         np.testing.assert_array_equal(array, given[name])
 
 
 def test_where_nothing_fits_nothing_is_taken_even_if_a_part_would_do(model):
     with pytest.raises(InputError, match="nothing of the weights fits"):
-        import_state_dict(model, {"neck.weight": np.zeros(3)}, allow_partial=True)
+        FOREIGN.import_state_dict(model, {"neck.weight": np.zeros(3)}, allow_partial=True)
 
 
 def test_the_classifiers_can_be_left_out(given):
     model = narrow_model(num_classes=3)
-    initial = export_state_dict(model)
-    import_state_dict(model, given, leave_out=CLASSIFIERS)
-    for name, array in export_state_dict(model).items():
+    initial = FOREIGN.export_state_dict(model)
+    FOREIGN.import_state_dict(model, given, leave_out=FOREIGN.outputs)
+    for name, array in FOREIGN.export_state_dict(model).items():
         expected = initial[name] if "conv_seg" in name else given[name]
         np.testing.assert_array_equal(array, expected)
 
@@ -175,17 +174,19 @@ def test_the_classifiers_can_be_left_out(given):
     ],
 )
 def test_every_context_block_is_named_in_its_place_and_comes_back(block, in_head, in_backbone):
-    given = export_state_dict(narrow_model(seed=1, block=block, block_in_backbone=block))
+    given = FOREIGN.export_state_dict(narrow_model(seed=1, block=block, block_in_backbone=block))
     assert in_head in given
     assert in_backbone in given
     model = narrow_model(block=block, block_in_backbone=block)
-    import_state_dict(model, given)
-    for name, array in export_state_dict(model).items():
+    FOREIGN.import_state_dict(model, given)
+    for name, array in FOREIGN.export_state_dict(model).items():
         np.testing.assert_array_equal(array, given[name], err_msg=name)
 
 
 def test_two_kinds_of_context_blocks_in_one_network_keep_their_own_names():
-    names = export_state_dict(narrow_model(block="global_context", block_in_backbone="non_local"))
+    names = FOREIGN.export_state_dict(
+        narrow_model(block="global_context", block_in_backbone="non_local")
+    )
     assert "decode_head.gc_block.channel_add_conv.0.weight" in names
     assert "backbone.layer2.0.nonlocal_block.conv_out.conv.weight" in names
     assert not any("layer2" in name and "channel_add" in name for name in names)
@@ -204,11 +205,11 @@ def test_a_context_block_of_ones_own_keeps_its_names_and_comes_back():
     source, target = narrow_model(seed=1), narrow_model()
     for seed, network in enumerate((source, target)):
         network.decode_head.context = OwnBlock(16, rngs=nnx.Rngs(seed))
-    given = export_state_dict(source)
+    given = FOREIGN.export_state_dict(source)
     assert given["decode_head.context.add.weight"].shape == (3, 16, 1, 1)
     assert given["decode_head.context.line.weight"].shape == (5, 2, 3)
     assert given["decode_head.context.volume.weight"].shape == (5, 2, 3, 4, 6)
-    import_state_dict(target, given)
+    FOREIGN.import_state_dict(target, given)
     for ours, theirs in zip(values(target), values(source), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -222,11 +223,11 @@ def test_a_backbone_is_taken_with_the_imagenet_classifier_beside_it():
     source, target = (
         ResNet(18, variant="v1b", base_channels=8, rngs=nnx.Rngs(seed)) for seed in (0, 1)
     )
-    given = export_state_dict(source)
+    given = FOREIGN.export_state_dict(source)
     assert "conv1.weight" in given
     assert "layer2.0.downsample.1.running_mean" in given
-    import_state_dict(target, torchvision_layout(given))
-    for name, array in export_state_dict(target).items():
+    FOREIGN.import_state_dict(target, torchvision_layout(given))
+    for name, array in FOREIGN.export_state_dict(target).items():
         np.testing.assert_array_equal(array, given[name])
 
 
@@ -249,7 +250,7 @@ def test_torchvisions_own_network_computes_the_same():
         theirs = network.layer4(network.layer3(network.layer2(network.layer1(features))))
 
     ours = nnx.eval_shape(lambda: ResNet(50, variant="v1b", output_stride=32, rngs=nnx.Rngs(0)))
-    import_state_dict(ours, {name: x.numpy() for name, x in network.state_dict().items()})
+    FOREIGN.import_state_dict(ours, {name: x.numpy() for name, x in network.state_dict().items()})
     ours.eval()
     output = np.moveaxis(np.asarray(ours(images.numpy().transpose(0, 2, 3, 1))[-1]), -1, 1)
     np.testing.assert_allclose(output, theirs.numpy(), atol=1e-4 * np.abs(theirs.numpy()).max())

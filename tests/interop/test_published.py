@@ -15,8 +15,8 @@ import pytest
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, download, fetch_published, published_files
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.config import default_config
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.pretrained import load_pretrained
 
 CONTENT = bytes(range(256)) * 5000

@@ -9,10 +9,10 @@ from gcnet_jax.models import functional
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.data.sources.context_shapes import generate
 
-NAMES = dataset_classes("context_shapes").names
+NAMES = DATA_SETS.meaning("context_shapes").names
 CONTEXT_CLASSES = [i for i, name in enumerate(NAMES) if name.startswith(("day", "night"))]
 
 

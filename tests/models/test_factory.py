@@ -15,7 +15,7 @@ from gcnet_jax.nn import ContextBlock
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "gcnet"
 PUBLISHED = json.loads((Path(__file__).parent / "published_runs.json").read_text())
@@ -40,7 +40,7 @@ def model():
 @pytest.mark.parametrize("run", PUBLISHED)
 def test_every_published_run_has_its_parameters_and_statistics(run):
     config = load_config(CONFIGS / f"{run}.py")
-    classes = dataset_classes(config.data.name)
+    classes = DATA_SETS.meaning(config.data.name)
     assert config.published_run == run
     assert classes.num_classes == PUBLISHED[run]["num_classes"]
     model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes.num_classes))
@@ -238,6 +238,19 @@ def test_blocks_differ_in_their_options_by_place():
     model = nnx.eval_shape(lambda: build_model(config, num_classes=3))
     assert model.backbone.stages[1][0].context.add.reduce.kernel.shape == (16, 8)
     assert model.decode_head.context.add.reduce.kernel.shape == (16, 4)
+
+
+@pytest.mark.parametrize("place", ["backbone", "decode_head"])
+def test_what_a_block_cannot_be_is_named_with_its_section_once(place):
+    config = narrow()
+    config[place].context.block = "global_context"
+    config.backbone.context.stages, config.backbone.context.position = (1,), "after_add"
+    config[place].context.global_context.ratio = 0.001
+    with pytest.raises(InputError) as refused:
+        build_model(config, num_classes=3)
+    section = f"model.{place}.context.global_context"
+    assert str(refused.value).startswith(f"{section}: ")
+    assert str(refused.value).count("model.") == 1
 
 
 @pytest.mark.parametrize(

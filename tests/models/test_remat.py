@@ -67,7 +67,7 @@ def trained(depth, num_stages, remat_stages=()):
         (18, 4, (3, 0, 2, 1), 8),
         (50, 2, (0,), 3),
         (50, 2, (1,), 4),
-        pytest.param(50, 2, (0, 1), 7, marks=pytest.mark.slow),
+        pytest.param(50, 2, (0, 1), 7, marks=pytest.mark.campaign),
     ],
 )
 def test_loss_statistics_and_gradients_are_those_without_remat(

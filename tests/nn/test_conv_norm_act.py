@@ -76,6 +76,11 @@ def test_a_new_deformable_convolution_moves_nothing_and_its_offsets_do():
     np.testing.assert_allclose(conv(x), moved, rtol=1e-5, atol=1e-5)
 
 
+def test_a_deformable_kernel_of_another_size_is_refused():
+    with pytest.raises(InputError, match=r"kernel_size of a deformable.* is 5; expected .*\(3,\)"):
+        ConvNormAct(6, 9, 5, deformable=True, rngs=nnx.Rngs(0))
+
+
 @pytest.mark.parametrize("deformable", [False, True])
 def test_channels_that_do_not_divide_into_groups_are_refused(deformable):
     with pytest.raises(InputError, match=r"6 and 9 channels do not divide into.*groups is 4"):

@@ -17,7 +17,10 @@ from gcnet_jax.parallel import (
 
 @pytest.mark.parametrize("devices", [None, 1, 4])
 def test_barriers_stay_in_programs(devices):
-    """So that what they keep apart is computed apart."""
+    """So that what they keep apart is computed apart.
+
+    Without `compile_for`, jax 0.10.2 computes one sine, and 0.12.0.1 two without a barrier.
+    """
     mesh = None if devices is None else create_mesh(jax.devices()[:devices])
 
     def twice(x):
@@ -26,9 +29,9 @@ def test_barriers_stay_in_programs(devices):
     x = np.ones((4, 8), np.float32)
     if mesh is not None:
         x = jax.device_put(x, batch_sharding(mesh))
-    kept = compile_for(mesh, twice).lower(x).compile().as_text()
-    assert kept.count(" sine(") == 2
-    assert jax.jit(twice).lower(x).compile().as_text().count(" sine(") == 1
+    program = compile_for(mesh, twice).lower(x).compile().as_text()
+    assert program.count(" sine(") == 2
+    assert program.count(" opt-barrier(") == 1
 
 
 def test_functions_find_the_mesh_that_they_are_compiled_for():

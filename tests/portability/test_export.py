@@ -16,16 +16,20 @@ from ml_collections import ConfigDict
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes, scaled_sizes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, DatasetClasses, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import Inference, create_counter
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 
 PLATFORMS = ("tpu", "cuda")
 RUNS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/gcnet").glob("*.py"))
 # Runs that differ only in how long they train are one program.
 PROGRAMS = sorted({re.sub(r"-\d+k_", "_", run): run for run in RUNS}.values())
+# Deeper networks repeat the layers of the others.
+OF_EACH_DEPTH = [
+    pytest.param(run, marks=pytest.mark.campaign) if "r101" in run else run for run in PROGRAMS
+]
 R50 = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 R101_OF_512 = "gcnet_r101-d8_4xb4-80k_ade20k-512x512"
 R50_SLIDING = "gcnet_r50-d8_4xb2-40k_cityscapes-769x769"
@@ -46,7 +50,7 @@ def of_few_layers(config: ConfigDict) -> ConfigDict:
 
 
 def classes_of(config: ConfigDict) -> int:
-    return dataset_classes(config.data.name, config.data.data_dir).num_classes
+    return DATA_SETS.meaning(config.data.name, config.data.data_dir).num_classes
 
 
 def exported(function: Any, *arguments: PyTree) -> export.Exported:
@@ -88,7 +92,7 @@ def training(config: ConfigDict, mesh: Mesh) -> export.Exported:
 
 
 class Evaluation:
-    """The two programs of `create_evaluator`, and shapes for them."""
+    """The two programs of a `PixelCounter`, and shapes for them."""
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, multi_scale: bool = False):
         self.mesh, self.passes = mesh, 2 if multi_scale else 1
@@ -178,19 +182,19 @@ def test_the_published_runs_are_eight_programs(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", PROGRAMS)
+@pytest.mark.parametrize("run", OF_EACH_DEPTH)
 def test_the_training_step_of_every_published_run_is_lowered(root, run):
     check_training(on_accelerators(root, run), create_mesh())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", PROGRAMS)
+@pytest.mark.parametrize("run", OF_EACH_DEPTH)
 def test_the_evaluation_of_every_published_run_is_lowered(root, run):
     check_evaluation(on_accelerators(root, run), create_mesh())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", [R50, R50_SLIDING])
+@pytest.mark.parametrize("run", [R50, pytest.param(R50_SLIDING, marks=pytest.mark.campaign)])
 def test_programs_for_one_device_are_lowered(root, run):
     config, mesh = on_accelerators(root, run), create_mesh(jax.devices()[:1])
     check_training(config, mesh)
@@ -198,7 +202,7 @@ def test_programs_for_one_device_are_lowered(root, run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", [R50, R101_OF_512])
+@pytest.mark.parametrize("run", [R50, pytest.param(R101_OF_512, marks=pytest.mark.campaign)])
 def test_training_with_images_split_over_devices_is_lowered(root, run):
     """Crops of 769 rows do not split."""
     check_training(on_accelerators(root, run), create_mesh(spatial=2))
@@ -212,7 +216,7 @@ def test_training_with_parameters_spread_over_the_devices_is_lowered(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", [R50, R50_SLIDING])
+@pytest.mark.parametrize("run", [pytest.param(R50, marks=pytest.mark.campaign), R50_SLIDING])
 def test_evaluation_at_several_scales_with_flips_is_lowered(root, run):
     check_evaluation(on_accelerators(root, run), create_mesh(), multi_scale=True)
 

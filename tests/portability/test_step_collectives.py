@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 from tests.collectives import carrying, read_collectives, summarize
 
@@ -96,7 +96,7 @@ def test_fsdp_gathers_parameters_for_each_pass_and_reduces_gradients_as_before(r
     )
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_published_network_sends_its_gradients_in_two_all_reduces(root):
     check_gradients(*compiled(load_config(root / R50)))
 

@@ -2,7 +2,7 @@
 
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from tests.conftest import ROOT
 from tests.reference import arrays
 
@@ -15,6 +15,6 @@ def narrow_segmentor(run, width, num_classes):
         head.channels = head.channels * width // 64
         head.dropout_rate = 0.0
     model = build_model(config, num_classes=num_classes)
-    layout = {name: array.shape for name, array in export_state_dict(model).items()}
-    import_state_dict(model, arrays.state_dict(layout))
+    layout = {name: array.shape for name, array in FOREIGN.export_state_dict(model).items()}
+    FOREIGN.import_state_dict(model, arrays.state_dict(layout))
     return model

@@ -8,7 +8,7 @@ from flax import nnx
 from gcnet_jax.config import load_config
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import SCHEMA
-from gcnet_jax.tasks.detection.weights import import_state_dict
+from gcnet_jax.tasks.detection.weights import FOREIGN
 from tests.conftest import ROOT
 from tests.reference import arrays, golden_files
 
@@ -63,7 +63,7 @@ def narrow_detector(name, **options):
     """The detector of a case with its weights, in evaluation mode; leave it as it is."""
     config, classes = narrow_config(name), CASES[name]["num_classes"]
     model = nnx.eval_shape(lambda: build_model(config, num_classes=classes, **options))
-    import_state_dict(model, state_dict(name))
+    FOREIGN.import_state_dict(model, state_dict(name))
     return model
 
 

@@ -7,7 +7,7 @@ from flax import nnx
 
 from gcnet_jax.models import ContextPlacement, ResNet, merge, split_for_evaluation
 from gcnet_jax.nn import GlobalContext, NonLocal
-from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from tests.reference import arrays, golden_files
 from tests.reference.equivalence import every_day
 
@@ -51,14 +51,14 @@ def features(graphdef, variables, images):
 def test_backbone(name, golden, equivalence):
     case, theirs = CASES[name], golden("backbones")
     backbone, given = nnx.eval_shape(lambda: build(name)), arrays.state_dict(case["state"])
-    import_state_dict(backbone, given)
+    FOREIGN.import_state_dict(backbone, given)
     images = np.moveaxis(arrays.normal(name, case["shape"]), 1, -1)
     stages = features(*split_for_evaluation(backbone), images)
     for stage, output in zip(("c2", "c3", "c4", "c5"), stages, strict=True):
         output = np.moveaxis(output, -1, 1)
         equivalence.arrays("ResNet", f"stage {stage}", name, output, theirs[f"{name}|{stage}"])
 
-    exported = export_state_dict(backbone)
+    exported = FOREIGN.export_state_dict(backbone)
     assert exported.keys() == given.keys()
     for key, array in given.items():
         np.testing.assert_array_equal(exported[key], array, strict=True)

@@ -4,7 +4,7 @@ import pytest
 from flax import nnx
 
 from gcnet_jax.nn import GlobalContext, NonLocal, SqueezeExcite
-from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from tests.reference import arrays, golden_files
 
 CASES = golden_files.cases("blocks")
@@ -40,7 +40,7 @@ def value_and_cotangents(graphdef, params, x, cotangent):
 def test_block_and_its_gradients(name, golden, equivalence):
     case, theirs = CASES[name], golden("blocks")
     block = build(case)
-    import_state_dict(block, arrays.state_dict(case["state"]))
+    FOREIGN.import_state_dict(block, arrays.state_dict(case["state"]))
     x, cotangent = (
         np.moveaxis(arrays.normal(key, case["shape"]), 1, -1) for key in (name, f"{name}/cotangent")
     )
@@ -54,7 +54,7 @@ def test_block_and_its_gradients(name, golden, equivalence):
         return
     d_x = np.moveaxis(d_x, -1, 1)
     equivalence.arrays(subject, "input gradient", name, d_x, theirs[f"{name}|dx"], "gradient")
-    gradients = export_state_dict(
+    gradients = FOREIGN.export_state_dict(
         nnx.merge(graphdef, d_params), spatial_axes=len(case["shape"]) - 2
     )
     expected = {key: theirs[f"{name}|grad/{key}"] for key in case["state"]}
@@ -72,8 +72,8 @@ def test_block_and_its_gradients(name, golden, equivalence):
 def test_export_gives_back_what_was_imported_bitwise(name):
     case = CASES[name]
     block, given = build(case), arrays.state_dict(case["state"])
-    import_state_dict(block, given)
-    exported = export_state_dict(block, spatial_axes=len(case["shape"]) - 2)
+    FOREIGN.import_state_dict(block, given)
+    exported = FOREIGN.export_state_dict(block, spatial_axes=len(case["shape"]) - 2)
     assert exported.keys() == given.keys()
     for key, array in given.items():
         np.testing.assert_array_equal(exported[key], array, strict=True)

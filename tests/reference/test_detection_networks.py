@@ -14,7 +14,7 @@ from gcnet_jax.models import (
     split_for_evaluation,
 )
 from gcnet_jax.nn import DeformableConv
-from gcnet_jax.tasks.detection.weights import export_state_dict
+from gcnet_jax.tasks.detection.weights import FOREIGN
 from tests.reference import arrays, golden_files
 from tests.reference.equivalence import every_day
 from tests.reference.narrow_detectors import CASES, EVERY_DAY, image, narrow_detector, state_dict
@@ -62,7 +62,7 @@ def test_the_networks_of_a_detector(name, golden, equivalence):
 
 @pytest.mark.parametrize("name", CASES)
 def test_weights_come_back_as_they_were_given(name):
-    given, exported = state_dict(name), export_state_dict(narrow_detector(name))
+    given, exported = state_dict(name), FOREIGN.export_state_dict(narrow_detector(name))
     assert exported.keys() == given.keys()
     for key, array in given.items():
         np.testing.assert_array_equal(exported[key], array, strict=True)
@@ -75,7 +75,9 @@ def test_the_parameters_that_are_frozen_are_those_of_the_reference(name):
     for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param)):
         if ".".join(map(str, path)) in frozen:
             parameter.set_value(np.full(parameter.shape, np.nan, np.float32))
-    marked = {key for key, array in export_state_dict(model).items() if np.isnan(array).any()}
+    marked = {
+        key for key, array in FOREIGN.export_state_dict(model).items() if np.isnan(array).any()
+    }
     assert marked == set(CASES[name]["frozen"])
 
 

@@ -12,13 +12,13 @@ from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.tasks.detection.detector import Detections
 from gcnet_jax.tasks.detection.detector_losses import (
     DetectorTargets,
-    Objects,
     detector_losses,
 )
+from gcnet_jax.tasks.detection.objects import Objects
 from gcnet_jax.tasks.detection.proposals import candidates
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.pasting import paste_on_host
-from gcnet_jax.tasks.detection.weights import export_state_dict
+from gcnet_jax.tasks.detection.weights import FOREIGN
 from tests.reference import arrays, golden_files
 from tests.reference.equivalence import TOLERANCES, every_day
 from tests.reference.narrow_detectors import CASES, EVERY_DAY, narrow_detector
@@ -332,7 +332,7 @@ def step_coder(case, stage):
 def check_gradients(case, step, equivalence):
     graphdef, _, statistics = nnx.split(narrow_detector(case.name), nnx.Param, ...)
     as_model = nnx.merge(graphdef, step.gradients, statistics)
-    gradients = export_state_dict(as_model)
+    gradients = FOREIGN.export_state_dict(as_model)
 
     # What is frozen has no gradient, and nothing else has none.
     frozen = set(case.layout["frozen"]) | set(case.layout["no_grad"])
@@ -383,8 +383,8 @@ def check_gradients(case, step, equivalence):
             1,
         )
 
-    moved = export_state_dict(nnx.merge(graphdef, step.gradients, step.statistics))
-    before = export_state_dict(narrow_detector(case.name))
+    moved = FOREIGN.export_state_dict(nnx.merge(graphdef, step.gradients, step.statistics))
+    before = FOREIGN.export_state_dict(narrow_detector(case.name))
     buffers = [name for name in moved if name.endswith(("running_mean", "running_var"))]
     changed = [name for name in buffers if (moved[name] != before[name]).any()]
     # The reference also counts the batches.

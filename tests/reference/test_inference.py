@@ -3,7 +3,7 @@ import pytest
 
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from tests.reference import golden_files
 from tests.reference.equivalence import every_day
@@ -28,7 +28,7 @@ def run_config(case, size):
 def test_one_scale_and_all_with_flips(name, golden, equivalence):
     theirs, case = golden("inference"), CASES[name]
     image = np.ascontiguousarray(theirs["image_bgr"][..., ::-1])
-    classes = dataset_classes(case["config"].split("_")[-1].partition("-")[0])
+    classes = DATA_SETS.meaning(case["config"].split("_")[-1].partition("-")[0])
     model = narrow_segmentor(case["config"], case["width"], len(classes.names))
     model = split_for_evaluation(model)
     config = run_config(case, image.shape[:2])

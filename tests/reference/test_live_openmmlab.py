@@ -19,10 +19,10 @@ from gcnet_jax.models import merge, split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.evaluation import create_view, inference_mode, score_pixels
 from gcnet_jax.tasks.segmentation.loss import head_losses
-from gcnet_jax.tasks.segmentation.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training import (
     create_optimizer,
     create_state,
@@ -95,9 +95,11 @@ def build():
         config.model.decode_head.dropout_rate = config.model.auxiliary_head.dropout_rate = 0.0
         if config.evaluation.mode == "slide":
             config.evaluation.window, config.evaluation.window_stride = WINDOW, STRIDE
-        classes = dataset_classes(config.data.name).num_classes
+        classes = DATA_SETS.meaning(config.data.name).num_classes
         ours = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes))
-        import_state_dict(ours, {name: x.numpy() for name, x in theirs.state_dict().items()})
+        FOREIGN.import_state_dict(
+            ours, {name: x.numpy() for name, x in theirs.state_dict().items()}
+        )
         return theirs, ours, config
 
     build.theirs = build_theirs
@@ -135,7 +137,7 @@ def test_logits_and_loss_of_the_published_networks(run, build, equivalence, tmp_
     import torch
 
     theirs, ours, config = build(run)
-    images, labels = batch(run, dataset_classes(config.data.name).num_classes)
+    images, labels = batch(run, DATA_SETS.meaning(config.data.name).num_classes)
     metas = [{"img_shape": SHAPE[2:], "ori_shape": SHAPE[2:]}] * len(images)
     with torch.no_grad():
         expected = theirs.eval().inference(torch.from_numpy(images), metas).numpy()
@@ -164,13 +166,15 @@ def test_logits_and_loss_of_the_published_networks(run, build, equivalence, tmp_
 
     # Our export is what mmsegmentation loads, strictly.
     path = tmp_path / "exported.pth"
-    write_torch_checkpoint(path, export_state_dict(ours), dataset_classes(config.data.name))
+    write_torch_checkpoint(
+        path, FOREIGN.export_state_dict(ours), DATA_SETS.meaning(config.data.name)
+    )
     content = torch.load(path, weights_only=True)
     before = {name: x.clone() for name, x in theirs.state_dict().items()}
     theirs.load_state_dict(content["state_dict"], strict=True)
     for name, x in theirs.state_dict().items():
         assert torch.equal(x, before[name]), name
-    assert read_torch_checkpoint(path).classes == dataset_classes(config.data.name)
+    assert read_torch_checkpoint(path).classes == DATA_SETS.meaning(config.data.name)
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -187,7 +191,7 @@ def test_gradients_and_ten_steps_of_smooth_networks(run, build, equivalence, mon
                 setattr(module, name, torch.nn.Softplus())
             if isinstance(child, torch.nn.MaxPool2d):
                 setattr(module, name, torch.nn.AvgPool2d(3, stride=2, padding=1))
-    images, labels = batch(run, dataset_classes(config.data.name).num_classes)
+    images, labels = batch(run, DATA_SETS.meaning(config.data.name).num_classes)
 
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     theirs.train()
@@ -217,7 +221,7 @@ def test_gradients_and_ten_steps_of_smooth_networks(run, build, equivalence, mon
         our_losses.append(metrics["loss"])
         if step == 0:
             nnx.update(ours, state.optimizer[0])
-            gradients = export_state_dict(ours)
+            gradients = FOREIGN.export_state_dict(ours)
     scale = max(np.abs(gradient).max() for gradient in their_gradients.values())
     for name, gradient in their_gradients.items():
         equivalence.arrays(
@@ -239,7 +243,7 @@ def test_gradients_and_ten_steps_of_smooth_networks(run, build, equivalence, mon
     )
     nnx.update(ours, state.params)
     nnx.update(ours, state.statistics)
-    after = export_state_dict(ours)
+    after = FOREIGN.export_state_dict(ours)
     for name, x in theirs.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             equivalence.arrays(

@@ -11,7 +11,7 @@ from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.loss import head_losses
-from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training import (
     create_optimizer,
     create_state,
@@ -162,7 +162,7 @@ def test_training(name, golden, equivalence):
         updated = nnx.clone(model)
         for part in values:
             nnx.update(updated, part)
-        return export_state_dict(updated)
+        return FOREIGN.export_state_dict(updated)
 
     def steps(images, count):
         state, history = jax.tree.map(jnp.copy, initial), []
@@ -264,7 +264,7 @@ def test_training(name, golden, equivalence):
 @pytest.mark.parametrize("name", every_day(CASES, list(CASES)[:1]))
 def test_the_layout_is_the_references_and_export_gives_back_what_was_imported_bitwise(name):
     given = arrays.state_dict(CASES[name]["state"])
-    exported = export_state_dict(build(name))
+    exported = FOREIGN.export_state_dict(build(name))
     assert exported.keys() == given.keys()
     for key, array in given.items():
         np.testing.assert_array_equal(exported[key], array, strict=True)

@@ -15,8 +15,8 @@ import gcnet_jax
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training import TrainingProgram, TrainState, read_rows
 from gcnet_jax.training.optimizer import moving_average
 

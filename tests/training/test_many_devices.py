@@ -58,7 +58,8 @@ def _child(node, key):
     [
         (2, 1),
         (8, 8),
-        *(pytest.param(*mesh, marks=pytest.mark.slow) for mesh in [(4, 1), (8, 1), (2, 2), (8, 2)]),
+        *(pytest.param(*mesh, marks=pytest.mark.slow) for mesh in [(8, 1), (8, 2)]),
+        *(pytest.param(*mesh, marks=pytest.mark.campaign) for mesh in [(4, 1), (2, 2)]),
     ],
 )
 def test_losses_gradients_statistics_and_dropout_are_those_of_one_device(
@@ -68,7 +69,7 @@ def test_losses_gradients_statistics_and_dropout_are_those_of_one_device(
     assert_same_run(run, on_one_device(make_setup, make_batch))
 
 
-@pytest.mark.parametrize("spatial", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spatial", [4, pytest.param(1, marks=pytest.mark.campaign)])
 def test_a_state_spread_over_the_devices_takes_the_same_steps(make_setup, make_batch, spatial):
     run = three_steps(make_setup, make_batch, 8, spatial, fsdp=True)
     assert_same_run(run, on_one_device(make_setup, make_batch))

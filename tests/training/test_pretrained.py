@@ -13,12 +13,12 @@ import gcnet_jax
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import write_torch_checkpoint
 from gcnet_jax.interop.torch_files.writing import torch_file
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.data import DatasetClasses, dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, DatasetClasses
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_to_meta
-from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training.pretrained import initialize, load_pretrained, save_model
 
 IMAGES = jnp.linspace(-1, 1, 32 * 48 * 3).reshape(1, 32, 48, 3)
@@ -38,7 +38,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def classes():
-    return dataset_classes("context_shapes")
+    return DATA_SETS.meaning("context_shapes")
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,20 @@ def model(config, classes):
 @pytest.fixture(scope="module")
 def folder(model, config, classes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("own") / "checkpoint"
-    save_model(segmentation, folder, model, config, classes)
+    save_model(folder, model, config, classes)
     return folder
 
 
 @pytest.fixture(scope="module")
 def pth(model, classes, tmp_path_factory):
     path = tmp_path_factory.mktemp("pth") / "model.pth"
-    write_torch_checkpoint(path, export_state_dict(model), classes_to_meta(classes))
+    write_torch_checkpoint(path, FOREIGN.export_state_dict(model), classes_to_meta(classes))
     return path
 
 
 def assert_same(model, other):
-    theirs = export_state_dict(other)
-    for name, array in export_state_dict(model).items():
+    theirs = FOREIGN.export_state_dict(other)
+    for name, array in FOREIGN.export_state_dict(model).items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
@@ -88,7 +88,9 @@ def test_classes_come_from_the_checkpoint(source, config, classes, request):
 def test_a_checkpoint_of_other_classes_brings_its_own(config, tmp_path):
     classes = DatasetClasses(("a", "b"), ((0, 0, 0), (9, 9, 9)))
     other = build_model(config.model, num_classes=2)
-    write_torch_checkpoint(tmp_path / "x.pth", export_state_dict(other), classes_to_meta(classes))
+    write_torch_checkpoint(
+        tmp_path / "x.pth", FOREIGN.export_state_dict(other), classes_to_meta(classes)
+    )
     assert load_pretrained(segmentation, config, tmp_path / "x.pth").meaning == classes
 
 
@@ -111,7 +113,7 @@ def test_a_folder_of_another_model_is_refused_with_the_differences(config, folde
 
 def test_a_checkpoint_folder_is_never_overwritten(model, config, classes, folder):
     with pytest.raises(InputError, match="is there already"):
-        save_model(segmentation, folder, model, config, classes)
+        save_model(folder, model, config, classes)
 
 
 def test_a_missing_checkpoint_is_named(config, tmp_path):
@@ -134,8 +136,8 @@ def test_training_can_start_from_a_backbone_or_a_model(
     initial, started = fresh(config), fresh(config)
     says = initialize(segmentation, started, config, classes)
     assert says.startswith({"backbone": "backbone from", "model": "all weights from"}[part])
-    given, before = export_state_dict(model), export_state_dict(initial)
-    for name, array in export_state_dict(started).items():
+    given, before = FOREIGN.export_state_dict(model), FOREIGN.export_state_dict(initial)
+    for name, array in FOREIGN.export_state_dict(started).items():
         taken = part == "model" or name.startswith("backbone.")
         np.testing.assert_array_equal(array, (given if taken else before)[name], err_msg=name)
 
@@ -148,14 +150,14 @@ def test_the_classifiers_are_left_out_when_the_classes_differ(config, model, fol
     assert "without the classifiers, for it has other classes" in initialize(
         segmentation, started, config, others
     )
-    given, before = export_state_dict(model), export_state_dict(initial)
-    for name, array in export_state_dict(started).items():
+    given, before = FOREIGN.export_state_dict(model), FOREIGN.export_state_dict(initial)
+    for name, array in FOREIGN.export_state_dict(started).items():
         source = before if ".conv_seg." in name else given
         np.testing.assert_array_equal(array, source[name], err_msg=name)
 
 
 def test_a_bare_backbone_file_starts_a_training(config, model, classes, tmp_path):
-    backbone = export_state_dict(model.backbone)
+    backbone = FOREIGN.export_state_dict(model.backbone)
     (tmp_path / "resnet.pth").write_bytes(torch_file({"state_dict": backbone}))
     config = config.copy_and_resolve_references()
     config.training.init_from = str(tmp_path / "resnet.pth")
@@ -173,11 +175,14 @@ def test_a_backbone_without_context_blocks_starts_one_with(source, config, model
     config.training.init_from = str(request.getfixturevalue(source))
     initial, started = fresh(config), fresh(config)
     assert "what is added to it from scratch" in initialize(segmentation, started, config, classes)
-    given, before = export_state_dict(model.backbone), export_state_dict(initial.backbone)
+    given, before = (
+        FOREIGN.export_state_dict(model.backbone),
+        FOREIGN.export_state_dict(initial.backbone),
+    )
     blocks = {name for name in before if "simplified_nonlocal_block" in name}
     assert before.keys() - given.keys() == blocks
     assert blocks
-    for name, array in export_state_dict(started.backbone).items():
+    for name, array in FOREIGN.export_state_dict(started.backbone).items():
         source_of = before if name in blocks else given
         np.testing.assert_array_equal(array, source_of[name], err_msg=name)
 
@@ -188,7 +193,7 @@ def test_a_backbone_with_context_blocks_comes_back_and_starts_another(config, cl
     config.model.backbone.context.position = "after_add"
     config.model.backbone.context.stages = (1,)
     model = build_model(config.model, num_classes=classes.num_classes, seed=5)
-    save_model(segmentation, tmp_path / "checkpoint", model, config, classes)
+    save_model(tmp_path / "checkpoint", model, config, classes)
     assert_same(gcnet_jax.load_model(config, tmp_path / "checkpoint"), model)
     config.training.init_from = str(tmp_path / "checkpoint")
     started = fresh(config)
@@ -199,7 +204,7 @@ def test_a_backbone_with_context_blocks_comes_back_and_starts_another(config, cl
 def test_a_backbone_that_lacks_more_than_context_blocks_is_refused(
     config, model, classes, tmp_path
 ):
-    backbone = export_state_dict(model.backbone)
+    backbone = FOREIGN.export_state_dict(model.backbone)
     del backbone["layer1.0.conv1.weight"]
     (tmp_path / "resnet.pth").write_bytes(torch_file({"state_dict": backbone}))
     config = config.copy_and_resolve_references()
@@ -338,7 +343,7 @@ def spoiled(request, config, classes):
 
 def test_own_weights_that_are_no_numbers_are_refused(spoiled, config, classes, tmp_path):
     model, name = spoiled
-    save_model(segmentation, tmp_path / "checkpoint", model, config, classes)
+    save_model(tmp_path / "checkpoint", model, config, classes)
     with pytest.raises(InputError, match=rf"checkpoint: 1 of the weights are .*{name}"):
         load_pretrained(segmentation, config, tmp_path / "checkpoint")
     config = config.copy_and_resolve_references()
@@ -349,7 +354,9 @@ def test_own_weights_that_are_no_numbers_are_refused(spoiled, config, classes, t
 
 def test_foreign_weights_that_are_no_numbers_are_refused(spoiled, config, classes, tmp_path):
     model, _ = spoiled
-    write_torch_checkpoint(tmp_path / "x.pth", export_state_dict(model), classes_to_meta(classes))
+    write_torch_checkpoint(
+        tmp_path / "x.pth", FOREIGN.export_state_dict(model), classes_to_meta(classes)
+    )
     with pytest.raises(InputError, match=r"x\.pth: 1 of the weights are "):
         load_pretrained(segmentation, config, tmp_path / "x.pth")
 
@@ -410,7 +417,7 @@ def test_a_block_of_ones_own_starts_a_training_whose_config_names_it(
     config = config.copy_and_resolve_references()
     config.model.decode_head.context.block, _ = stranger
     model = build_model(config.model, num_classes=classes.num_classes, seed=5)
-    save_model(segmentation, tmp_path / "checkpoint", model, config, classes)
+    save_model(tmp_path / "checkpoint", model, config, classes)
     config.training.init_from, config.training.init_part = str(tmp_path / "checkpoint"), "model"
     started = fresh(config)
     assert "all weights" in initialize(segmentation, started, config, classes)

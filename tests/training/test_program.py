@@ -4,8 +4,8 @@ import pytest
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 
 
@@ -35,5 +35,5 @@ def test_what_does_not_split_is_refused(config):
     with pytest.raises(InputError, match=r"training.batch_size is 12.*of 8"):
         TrainingProgram(segmentation, config, DatasetClasses.numbered(7))
     config.training.batch_size, config.data.crop_size = 16, (60, 128)
-    with pytest.raises(InputError, match=r"data.crop_size has the height 60"):
+    with pytest.raises(InputError, match=r"the image of a training batch has the height 60"):
         TrainingProgram(segmentation, config, DatasetClasses.numbered(7), create_mesh(spatial=2))

@@ -128,7 +128,7 @@ def test_a_resumed_run_goes_on_behind_its_checkpoint(workdir):
 def test_files_are_written_seldom_however_often_is_logged(workdir, monkeypatch):
     written = []
     monkeypatch.setattr(
-        "gcnet_jax.training.run_log.write_whole", lambda path, content: written.append(path)
+        "gcnet_jax.training.rows.write_whole", lambda path, content: written.append(path)
     )
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])

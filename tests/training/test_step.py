@@ -169,6 +169,13 @@ def temporary_bytes(remat_stages):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("remat_stages", "share"), [((0,), 0.85), ((1,), 0.9), ((0, 1), 0.7)])
+@pytest.mark.parametrize(
+    ("remat_stages", "share"),
+    [
+        pytest.param((0,), 0.85, marks=pytest.mark.campaign),
+        pytest.param((1,), 0.9, marks=pytest.mark.campaign),
+        ((0, 1), 0.7),
+    ],
+)
 def test_stages_that_are_computed_again_need_less_memory(remat_stages, share):
     assert temporary_bytes(remat_stages) < share * temporary_bytes(())

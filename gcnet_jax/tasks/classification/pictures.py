@@ -13,7 +13,7 @@ from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.task import ShowPicture
 from gcnet_jax.tasks.classification.config import BEST_METRIC
-from gcnet_jax.tasks.classification.data import ImageClasses, decode, open_split, split_size
+from gcnet_jax.tasks.classification.data import DATA_SETS, ImageClasses, decode
 from gcnet_jax.tasks.classification.split_evaluation import Evaluation, Predicted
 from gcnet_jax.tasks.predictions import as_percent
 from gcnet_jax.training.html import Html, element, joined, page, picture, scrolled
@@ -34,7 +34,7 @@ class ShownExamples:
 
     def __init__(self, config: ConfigDict, split: str, shard: InputShard, *, count: int):
         self._data, self._split, self._count = config.data, split, count
-        size = split_size(config.data.name, config.data.data_dir, split)
+        size = DATA_SETS.split_size(config.data.name, config.data.data_dir, split)
         here = range(shard.index, size, shard.count)
         number = min(count, len(here))
         self._spread = [here[i * len(here) // number] for i in range(number)]
@@ -65,7 +65,7 @@ class ShownExamples:
             worst: whether those that are wrong and most sure of it, or those from all over.
         """
         indices = [index for _, index in self._worst] if worst else self._spread
-        records = open_split(self._data.name, self._data.data_dir, self._split)
+        records = DATA_SETS.open_split(self._data.name, self._data.data_dir, self._split)
         shown = []
         for index in indices:
             sample, name = decode(records[index]), records[index]["name"].decode(errors="replace")

@@ -11,13 +11,12 @@ from ml_collections import ConfigDict
 from gcnet_jax.data import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
-from gcnet_jax.interop import Mismatch
 from gcnet_jax.models import merge
+from gcnet_jax.task import Photo, PredictionOptions, PretrainedModel, TrainedModel, Written
 from gcnet_jax.tasks.classification.result import ClassificationResult
 from gcnet_jax.tasks.classification.trained_classifier import TrainedClassifier
 from gcnet_jax.tasks.contact_sheet import ClassShare, SheetEntry, add_to_sheet, sheet_entry
-from gcnet_jax.tasks.predictions import Photo, PredictionOptions, Written, told
-from gcnet_jax.training import PretrainedModel, TrainedModel
+from gcnet_jax.tasks.predictions import told
 
 _SWATCH = (31, 111, 235)  # beside the names of classes, which have no colours of their own
 
@@ -46,9 +45,7 @@ def predict_photos(
         InputError: a result cannot be written.
     """
     model = merge(trained.graphdef, trained.variables)
-    network = TrainedClassifier(
-        PretrainedModel(model, trained.meaning, trained.checkpoint, Mismatch((), (), ())), config
-    )
+    network = TrainedClassifier(PretrainedModel(model, trained.meaning, trained.checkpoint), config)
     entries: list[SheetEntry] = []
     errors: list[str] = []
     size = min(config.evaluation.batch_size, max(len(photos), 1))

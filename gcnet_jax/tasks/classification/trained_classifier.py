@@ -1,34 +1,26 @@
 """A classifier with its weights, ready to take images."""
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from flax import nnx
 from jaxtyping import Array, Float, PyTree, UInt8
-from ml_collections import ConfigDict
-from PIL import Image
 
-from gcnet_jax.data import displayed_pixels, read_rgb
-from gcnet_jax.errors import InputError
-from gcnet_jax.files import as_path
 from gcnet_jax.models import merge, split_for_evaluation
-from gcnet_jax.ops import check_pixels_of_image, normalize_images
+from gcnet_jax.ops import normalize_images
 from gcnet_jax.tasks.classification.classifier import Classifier
 from gcnet_jax.tasks.classification.data import ImageClasses, evaluation_crop
 from gcnet_jax.tasks.classification.result import ClassificationResult
-from gcnet_jax.training import PretrainedModel
-
-ImageInput = str | os.PathLike | Image.Image | UInt8[np.ndarray, "h w 3"]
-"""What stands for an image: a path, a Pillow image, or an RGB array of 8 bits."""
+from gcnet_jax.tasks.trained_network import ImageInput, TrainedOnClasses, pixels_of
 
 
-class TrainedClassifier:
-    """A network with its weights: called with an image, it returns what it is.
+class TrainedClassifier(TrainedOnClasses[Classifier, ImageClasses, ClassificationResult]):
+    """A network with its weights: called with an image, or a list of images, it classifies them.
+
+    The config says how large images are made, and what is cut out of them.
 
     Args:
         pretrained: the model with the weights of a checkpoint.
@@ -36,38 +28,10 @@ class TrainedClassifier:
 
     Attributes:
         model: the network, an `nnx.Module` in evaluation mode, as it was loaded.
-        config: of the run, which says how large images are and what is cut out of them.
+        config: of the run.
         classes: what the network tells apart, by index.
         source: the file or folder that the weights are from.
     """
-
-    model: Classifier
-    config: ConfigDict
-    classes: ImageClasses
-    source: epath.Path
-
-    def __init__(self, pretrained: PretrainedModel, config: ConfigDict):
-        self.model = cast(Classifier, pretrained.model)
-        self.config = config
-        self.classes = pretrained.meaning
-        self.source = pretrained.source
-
-    def __call__(self, images: Any) -> Any:
-        """Classifies an image, or a list of images in batches.
-
-        Args:
-            images: the path of an image file, a Pillow image, or an RGB array of 8 bits `(height,
-                width, 3)`; or a list of such. They may have any sizes.
-
-        Returns:
-            A `ClassificationResult`; for a list a list of results in its order.
-
-        Raises:
-            InputError: one of them is no image, or cannot be read.
-        """
-        if isinstance(images, list | tuple):
-            return list(self.results(images))
-        return next(self.results([images]))
 
     def results(
         self, images: Sequence[ImageInput], *, batch_size: int | None = None
@@ -91,18 +55,7 @@ class TrainedClassifier:
 
     def pixels(self, image: ImageInput) -> UInt8[np.ndarray, "h w 3"]:
         """The RGB pixels of an image; errors as of `__call__`."""
-        if isinstance(image, str | os.PathLike):
-            return read_rgb(as_path(image), max_pixels=self.config.data.max_image_pixels)
-        if isinstance(image, Image.Image):
-            return displayed_pixels(image)
-        if isinstance(image, np.ndarray | jax.Array):
-            pixels = np.asarray(image)
-            check_pixels_of_image(pixels)
-            return pixels
-        raise InputError(
-            f"the image is a {type(image).__name__}; expected a path, a Pillow image, or an RGB "
-            "array of 8 bits"
-        )
+        return pixels_of(image, max_pixels=self.config.data.max_image_pixels)
 
     @functools.cached_property
     def _program(self) -> Any:
@@ -112,9 +65,6 @@ class TrainedClassifier:
     def _classify(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[Array, "b classes"]:
         program, variables = self._program
         return program(variables, images)
-
-    def __repr__(self) -> str:
-        return f"TrainedClassifier({str(self.source)!r}, {self.classes.num_classes} classes)"
 
 
 def _probabilities(

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.config import Leaf, Section, check_section, task_schema
 from gcnet_jax.config.networks import CHANNELS, DTYPE, backbone_section, check_stages
-from gcnet_jax.config.ranges import Flag, Number, Several, Whole
+from gcnet_jax.config.ranges import Flag, Number, Several, Whole, pair
 from gcnet_jax.errors import InputError
 
 BEST_METRIC: str = "AP"
@@ -85,7 +85,14 @@ MODEL: Section = {
 }
 """The section `model`."""
 
-_OWN: Section = {"model": MODEL}
+_OWN: Section = {
+    "model": MODEL,
+    "data": {
+        "base_scale": Leaf(
+            (1333, 800), pair(Whole(1, 1 << 16)), "(long edge, short edge) that images fit"
+        ),
+    },
+}
 
 
 def default_config() -> ConfigDict:

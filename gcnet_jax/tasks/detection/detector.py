@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import FeaturePyramid, ResNet
-from gcnet_jax.ops import check_normalized, check_sizes, inside, strided
+from gcnet_jax.ops import check_normalized, check_sizes, inside
 from gcnet_jax.tasks.detection.box_head import BoxHead
 from gcnet_jax.tasks.detection.boxes.suppression import suppress_by_class
 from gcnet_jax.tasks.detection.mask_head import MaskHead
@@ -152,7 +152,7 @@ class Detector(nnx.Module):
         if self.reference_padding:
             return Pyramid(self.neck(self.backbone(images)), None)
         sizes, mask = padded(sizes), inside(padded(sizes), images.shape[1:3])
-        masks = [strided(mask, stride) for stride in self.backbone.stage_strides]
+        masks = [mask[:, ::stride, ::stride] for stride in self.backbone.stage_strides]
         maps = self.neck(self.backbone(images, mask), masks)
         return Pyramid(maps, tuple(-(-sizes // stride) for stride in self.strides))
 

@@ -1,5 +1,6 @@
 """The losses of a detector over a batch of images with their objects (mmdetection's `loss`)."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
 from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
+from gcnet_jax.tasks.detection.objects import Objects
 from gcnet_jax.tasks.detection.proposals import (
     AnchorTargets,
     Level,
@@ -18,22 +20,6 @@ from gcnet_jax.tasks.detection.proposals import (
 )
 from gcnet_jax.tasks.detection.region_sampling import Regions, sample_regions
 from gcnet_jax.tasks.detection.regions.mask_targets import mask_targets
-
-
-class Objects(NamedTuple):
-    """The objects in the images of a batch, as many rows for each.
-
-    Attributes:
-        boxes: in pixels of the images that the network is given.
-        classes: from 0.
-        valid: which rows are there.
-        masks: which pixels are an object's, false beyond the image; None if that is not known.
-    """
-
-    boxes: Float[Array, "b m 4"]
-    classes: Int[Array, "b m"]
-    valid: Bool[Array, "b m"]
-    masks: Bool[Array, "b m h w"] | None = None
 
 
 class DetectorTargets(NamedTuple):
@@ -82,16 +68,15 @@ def detector_losses(
     for index, stage in enumerate(settings.stages):
         rows = boxes.shape[1] + objects.boxes.shape[1]
         random = jax.random.uniform(rngs.sampling(), (len(boxes), rows))
-        regions = jax.vmap(
-            lambda *arrays, stage=stage: sample_regions(
-                *arrays, stage.assignment, settings.sampling
-            )
-        )(boxes, valid, objects.boxes, objects.valid, random)
+        sampled = functools.partial(
+            sample_regions, assignment=stage.assignment, sampling=settings.sampling
+        )
+        regions = jax.vmap(sampled)(boxes, valid, objects.boxes, objects.valid, random)
         targets.regions.append(regions)
         logits, deltas = model.say(index, pyramid, regions.boxes)
         of_stage = _box_losses(model, index, logits, deltas, regions, objects)
         if model.mask_heads and objects.masks is not None:
-            loss, masks = _mask_loss(model, index, pyramid, regions, objects)
+            loss, masks = _mask_loss(model, index, pyramid, regions, objects.classes, objects.masks)
             of_stage["mask_loss"] = loss
             targets.masks.append(masks)
         prefix = f"stage{index}_" if len(settings.stages) > 1 else ""
@@ -110,12 +95,11 @@ def _rpn_losses(
     rngs: nnx.Rngs,
 ) -> tuple[dict[str, Float[Array, ""]], AnchorTargets]:
     settings = model.settings.rpn_training
-    shapes = [level.logits.shape[1:3] for level in levels]
+    shapes = [(level.logits.shape[1], level.logits.shape[2]) for level in levels]
     count = sum(level.logits[0].size for level in levels)
     random = jax.random.uniform(rngs.sampling(), (len(sizes), count))
-    targets = jax.vmap(lambda *arrays: anchor_targets(shapes, model.strides, *arrays, settings))(
-        sizes, padded(sizes), objects.boxes, objects.valid, random
-    )
+    of_image = functools.partial(anchor_targets, shapes, model.strides, settings=settings)
+    targets = jax.vmap(of_image)(sizes, padded(sizes), objects.boxes, objects.valid, random)
     sums = jax.vmap(lambda levels, targets: rpn_losses(levels, targets, settings))(levels, targets)
     total = targets.total.sum()
     losses = {
@@ -136,12 +120,13 @@ def _box_losses(
     settings = model.settings.stages[stage]
     classes, boxes = _of_regions(objects.classes, regions), _of_regions(objects.boxes, regions)
     losses = box_losses(
-        *(
-            x.reshape(-1, *x.shape[2:])
-            for x in (logits, deltas, regions.boxes, regions.valid, regions.positive)
-        ),
-        classes.reshape(-1),
-        boxes.reshape(-1, 4),
+        _in_a_row(logits),
+        _in_a_row(deltas),
+        _in_a_row(regions.boxes),
+        _in_a_row(regions.valid),
+        _in_a_row(regions.positive),
+        _in_a_row(classes),
+        _in_a_row(boxes),
         coder=settings.coder,
         beta=settings.beta,
     )
@@ -153,21 +138,26 @@ def _box_losses(
 
 
 def _mask_loss(
-    model: Detector, stage: int, pyramid: Pyramid, regions: Regions, objects: Objects
+    model: Detector,
+    stage: int,
+    pyramid: Pyramid,
+    regions: Regions,
+    classes: Int[Array, "b m"],
+    masks: Bool[Array, "b m h w"],
 ) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
     head, sampling = model.mask_heads[stage], model.settings.sampling
     # Those for an object are the first, and no more than that are sampled.
     most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
     first = jax.tree.map(lambda x: x[:, :most], regions)
     logits = head(model.features(pyramid, first.boxes, MASK_BINS))
-    targets = jax.vmap(lambda *arrays: mask_targets(*arrays, bins=2 * MASK_BINS))(
-        first.boxes, objects.masks, first.objects
+    targets = jax.vmap(functools.partial(mask_targets, bins=2 * MASK_BINS))(
+        first.boxes, masks, first.objects
     )
     loss = mask_loss(
         logits,
-        first.positive.reshape(-1),
-        _of_regions(objects.classes, first).reshape(-1),
-        targets.reshape(-1, *targets.shape[2:]),
+        _in_a_row(first.positive),
+        _in_a_row(_of_regions(classes, first)),
+        _in_a_row(targets),
     )
     return loss, targets
 
@@ -176,3 +166,8 @@ def _of_regions(values: Array, regions: Regions) -> Array:
     """What each region's object has of something."""
     rows = regions.objects.reshape(*regions.objects.shape, *(1,) * (values.ndim - 2))
     return jnp.take_along_axis(values, rows, axis=1)
+
+
+def _in_a_row(x: Array) -> Array:
+    """What each region of all images has, without the axis of images."""
+    return x.reshape(-1, *x.shape[2:])

@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from gcnet_jax.nn import Conv
 from gcnet_jax.nn.checks import check_count, check_features
 from gcnet_jax.nn.initialization import Normal
-from gcnet_jax.ops import zero_outside
 
 
 class RPNHead(nnx.Module):
@@ -60,18 +59,18 @@ class RPNHead(nnx.Module):
         self.logits, self.deltas = output(1), output(4)
 
     def __call__(
-        self, x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"] | None = None
+        self, x: Float[Array, "b h w c"]
     ) -> tuple[Float[Array, "b h w a"], Float[Array, "b h w a 4"]]:
         """The logits of objectness and the encoded boxes of each anchor at each position.
 
         Args:
-            x: one map of the pyramid, zero where the mask is false.
-            mask: of images that lie padded in the map; outside the results mean nothing.
+            x: one map of the pyramid. Images that lie padded in it, with zeros around, have the
+                results that they would have alone; outside they mean nothing.
 
         Raises:
-            InputError: map or mask have another type or shape.
+            InputError: the map has another type or shape.
         """
-        check_features(x, self.in_channels, mask, spatial_axes=(2,))
-        x = zero_outside(jax.nn.relu(self.conv(x)), mask)
+        check_features(x, self.in_channels, spatial_axes=(2,))
+        x = jax.nn.relu(self.conv(x))
         deltas = self.deltas(x)
         return self.logits(x), deltas.reshape(*deltas.shape[:-1], -1, 4)

@@ -5,17 +5,15 @@ have numbers (`roi_head.bbox_head.0`).
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
-from gcnet_jax import interop
-from gcnet_jax.errors import InputError
-from gcnet_jax.interop import Layers, Mismatch, StateDict
-from gcnet_jax.models import FEATURE_PYRAMID, backbone_names
+from gcnet_jax.interop import ForeignFormat, Layers
+from gcnet_jax.models import FEATURE_PYRAMID
 from gcnet_jax.nn.weight_names import Rows
+from gcnet_jax.tasks.detection.classes import ObjectClasses, classes_from_meta, classes_to_meta
 
 _RPN_HEAD: Rows = (
     (r"rpn_head\.conv", "rpn_head.rpn_conv"),
@@ -32,57 +30,6 @@ _MASK_HEAD: Rows = (
     (r"mask_head((?:\.\d+)?)\.convs\.(\d+)", r"mask_head\1.convs.\2.conv"),
     (r"mask_head((?:\.\d+)?)\.logits", r"mask_head\1.conv_logits"),
 )
-_LAYERS = Layers(
-    linear=re.compile(r"roi_head\.bbox_head\..*"),
-    transposed=re.compile(r"roi_head\.mask_head(\.\d+)?\.upsample\..*"),
-)
-
-OUTPUT_WEIGHTS = re.compile(
-    r"roi_head\.(bbox_head(\.\d+)?\.fc_(cls|reg)|mask_head(\.\d+)?\.conv_logits)\.(weight|bias)"
-)
-"""The entries whose shapes depend on the number of classes."""
-
-
-def import_state_dict(
-    model: nnx.Module,
-    state_dict: StateDict,
-    *,
-    allow_partial: bool = False,
-    leave_out: re.Pattern[str] | None = None,
-    may_lack: Collection[str] = (),
-) -> Mismatch:
-    """Writes the arrays of a state dict into a detector or a backbone.
-
-    See `gcnet_jax.interop.import_state_dict`, which this hands the table of names.
-    """
-    return interop.import_state_dict(
-        model,
-        state_dict,
-        _names(model),
-        layers=_LAYERS,
-        allow_partial=allow_partial,
-        leave_out=leave_out,
-        may_lack=may_lack,
-    )
-
-
-def export_state_dict(model: nnx.Module) -> dict[str, np.ndarray]:
-    """The arrays of a detector or a backbone by mmdetection's names.
-
-    See `gcnet_jax.interop.export_state_dict`, which this hands the table of names.
-    """
-    return interop.export_state_dict(model, _names(model), layers=_LAYERS)
-
-
-def to_torchvision(state_dict: StateDict) -> StateDict:
-    """Raises InputError: torchvision's detectors are others."""
-    del state_dict
-    raise InputError("torchvision has no detectors of this kind; write them with --to=openmmlab")
-
-
-def added_entries(backbone: nnx.Module) -> Collection[str]:
-    """The names of a backbone's entries that the plain one of its kind has not."""
-    return interop.added_entries(backbone, _names(backbone))
 
 
 def _names(model: nnx.Module) -> Rows:
@@ -91,10 +38,25 @@ def _names(model: nnx.Module) -> Rows:
         *_region_heads("box_heads", "roi_head.bbox_head", getattr(detector, "box_heads", ())),
         *_region_heads("mask_heads", "roi_head.mask_head", getattr(detector, "mask_heads", ())),
     )
-    return (*backbone_names(model), *FEATURE_PYRAMID, *_RPN_HEAD, *heads, *_BOX_HEAD, *_MASK_HEAD)
+    return (*FEATURE_PYRAMID, *_RPN_HEAD, *heads, *_BOX_HEAD, *_MASK_HEAD)
 
 
 def _region_heads(ours: str, theirs: str, heads: Sequence[nnx.Module]) -> Rows:
     if len(heads) == 1:
         return ((rf"{ours}\.0", theirs),)
     return ((rf"{ours}\.(\d+)", rf"{theirs}.\1"),)
+
+
+FOREIGN: ForeignFormat[ObjectClasses] = ForeignFormat(
+    names=_names,
+    outputs=re.compile(
+        r"roi_head\.(bbox_head(\.\d+)?\.fc_(cls|reg)|mask_head(\.\d+)?\.conv_logits)\.(weight|bias)"
+    ),
+    layers=Layers(
+        linear=re.compile(r"roi_head\.bbox_head\..*"),
+        transposed=re.compile(r"roi_head\.mask_head(\.\d+)?\.upsample\..*"),
+    ),
+    meaning_to_meta=classes_to_meta,
+    meaning_from_meta=classes_from_meta,
+)
+"""How mmdetection's files hold detectors, and how they and torchvision's hold their backbones."""

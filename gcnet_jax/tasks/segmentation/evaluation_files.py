@@ -4,8 +4,6 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcnet_jax.files import write_whole
-from gcnet_jax.tasks.segmentation.pictures import save_examples
-from gcnet_jax.tasks.segmentation.report import report_page
 from gcnet_jax.tasks.segmentation.shown_images import ShownImages
 from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
 
@@ -31,6 +29,10 @@ class ShownSegmentations(ShownImages):
             report: the page, one HTML file.
             command: how to repeat it.
         """
+        # matplotlib takes a second to import, which a training need not wait for.
+        from gcnet_jax.tasks.segmentation.pictures import save_examples
+        from gcnet_jax.tasks.segmentation.report import report_page
+
         examples = [image.pictures(evaluation.classes.palette) for image in self.spread()]
         save_examples(picture, examples, evaluation.classes)
         write_whole(report, report_page(evaluation, self, config, command=command))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 _BACKGROUND, _TEXT, _EDGE = (255, 255, 255), (30, 30, 30), (150, 150, 150)
@@ -57,4 +56,6 @@ def with_legend(picture: Image.Image, entries: Sequence[LegendEntry]) -> Image.I
 
 def _font_file() -> Path:
     """DejaVu Sans, which comes with matplotlib; Pillow's own font has no letters but Latin ones."""
+    import matplotlib  # which takes half a second, and not every prediction has a legend
+
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
+from gcnet_jax.task import Photo, PredictionOptions, Written
 from gcnet_jax.tasks.contact_sheet import ClassShare, SheetEntry, add_to_sheet, sheet_entry
-from gcnet_jax.tasks.predictions import Photo, PredictionOptions, Written, told
+from gcnet_jax.tasks.predictions import told
 from gcnet_jax.tasks.segmentation.prediction_video import UnreadableVideo, predict_video
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult

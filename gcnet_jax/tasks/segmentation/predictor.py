@@ -19,16 +19,14 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gcnet_jax.data import (
-    displayed_pixels,
     displayed_size,
     read_displayed_size,
-    read_rgb,
     resize_image,
 )
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
-from gcnet_jax.ops import check_pixels_of_image
 from gcnet_jax.parallel import batch_shardings, create_mesh, place, replicated
+from gcnet_jax.task import TrainedModel
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, ScaledImages, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import (
     TILE,
@@ -39,10 +37,7 @@ from gcnet_jax.tasks.segmentation.evaluation import (
 )
 from gcnet_jax.tasks.segmentation.prediction_plan import Group, Size, plan_groups
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
-from gcnet_jax.training import TrainedModel
-
-ImageInput = str | os.PathLike | Image.Image | UInt8[np.ndarray, "h w 3"]
-"""An image as users have it: the path of a file, a Pillow image, or an RGB array of 8 bits."""
+from gcnet_jax.tasks.trained_network import ImageInput, pixels_of
 
 _R = TypeVar("_R")
 
@@ -238,19 +233,8 @@ class Predictor:
             result = SegmentationResult(image.pixels, label, self._classes, self.scores)
             yield image.index, result
 
-    def _pixels(self, image: Any) -> UInt8[np.ndarray, "h w 3"]:
-        if isinstance(image, str | os.PathLike):
-            return read_rgb(as_path(image), max_pixels=self._config.data.max_image_pixels)
-        if isinstance(image, Image.Image):
-            return displayed_pixels(image)
-        if isinstance(image, np.ndarray | jax.Array):
-            pixels = np.asarray(image)
-            check_pixels_of_image(pixels)
-            return pixels
-        raise InputError(
-            f"the image is a {type(image).__name__}; expected a path, a Pillow image, or an RGB "
-            "array of 8 bits"
-        )
+    def _pixels(self, image: ImageInput) -> UInt8[np.ndarray, "h w 3"]:
+        return pixels_of(image, max_pixels=self._config.data.max_image_pixels)
 
     def _prepared(
         self, index: int, pixels: UInt8[np.ndarray, "h w 3"], group: Group

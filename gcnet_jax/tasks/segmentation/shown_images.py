@@ -11,12 +11,12 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.tasks.segmentation.data import (
+    DATA_SETS,
     EvaluationBatch,
     colorize,
     decode,
     images_in_part,
     label_overlay,
-    open_split,
 )
 from gcnet_jax.tasks.segmentation.data.pictures import Palette
 from gcnet_jax.tasks.segmentation.evaluation import Predicted
@@ -147,7 +147,7 @@ class ShownImages:
 
     def _shown(self, indices: Iterable[int]) -> list[ShownImage]:
         self._read_all()
-        records = open_split(self._data.name, self._data.data_dir, self._split)
+        records = DATA_SETS.open_split(self._data.name, self._data.data_dir, self._split)
         shown = []
         for index in indices:
             record = records[index]

@@ -12,13 +12,13 @@ from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.task import ShowPicture
 from gcnet_jax.tasks.segmentation.config import BEST_METRIC
 from gcnet_jax.tasks.segmentation.data import (
+    DATA_SETS,
     Batch,
     DatasetClasses,
     EvaluationBatch,
     decode,
     images_in_part,
     label_overlay,
-    open_split,
 )
 from gcnet_jax.tasks.segmentation.data.sample_picture import Label, LabelRow, draw_label_table
 from gcnet_jax.tasks.segmentation.evaluation import Predicted
@@ -121,7 +121,7 @@ class TrainingPictures(RunPictures):
         return draw
 
     def _read_examples(self) -> list[_Example]:
-        records = open_split(self._data.name, self._data.data_dir, self._split)
+        records = DATA_SETS.open_split(self._data.name, self._data.data_dir, self._split)
         examples = []
         for record in (records[index] for index in self._indices):
             sample, title = decode(record), f"{self._split}: {record['name'].decode()}"

@@ -10,16 +10,11 @@ from flax import nnx
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import read_torch_checkpoint, write_torch_checkpoint
-from gcnet_jax.tasks.classification import task
 from gcnet_jax.tasks.classification.classifier import build_model
 from gcnet_jax.tasks.classification.config import default_config
 from gcnet_jax.tasks.classification.data import ImageClasses
 from gcnet_jax.tasks.classification.loss import classification_loss
-from gcnet_jax.tasks.classification.weights import (
-    export_state_dict,
-    import_state_dict,
-    to_torchvision,
-)
+from gcnet_jax.tasks.classification.weights import FOREIGN, to_torchvision
 
 CLASSES = 7
 TOLERANCE = 1e-4  # of the largest logit
@@ -100,7 +95,7 @@ def test_logits_are_those_of_the_same_network_in_torch_by_torchvisions_names():
     torch = pytest.importorskip("torch")
     model = randomized(build_model(narrow(), num_classes=CLASSES))
     reference = torch_resnet(torch, (3, 4, 6, 3), 8).eval()
-    state = to_torchvision(export_state_dict(model))
+    state = to_torchvision(FOREIGN.export_state_dict(model))
     reference.load_state_dict({name: torch.from_numpy(np.array(x)) for name, x in state.items()})
     x = images()
     with torch.no_grad():
@@ -109,26 +104,46 @@ def test_logits_are_those_of_the_same_network_in_torch_by_torchvisions_names():
     np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max(), rtol=0)
 
 
-@pytest.mark.parametrize("named", [lambda state: state, to_torchvision])
-def test_weights_by_mmpretrains_and_by_torchvisions_names_come_in_bit_for_bit(named, tmp_path):
-    model = randomized(build_model(narrow("global_context", 18), num_classes=CLASSES))
+@pytest.mark.parametrize(
+    ("named", "block"), [(lambda state: state, "global_context"), (to_torchvision, "")]
+)
+def test_weights_by_mmpretrains_and_by_torchvisions_names_come_in_bit_for_bit(
+    named, block, tmp_path
+):
+    model = randomized(build_model(narrow(block, 18), num_classes=CLASSES))
     classes = ImageClasses.numbered(CLASSES)
-    exported = export_state_dict(model)
+    exported = FOREIGN.export_state_dict(model)
     assert exported["head.fc.weight"].shape == (CLASSES, 64)
-    write_torch_checkpoint(tmp_path / "x.pth", named(exported), task.meaning_to_foreign(classes))
+    write_torch_checkpoint(tmp_path / "x.pth", named(exported), FOREIGN.meaning_to_meta(classes))
     read = read_torch_checkpoint(tmp_path / "x.pth")
-    assert task.meaning_from_foreign(read.meta) == classes
-    other = build_model(narrow("global_context", 18), num_classes=CLASSES, seed=3)
-    assert not import_state_dict(other, read.state_dict)
-    for name, array in export_state_dict(other).items():
+    assert FOREIGN.meaning_from_meta(read.meta) == classes
+    other = build_model(narrow(block, 18), num_classes=CLASSES, seed=3)
+    assert not FOREIGN.import_state_dict(other, read.state_dict)
+    for name, array in FOREIGN.export_state_dict(other).items():
         np.testing.assert_array_equal(array, exported[name])
+
+
+@pytest.mark.parametrize(
+    ("block", "variant", "names"),
+    [
+        ("global_context", "v1b", "context_block"),
+        ("", "v1c", r"stem\.0"),
+        ("", "v1d", r"layer2\.0\.downsample\.2"),
+    ],
+)
+def test_what_torchvision_has_not_is_not_written_by_its_names(block, variant, names):
+    config = narrow(block, 18)
+    config.backbone.variant = variant
+    state = FOREIGN.export_state_dict(build_model(config, num_classes=CLASSES))
+    with pytest.raises(InputError, match=rf"no place for \d+ entries, such as \S*{names}"):
+        to_torchvision(state)
 
 
 def test_a_backbone_takes_a_classifiers_file_and_leaves_the_classifier():
     model = randomized(build_model(narrow(depth=18), num_classes=CLASSES))
-    state = to_torchvision(export_state_dict(model))
+    state = to_torchvision(FOREIGN.export_state_dict(model))
     backbone = build_model(narrow(depth=18), num_classes=3, seed=9).backbone
-    import_state_dict(backbone, state)
+    FOREIGN.import_state_dict(backbone, state)
     np.testing.assert_array_equal(
         backbone(jnp.asarray(images()))[-1], model.backbone(jnp.asarray(images()))[-1]
     )

@@ -6,9 +6,10 @@ import numpy as np
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, place, replicated
-from gcnet_jax.tasks.classification import task
 from gcnet_jax.tasks.classification.config import default_config
-from gcnet_jax.tasks.classification.data import ImageClasses, decode, open_split
+from gcnet_jax.tasks.classification.data import DATA_SETS, ImageClasses, decode
+from gcnet_jax.tasks.classification.task import TASK
+from gcnet_jax.training import SplitEvaluation
 
 
 def test_counts_are_those_of_each_images_ranks(scenes_dir):
@@ -19,11 +20,13 @@ def test_counts_are_those_of_each_images_ranks(scenes_dir):
     config.model.backbone.num_stages = 1
     config.evaluation.batch_size = 48  # which 400 images do not fill
     classes = ImageClasses.numbered(7)  # more than five, of which four occur
-    model = task.build_model(config, classes)
+    model = TASK.build_model(config, classes)
     graphdef, variables = split_for_evaluation(model)
     mesh = create_mesh()
-    evaluation = task.evaluation(config, classes, graphdef, mesh, split="val")
-    samples = [decode(record) for record in open_split("context_scenes", scenes_dir, "val")]
+    evaluation = SplitEvaluation(TASK, config, classes, graphdef, mesh, split="val")
+    samples = [
+        decode(record) for record in DATA_SETS.open_split("context_scenes", scenes_dir, "val")
+    ]
     labels = np.array([int(sample["label"]) for sample in samples])
     images = normalize_images(np.stack([sample["image"] for sample in samples]))
     totals = []

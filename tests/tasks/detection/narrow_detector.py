@@ -3,11 +3,10 @@
 import functools
 
 import numpy as np
-from flax import nnx
 
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import default_config
-from gcnet_jax.tasks.detection.weights import export_state_dict, import_state_dict
+from gcnet_jax.tasks.detection.weights import FOREIGN
 from tests.reference import arrays
 
 CLASSES = 5
@@ -37,13 +36,13 @@ def narrow_config(**backbone):
 def narrow_detector(**options):
     """The detector in evaluation mode; leave it as it is."""
     model = build_model(narrow_config(), num_classes=CLASSES, **options)
-    layout = {name: array.shape for name, array in export_state_dict(model).items()}
+    layout = {name: array.shape for name, array in FOREIGN.export_state_dict(model).items()}
     weights = arrays.state_dict(layout)
     for part, factor in SMALLER.items():
         for name in weights:
             if name.startswith(part) and name.endswith("weight"):
                 weights[name] = weights[name] * np.float32(factor)
-    import_state_dict(model, weights)
+    FOREIGN.import_state_dict(model, weights)
     return model
 
 

@@ -6,12 +6,7 @@ import pytest
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import default_config
-from gcnet_jax.tasks.detection.weights import (
-    OUTPUT_WEIGHTS,
-    added_entries,
-    export_state_dict,
-    import_state_dict,
-)
+from gcnet_jax.tasks.detection.weights import FOREIGN
 
 
 def detector(**options):
@@ -28,14 +23,14 @@ def detector(**options):
 
 def test_an_imagenet_backbone_starts_a_detectors_and_leaves_what_is_added():
     plain = detector().backbone
-    given = export_state_dict(plain)
+    given = FOREIGN.export_state_dict(plain)
     given |= {"fc.weight": np.zeros((1000, 64)), "fc.bias": np.zeros(1000)}  # as torchvision has it
     options = {"backbone.deformable_stages": (1,), "backbone.context.block": "global_context"}
     backbone = detector(**options).backbone
-    before = export_state_dict(backbone)
-    added = added_entries(backbone)
-    import_state_dict(backbone, given, may_lack=added)
-    after = export_state_dict(backbone)
+    before = FOREIGN.export_state_dict(backbone)
+    added = FOREIGN.added_entries(backbone)
+    FOREIGN.import_state_dict(backbone, given, may_lack=added)
+    after = FOREIGN.export_state_dict(backbone)
     assert after.keys() - given.keys() == added
     assert "layer2.0.conv2.conv_offset.bias" in added
     assert "layer2.0.context_block.conv_mask.weight" in added
@@ -51,14 +46,14 @@ def test_a_checkpoint_of_another_detector_is_refused_by_name():
         "box_head.train.iou_thresholds": (0.5, 0.6, 0.7),
         "box_head.train.loss_weights": (1.0, 0.5, 0.25),
     }
-    cascade = export_state_dict(detector(**three_stages))
+    cascade = FOREIGN.export_state_dict(detector(**three_stages))
     with pytest.raises(InputError, match=r"roi_head\.bbox_head\.fc_cls.*bbox_head\.2\.fc_cls"):
-        import_state_dict(detector(), cascade)
+        FOREIGN.import_state_dict(detector(), cascade)
 
 
 def test_what_depends_on_the_classes_is_named():
-    entries = export_state_dict(detector())
-    assert {name for name in entries if OUTPUT_WEIGHTS.fullmatch(name)} == {
+    entries = FOREIGN.export_state_dict(detector())
+    assert {name for name in entries if FOREIGN.outputs.fullmatch(name)} == {
         f"roi_head.{layer}.{part}"
         for layer in ("bbox_head.fc_cls", "bbox_head.fc_reg", "mask_head.conv_logits")
         for part in ("weight", "bias")

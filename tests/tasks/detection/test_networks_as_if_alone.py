@@ -39,10 +39,9 @@ class Networks(nnx.Module):
 
     def __call__(self, images, sizes=None):
         mask = None if sizes is None else inside(sizes, images.shape[1:3])
-        masks = [strided(mask, stride) for stride in (*self.backbone.stage_strides, 16)]
-        maps = self.neck(self.backbone(images, mask), None if sizes is None else masks[:2])
-        heads = [self.rpn_head(x, m) for x, m in zip(maps, masks, strict=True)]
-        return [array for x, head in zip(maps, heads, strict=True) for array in (x, *head)]
+        masks = [strided(mask, stride) for stride in self.backbone.stage_strides]
+        maps = self.neck(self.backbone(images, mask), None if sizes is None else masks)
+        return [array for x in maps for array in (x, *self.rpn_head(x))]
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from gcnet_jax.interop import write_torch_checkpoint
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.foreign_classes import classes_to_meta
-from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training.pretrained import save_model
 
 
@@ -29,7 +28,7 @@ def narrow_config(shapes_dir):
 
 @pytest.fixture(scope="session")
 def classes():
-    return dataset_classes("context_shapes")
+    return DATA_SETS.meaning("context_shapes")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +42,7 @@ def workdir(narrow_model, narrow_config, classes, made_once):
     return made_once(
         "narrow_run",
         lambda folder: save_model(
-            segmentation, folder / "checkpoints" / "3", narrow_model, narrow_config, classes
+            folder / "checkpoints" / "3", narrow_model, narrow_config, classes
         ),
     )
 
@@ -54,7 +53,7 @@ def pth(narrow_model, classes, made_once):
 
     def write(folder):
         write_torch_checkpoint(
-            folder / "narrow.pth", export_state_dict(narrow_model), classes_to_meta(classes)
+            folder / "narrow.pth", FOREIGN.export_state_dict(narrow_model), classes_to_meta(classes)
         )
 
     return made_once("narrow_pth", write) / "narrow.pth"

@@ -17,9 +17,8 @@ from gcnet_jax.config import find_config
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, published, published_files
 from gcnet_jax.tasks import runs as loading
-from gcnet_jax.tasks.segmentation import task as segmentation
-from gcnet_jax.tasks.segmentation import trained_segmentor
-from gcnet_jax.tasks.segmentation.weights import export_state_dict
+from gcnet_jax.tasks.segmentation.trained_segmentor import TrainedSegmentor
+from gcnet_jax.tasks.segmentation.weights import FOREIGN
 from gcnet_jax.training.pretrained import save_model
 
 PUBLISHED = "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -64,8 +63,8 @@ def test_checkpoints_runs_and_files_give_the_same_network(workdir, pth, narrow_c
 
 
 def assert_same(model, other):
-    theirs = export_state_dict(other)
-    for name, array in export_state_dict(model).items():
+    theirs = FOREIGN.export_state_dict(other)
+    for name, array in FOREIGN.export_state_dict(model).items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
@@ -146,7 +145,7 @@ def test_a_name_of_a_run_here_and_of_a_published_one_is_not_guessed_at(
     monkeypatch.setattr(
         loading, "load_pretrained", lambda task, config, source: fetched.append(source)
     )
-    monkeypatch.setattr(trained_segmentor, "TrainedSegmentor", lambda *args: None)
+    monkeypatch.setattr(TrainedSegmentor, "__init__", lambda *args: None)
     (tmp_path / PUBLISHED).mkdir()  # which is no network
     gcnet_jax.load(PUBLISHED)
     shutil.copytree(workdir, tmp_path / PUBLISHED, dirs_exist_ok=True)
@@ -227,7 +226,7 @@ def test_a_checkpoint_does_not_choose_code_to_run(narrow_config, classes, narrow
     (tmp_path / "hostile.py").write_text("raise SystemExit('it ran')")
     config = narrow_config.copy_and_resolve_references()
     config.model.decode_head.context.block = "hostile:Block"
-    save_model(segmentation, tmp_path / "3", narrow_model, config, classes)
+    save_model(tmp_path / "3", narrow_model, config, classes)
     with pytest.raises(InputError, match=r"'hostile:Block' .*, whose code is not imported"):
         gcnet_jax.load(tmp_path / "3")
 

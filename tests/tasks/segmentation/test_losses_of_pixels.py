@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gcnet_jax.data import DataSets
 from gcnet_jax.errors import InputError
 from gcnet_jax.ops import cross_entropy
 from gcnet_jax.parallel import batch_sharding, create_mesh
-from gcnet_jax.tasks.segmentation import task as segmentation
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import LabelCounts
 from gcnet_jax.tasks.segmentation.loss import head_losses
@@ -22,6 +22,7 @@ from gcnet_jax.tasks.segmentation.losses import (
     weights_from_counts,
 )
 from gcnet_jax.tasks.segmentation.segmentor import HeadLogits
+from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 
 WEIGHTS = (0.5, 3.0, 1.25)
 
@@ -276,17 +277,17 @@ def test_weights_from_counts_are_those_of_enet_with_the_mean_one():
 def test_the_counts_are_those_of_the_training_split(monkeypatch):
     asked = []
 
-    def counts(*place):
+    def counts(self, *place):
         asked.append(place)
         return LabelCounts(2, (60, 30, 10), (2, 2, 1), 5)
 
-    monkeypatch.setattr(segmentation, "split_label_counts", counts)
+    monkeypatch.setattr(DataSets, "counts", counts)
     config = default_config()
     config.data.name, config.data.train_split = "shapes", "train_small"
     config.loss.class_weights_from_counts = True
     assert segmentation.loss(config)
     assert asked == [("shapes", "data", "train_small")]
-    monkeypatch.setattr(segmentation, "split_label_counts", lambda *place: None)
+    monkeypatch.setattr(DataSets, "counts", lambda self, *place: None)
     with pytest.raises(InputError, match="needs the label counts of 'shapes'"):
         segmentation.loss(config)
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import split_for_evaluation
+from gcnet_jax.tasks import trained_network
 from gcnet_jax.tasks.segmentation import predictor as predicting
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 
@@ -114,6 +115,6 @@ def test_a_size_that_is_other_than_a_file_says_is_found_out(
 def test_a_file_that_changes_with_every_look_is_given_up(predictor, photo, tmp_path, monkeypatch):
     Image.fromarray(photo).save(tmp_path / "x.png")
     looks = iter(range(2, 99))
-    monkeypatch.setattr(predicting, "read_rgb", lambda path, **_: photo[: next(looks)])
+    monkeypatch.setattr(trained_network, "read_rgb", lambda path, **_: photo[: next(looks)])
     with pytest.raises(InputError, match="changes while it is read"):
         predictor.results([tmp_path / "x.png"])

@@ -74,7 +74,17 @@ def an_evaluation(names, dataset="camvid", checkpoint=CHECKPOINT, images=7):
     classes = DatasetClasses(tuple(names), tuple(generic_palette(count)))
     metrics = metrics_from_confusion(confusion)
     how = "whole images"
-    return Evaluation(dataset, "val", images, how, {}, classes, confusion, metrics, checkpoint)
+    return Evaluation(
+        classes,
+        confusion,
+        metrics,
+        dataset=dataset,
+        split="val",
+        images=images,
+        inference=how,
+        settings={},
+        checkpoint=checkpoint,
+    )
 
 
 def page_of(evaluation, images=None, available=7, command="gcnet evaluate runs/a"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.parallel import InputShard
-from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, evaluation_batches
 from gcnet_jax.tasks.segmentation.evaluation import Predicted, evaluator
 from gcnet_jax.tasks.segmentation.shown_images import ImageScore, ShownImages
 
@@ -72,7 +72,7 @@ def iou(label, prediction):
 @pytest.mark.parametrize("shard", [InputShard(0, 1), InputShard(1, 4)])
 def test_the_worst_images_and_some_from_all_over_are_shown(evaluated, shapes_dir, shard):
     shown = evaluated(shard)
-    records = open_split("context_shapes", shapes_dir, "val")
+    records = DATA_SETS.open_split("context_shapes", shapes_dir, "val")
     labels = {records[i]["name"].decode(): decode(records[i])["label"] for i in range(100)}
     places = {name: i for i, name in enumerate(labels)}
     # All images of the set are of one size: they are split over processes one by one.

@@ -11,10 +11,11 @@ from etils import epath
 
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.data import dataset_classes, evaluation_batches, train_iterator
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, evaluation_batches
 from gcnet_jax.tasks.segmentation.evaluation import Predicted
 from gcnet_jax.tasks.segmentation.training_pictures import TrainingPictures
 from gcnet_jax.training import RunLog, curves
+from tests.training_batches import labelled_batches
 
 ALL = InputShard(0, 1)
 CELL, GAP, LINE = 320, 6, 20  # of the pictures, in pixels
@@ -39,7 +40,7 @@ def log_of(workdir):
 
 
 def pictures_of(config, workdir, log, shard=ALL):
-    classes = dataset_classes(config.data.name, config.data.data_dir)
+    classes = DATA_SETS.meaning(config.data.name, config.data.data_dir)
     return TrainingPictures(config, classes, workdir, shard, log.picture)
 
 
@@ -63,7 +64,7 @@ def cell(picture, row, column):
 
 
 def test_a_run_leaves_its_first_batch_and_the_same_images_after_each_evaluation(config, workdir):
-    batch = next(train_iterator(config.data, batch_size=16, seed=0))
+    batch = next(labelled_batches(config.data, batch_size=16, seed=0))
     with log_of(workdir) as log, pictures_of(config, workdir, log) as pictures:
         pictures.first_batch(batch)
         log.step(1, {"loss": 2.0, "learning_rate": 0.1})
@@ -99,7 +100,7 @@ def test_without_pictures_only_the_curves_are_drawn_in_the_end(config, tmp_path)
     config.training.pictures = 0
     workdir = epath.Path(tmp_path)
     with log_of(workdir) as log, pictures_of(config, workdir, log) as pictures:
-        pictures.first_batch(next(train_iterator(config.data, batch_size=16, seed=0)))
+        pictures.first_batch(next(labelled_batches(config.data, batch_size=16, seed=0)))
         evaluate(config, pictures)
         pictures.evaluated(5)
         assert not (tmp_path / "curves.png").exists()
@@ -130,7 +131,7 @@ def test_what_cannot_be_drawn_is_said_and_training_goes_on(config, tmp_path, cap
         log_of(workdir) as log,
         pictures_of(config, workdir, log) as pictures,
     ):
-        pictures.first_batch(next(train_iterator(config.data, batch_size=16, seed=0)))
+        pictures.first_batch(next(labelled_batches(config.data, batch_size=16, seed=0)))
         pictures.evaluated(7)  # of which it has seen nothing
         pictures.finish()
     said = [record.getMessage() for record in caplog.records]

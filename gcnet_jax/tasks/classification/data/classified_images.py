@@ -15,6 +15,7 @@ from etils import epath
 
 from gcnet_jax.config import PIXELS, Pixels
 from gcnet_jax.data import Example, StoredExample, encode_plain
+from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data.class_counts import ClassCounts
 from gcnet_jax.tasks.classification.data.classes import ImageClasses
 from gcnet_jax.tasks.classification.data.records import Record, decode
@@ -52,6 +53,24 @@ class ClassifiedImages:
     def writer_options(self) -> str:
         """Options of array_record's writer."""
         return _WRITER_OPTIONS[self.pixels]
+
+    @property
+    def meaning(self) -> ImageClasses:
+        """The classes."""
+        return self.classes
+
+    def check_split(self, counts: ClassCounts, name: str, split: str) -> None:
+        """Refuses a split whose labels mean nothing, whether trained on or compared with.
+
+        Raises:
+            InputError: if all its images are of one class.
+        """
+        if len(counts.images) < 2:
+            only = ", ".join(repr(self.classes.names[index]) for index in counts.images)
+            raise InputError(
+                f"all images of split '{split}' of '{name}' are of class {only}: there is nothing "
+                "to learn from it or to compare with; expected images of two classes at least"
+            )
 
     def to_plain(self) -> dict[str, Any]:
         """Returns JSON that describes the set."""

@@ -9,7 +9,7 @@ from jaxtyping import Int32, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import Place, Split, evaluation_order, ordered_batches, shard_size
-from gcnet_jax.tasks.classification.data.datasets import open_split
+from gcnet_jax.tasks.classification.data.datasets import DATA_SETS
 from gcnet_jax.tasks.classification.data.records import Record, decode
 from gcnet_jax.tasks.classification.data.transforms import evaluation_crop
 
@@ -51,7 +51,7 @@ def evaluation_batches(
     """
     batch_size = config.evaluation.batch_size
     shard_size(batch_size, shard_count)  # the quickest to be refused
-    records = open_split(config.data.name, config.data.data_dir, split)
+    records = DATA_SETS.open_split(config.data.name, config.data.data_dir, split)
     return ordered_batches(
         _order(len(records), config.data.crop_size, batch_size),
         _Load(records, config.data.resize_size, config.data.crop_size),
@@ -75,7 +75,7 @@ def images_in_part(
     Raises:
         InputError: the split cannot be opened.
     """
-    records = open_split(config.data.name, config.data.data_dir, split)
+    records = DATA_SETS.open_split(config.data.name, config.data.data_dir, split)
     order = _order(len(records), config.data.crop_size, config.evaluation.batch_size)
     return [place.index for place in order[shard_index::shard_count] if place.index is not None]
 

@@ -1,7 +1,7 @@
 """Preparing data sets: the official ones, and a user's own images in folders of their classes."""
 
-import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 from etils import epath
 from rich.console import Console
@@ -9,15 +9,14 @@ from rich.console import Console
 from gcnet_jax.config import MAX_IMAGE_PIXELS, Pixels
 from gcnet_jax.data import (
     Check,
-    Examples,
     OwnFiles,
     Preparable,
-    check_name,
+    own_files,
     prepare_official,
     prepare_own,
+    with_table,
 )
-from gcnet_jax.errors import InputError, UsageError, printable
-from gcnet_jax.files import local
+from gcnet_jax.errors import printable
 from gcnet_jax.tasks.classification.data.class_counts import (
     ClassCounts,
     check_learnable,
@@ -66,19 +65,16 @@ def prepare(
             unless that is allowed, as a part only.
     """
     official = DATA_SETS.official_set(name)
-
-    def find_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
-        return with_max_pixels(official.find_examples(roots, splits), max_image_pixels)
-
     absent = f"if {source} is meant to be a part of the official set, pass --subset"
     return prepare_official(
-        dataclasses.replace(official, find_examples=find_examples),
+        official,
         data_dir,
         source,
         ClassifiedImages(pixels, CATALOG[name]),
         _check(CATALOG[name], None if subset else absent, needs="train"),
         splits=splits,
         subset=subset,
+        read=functools.partial(with_max_pixels, max_pixels=max_image_pixels),
     )
 
 
@@ -109,13 +105,7 @@ def prepare_class_folders(
         InputError: if the name is that of another data set or no name, the tree or a file is not as
             expected, or the data set is there and made from something else.
     """
-    if name in CATALOG:
-        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
-    check_name(name, "data set")
-    data_dir = local(data_dir, DATA_SETS.how_to_prepare(name, data_dir))
-    source = local(source, "copy it first").expanduser()
-    if not source.is_dir():
-        raise InputError(f"source {source} is not a folder")
+    data_dir, source = own_files(DATA_SETS, name, data_dir, source)
     classes, examples, left_out = find_class_folders(source)
     if left_out:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
@@ -141,16 +131,11 @@ def _check(classes: ImageClasses, absent: str | None, needs: str | None = None) 
         needs: the split without which nothing is trained on; None if anything is.
     """
 
-    def check(counts: Mapping[str, ClassCounts], console: Console) -> None:
-        if needs is not None and needs not in counts:
-            return
-        try:
+    def check(counts: Mapping[str, ClassCounts]) -> None:
+        if needs is None or needs in counts:
             check_learnable(counts, classes, absent=absent)
-        except InputError:
-            console.print(counts_table(counts, classes))
-            raise
 
-    return check
+    return with_table(check, lambda counts: counts_table(counts, classes))
 
 
 PREPARABLE = Preparable(

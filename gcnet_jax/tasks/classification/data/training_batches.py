@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import TrainIterator, shard_size, shuffled_batches
+from gcnet_jax.data import TrainIterator
+from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.classification.data import transforms
-from gcnet_jax.tasks.classification.data.datasets import check_labels, open_split
+from gcnet_jax.tasks.classification.data.classes import ImageClasses
+from gcnet_jax.tasks.classification.data.datasets import DATA_SETS
 from gcnet_jax.tasks.classification.data.records import Record, decode
 
 
@@ -23,48 +25,6 @@ class Batch(TypedDict):
 
     image: UInt8[np.ndarray, "b h w 3"]
     label: Int32[np.ndarray, " b"]
-
-
-def train_iterator(
-    data_config: ConfigDict,
-    *,
-    batch_size: int,
-    seed: int,
-    shard_index: int = 0,
-    shard_count: int = 1,
-) -> TrainIterator[Batch]:
-    """Returns an endless iterator over randomly transformed training batches.
-
-    Every epoch visits each image once, in an order of its own. A batch may span two epochs.
-
-    Args:
-        data_config: what to read and how to transform it, with the keys `name`, `data_dir`,
-            `train_split`, `crop_size` (edge of the square), `scale_range`, `ratio_range`,
-            `flip_probability` and `num_workers`; see `gcnet_jax.data.shuffled_batches` for the
-            last.
-        batch_size: number of images a step, over all processes.
-        seed: determines order and transforms.
-        shard_index: which part of each batch to make.
-        shard_count: how many parts there are; each has `batch_size / shard_count` images.
-
-    Raises:
-        InputError: if the split cannot be opened or is all of one class, or the batch does not
-            divide by the parts.
-    """
-    shard_size(batch_size, shard_count)  # the quickest to be refused
-    config: Any = data_config  # its values have no static types
-    records = open_split(config.name, config.data_dir, config.train_split)
-    check_labels(config.name, config.data_dir, config.train_split)
-    return shuffled_batches(
-        records,
-        RandomTransform.from_config(data_config),
-        batch_size=batch_size,
-        sample_bytes=config.crop_size**2 * 3,
-        seed=seed,
-        num_workers=config.num_workers,
-        shard_index=shard_index,
-        shard_count=shard_count,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +54,11 @@ class RandomTransform:
             flip_probability=config.flip_probability,
         )
 
+    @property
+    def sample_bytes(self) -> int:
+        """Size of a sample, in bytes."""
+        return self.crop_size**2 * 3
+
     def __call__(self, record: Record, rng: np.random.Generator) -> dict[str, Any]:
         """Returns the entries of a `Batch` for one image, without the batch axis."""
         image = decode(record)["image"]
@@ -103,3 +68,26 @@ class RandomTransform:
         if rng.random() < self.flip_probability:
             image = transforms.mirrored(image)
         return {"image": image, "label": np.int32(record["label"])}
+
+
+def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator[Batch]:
+    """A process's part of the batches of training, see `DataSets.training_batches`."""
+    return DATA_SETS.training_batches(
+        config.data,
+        RandomTransform.from_config(config.data),
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        shard_index=shard.index,
+        shard_count=shard.count,
+    )
+
+
+def random_sample(
+    config: ConfigDict, classes: ImageClasses, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The entries of a `Batch` for one image of random pixels, without the batch axis."""
+    size = config.data.crop_size
+    return {
+        "image": rng.integers(0, 256, (size, size, 3), np.uint8),
+        "label": np.asarray(rng.integers(0, classes.num_classes, dtype=np.int32)),
+    }

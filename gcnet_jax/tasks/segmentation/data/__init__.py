@@ -5,16 +5,7 @@ from gcnet_jax.tasks.segmentation.data.catalog import (
     DatasetClasses,
     generic_palette,
 )
-from gcnet_jax.tasks.segmentation.data.datasets import (
-    OFFICIAL_SETS,
-    check_labels,
-    dataset_classes,
-    open_split,
-    split_image_sizes,
-    split_label_counts,
-    split_names,
-    split_size,
-)
+from gcnet_jax.tasks.segmentation.data.datasets import DATA_SETS, OFFICIAL_SETS
 from gcnet_jax.tasks.segmentation.data.evaluation_batches import (
     EvaluationBatch,
     ScaledImages,
@@ -28,9 +19,15 @@ from gcnet_jax.tasks.segmentation.data.labelled_images import LabelledImages
 from gcnet_jax.tasks.segmentation.data.pictures import colorize, encode_indexed, label_overlay
 from gcnet_jax.tasks.segmentation.data.prepare_sets import PREPARABLE, prepare, prepare_folder
 from gcnet_jax.tasks.segmentation.data.records import Record, Sample, decode
-from gcnet_jax.tasks.segmentation.data.training_batches import Batch, train_iterator
+from gcnet_jax.tasks.segmentation.data.training_batches import (
+    Batch,
+    RandomTransform,
+    random_sample,
+    training_batches,
+)
 
 __all__ = [
+    "DATA_SETS",
     "IGNORE_LABEL",
     "OFFICIAL_SETS",
     "PREPARABLE",
@@ -39,12 +36,11 @@ __all__ = [
     "EvaluationBatch",
     "LabelCounts",
     "LabelledImages",
+    "RandomTransform",
     "Record",
     "Sample",
     "ScaledImages",
-    "check_labels",
     "colorize",
-    "dataset_classes",
     "decode",
     "encode_indexed",
     "evaluation_batches",
@@ -52,13 +48,9 @@ __all__ = [
     "height_multiple",
     "images_in_part",
     "label_overlay",
-    "open_split",
     "prepare",
     "prepare_folder",
+    "random_sample",
     "scaled_sizes",
-    "split_image_sizes",
-    "split_label_counts",
-    "split_names",
-    "split_size",
-    "train_iterator",
+    "training_batches",
 ]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gcnet_jax.errors import InputError, printable
+from gcnet_jax.tasks.named_classes import NamedClasses
 
 IGNORE_LABEL = 255
 """Label of pixels that belong to no class: left out of the loss's sum and of every metric."""
@@ -20,7 +21,7 @@ _CHANNELS = ("red", "green", "blue")
 
 
 @dataclasses.dataclass(frozen=True)
-class DatasetClasses:
+class DatasetClasses(NamedClasses):
     """Names and display colours of a data set's classes, in the order of their indices.
 
     Attributes:
@@ -28,27 +29,18 @@ class DatasetClasses:
         palette: one (red, green, blue) colour in 0..255 a class.
 
     Raises:
-        InputError: if there are not as many colours as names, or a name holds control characters:
-          names come from files, and are shown in terminals, tables and pictures.
+        InputError: if there are not as many colours as names, or a name holds control characters.
     """
 
-    names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.names) != len(self.palette):
             raise InputError(
                 f"{len(self.names)} class names but {len(self.palette)} colours; "
                 "every class has exactly one colour"
             )
-        for name in self.names:
-            if printable(name) != name:
-                raise InputError(f"class name '{name}' holds characters that cannot be shown")
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, the ignored label not counted."""
-        return len(self.names)
 
     @classmethod
     def numbered(cls, count: int) -> "DatasetClasses":
@@ -56,11 +48,11 @@ class DatasetClasses:
         return cls(tuple(map(str, range(count))), generic_palette(count))
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns JSON, as in the metadata of checkpoints."""
-        return {"names": list(self.names), "palette": [list(color) for color in self.palette]}
+        """Returns JSON, as in tables of contents."""
+        return {**super().to_plain(), "palette": [list(color) for color in self.palette]}
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "DatasetClasses":
+    def from_plain(cls, plain: Mapping[str, Any]) -> "DatasetClasses":
         """Returns the classes of such JSON.
 
         Raises:

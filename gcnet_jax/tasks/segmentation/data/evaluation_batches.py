@@ -18,11 +18,7 @@ from gcnet_jax.data import (
     shard_size,
 )
 from gcnet_jax.tasks.segmentation.data.catalog import IGNORE_LABEL
-from gcnet_jax.tasks.segmentation.data.datasets import (
-    check_labels,
-    open_split,
-    split_image_sizes,
-)
+from gcnet_jax.tasks.segmentation.data.datasets import DATA_SETS
 from gcnet_jax.tasks.segmentation.data.records import Record, decode
 
 
@@ -104,8 +100,8 @@ def evaluation_batches(
     """
     batch_size = config.evaluation.batch_size
     shard_size(batch_size, shard_count)  # the quickest to be refused
-    records = open_split(config.data.name, config.data.data_dir, split)
-    check_labels(config.data.name, config.data.data_dir, split)
+    records = DATA_SETS.open_split(config.data.name, config.data.data_dir, split)
+    DATA_SETS.check_split(config.data.name, config.data.data_dir, split)
     sizes = _sizes(split, config, multi_scale=multi_scale)
     order = evaluation_order(
         sizes,
@@ -166,7 +162,7 @@ def _sizes(
     split: str, config: ConfigDict, *, multi_scale: bool
 ) -> Int32[np.ndarray, "n scales_and_label 2"]:
     """Returns (height, width) of each image at each scale, and of its label."""
-    stored = split_image_sizes(config.data.name, config.data.data_dir, split).tolist()
+    stored = DATA_SETS.image_sizes(config.data.name, config.data.data_dir, split).tolist()
     return np.array(
         [
             [*scaled_sizes((height, width), config, multi_scale=multi_scale), (height, width)]

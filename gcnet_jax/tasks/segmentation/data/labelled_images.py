@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 
 from gcnet_jax.config import PIXELS, Pixels
 from gcnet_jax.data import Example, StoredExample, encode_plain, encode_png
+from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.data.catalog import DatasetClasses
 from gcnet_jax.tasks.segmentation.data.label_counts import LabelCounts
 from gcnet_jax.tasks.segmentation.data.records import Record, decode
@@ -54,6 +55,35 @@ class LabelledImages:
     def writer_options(self) -> str:
         """Options of array_record's writer."""
         return _WRITER_OPTIONS[self.pixels]
+
+    @property
+    def meaning(self) -> DatasetClasses:
+        """The classes."""
+        return self.classes
+
+    def check_split(self, counts: LabelCounts | None, name: str, split: str) -> None:
+        """Refuses a split whose labels mean nothing, whether trained on or compared with.
+
+        Args:
+            counts: of the split; None if the set was prepared without.
+            name: of the data set.
+            split: of it.
+
+        Raises:
+            InputError: if there is one class only, which every pixel would be given, or no pixel
+                has one, as in the test split of Cityscapes.
+        """
+        if self.classes.num_classes < 2:
+            raise InputError(
+                f"data set '{name}' has the one class {', '.join(self.classes.names)!r}, and what "
+                "is the same everywhere cannot be learnt; prepare it with a class for the rest "
+                "too, such as 'background'"
+            )
+        if counts is not None and not counts.is_labelled:
+            raise InputError(
+                f"no pixel of split '{split}' of '{name}' has a label: there is nothing to learn "
+                "from it or to compare with, as in the test split of Cityscapes"
+            )
 
     def to_plain(self) -> dict[str, Any]:
         """Returns JSON that describes the set."""

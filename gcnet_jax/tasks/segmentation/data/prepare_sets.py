@@ -1,22 +1,21 @@
 """Preparing data sets: the official ones, and a user's own images and masks."""
 
-import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 from etils import epath
-from rich.console import Console
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS, Orientation, Pixels
 from gcnet_jax.data import (
     Check,
-    Examples,
     OwnFiles,
     Preparable,
-    check_name,
+    own_files,
     prepare_official,
     prepare_own,
+    with_table,
 )
-from gcnet_jax.errors import InputError, UsageError, printable
+from gcnet_jax.errors import InputError, printable
 from gcnet_jax.files import local
 from gcnet_jax.tasks.segmentation.data.catalog import CATALOG, DatasetClasses, read_class_table
 from gcnet_jax.tasks.segmentation.data.datasets import DATA_SETS
@@ -73,23 +72,19 @@ def prepare(
             allowed, as a part only.
     """
     official = DATA_SETS.official_set(name)
-
-    def find_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
-        found = official.find_examples(roots, splits)
-        return with_settings(found, made_on=orientation, max_pixels=max_image_pixels)
-
     # What is generated is whole, and a part need not show every class.
     absent = f"if {source} is meant to be a part of the official set, pass --subset"
     whole = bool(official.parts) and not subset
     unlabelled = f"is {source} the official set?"
     return prepare_official(
-        dataclasses.replace(official, find_examples=find_examples),
+        official,
         data_dir,
         source,
         LabelledImages(pixels, CATALOG[name]),
         _check(CATALOG[name], Remedies(unlabelled, absent if whole else None), needs="train"),
         splits=splits,
         subset=subset,
+        read=functools.partial(with_settings, made_on=orientation, max_pixels=max_image_pixels),
     )
 
 
@@ -138,13 +133,8 @@ def prepare_folder(
             file is not as expected, training could not learn from the masks, or the data set is
             there and made from something else.
     """
-    if name in CATALOG:
-        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
-    check_name(name, "data set")
-    data_dir = local(data_dir, DATA_SETS.how_to_prepare(name, data_dir))
-    source, class_table = (local(path, "copy it first").expanduser() for path in (source, classes))
-    if not source.is_dir():
-        raise InputError(f"source {source} is not a folder")
+    data_dir, source = own_files(DATA_SETS, name, data_dir, source)
+    class_table = local(classes, "copy it first").expanduser()
     if not class_table.exists():
         raise InputError(f"there is no file {class_table}; expected a table of the classes")
     table = read_class_table(class_table)
@@ -175,17 +165,11 @@ def _check(classes: DatasetClasses, remedies: Remedies, needs: str | None = None
         needs: the split without which classes may be absent; None if they must not be.
     """
 
-    def check(counts: Mapping[str, LabelCounts], console: Console) -> None:
+    def check(counts: Mapping[str, LabelCounts]) -> None:
         lenient = needs is not None and needs not in counts
-        try:
-            check_learnable(
-                counts, classes, remedies._replace(absent=None) if lenient else remedies
-            )
-        except InputError:
-            console.print(counts_table(counts, classes))
-            raise
+        check_learnable(counts, classes, remedies._replace(absent=None) if lenient else remedies)
 
-    return check
+    return with_table(check, lambda counts: counts_table(counts, classes))
 
 
 PREPARABLE = Preparable(

@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import TrainIterator, rescaled_size, shard_size, shuffled_batches
+from gcnet_jax.data import TrainIterator, rescaled_size
+from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.segmentation.data import transforms
-from gcnet_jax.tasks.segmentation.data.datasets import check_labels, open_split
+from gcnet_jax.tasks.segmentation.data.catalog import DatasetClasses
+from gcnet_jax.tasks.segmentation.data.datasets import DATA_SETS
 from gcnet_jax.tasks.segmentation.data.records import Record, decode
 
 _BYTES_A_PIXEL = 4  # of an image and its label
@@ -28,49 +30,6 @@ class Batch(TypedDict):
     image: UInt8[np.ndarray, "b h w 3"]
     label: UInt8[np.ndarray, "b h w"]
     size: Int32[np.ndarray, "b 2"]
-
-
-def train_iterator(
-    data_config: ConfigDict,
-    *,
-    batch_size: int,
-    seed: int,
-    shard_index: int = 0,
-    shard_count: int = 1,
-) -> TrainIterator[Batch]:
-    """Returns an endless iterator over randomly transformed training batches.
-
-    Every epoch visits each image once, in an order of its own. A batch may span two epochs.
-
-    Args:
-        data_config: what to read and how to transform it, with the keys `name`, `data_dir`,
-            `train_split`, `base_scale` (long edge, short edge), `scale_range`, `crop_size` (height,
-            width), `cat_max_ratio`, `flip_probability`, `photometric_distortion` and `num_workers`;
-            see `gcnet_jax.data.shuffled_batches` for the last.
-        batch_size: number of images a step, over all processes.
-        seed: determines order and transforms.
-        shard_index: which part of each batch to make.
-        shard_count: how many parts there are; each has `batch_size / shard_count` images.
-
-    Raises:
-        InputError: if the split cannot be opened or has no labels, or the batch does not divide by
-            the parts.
-    """
-    shard_size(batch_size, shard_count)  # the quickest to be refused
-    config: Any = data_config  # its values have no static types
-    records = open_split(config.name, config.data_dir, config.train_split)
-    check_labels(config.name, config.data_dir, config.train_split)
-    height, width = config.crop_size
-    return shuffled_batches(
-        records,
-        RandomTransform.from_config(data_config),
-        batch_size=batch_size,
-        sample_bytes=height * width * _BYTES_A_PIXEL,
-        seed=seed,
-        num_workers=config.num_workers,
-        shard_index=shard_index,
-        shard_count=shard_count,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +65,12 @@ class RandomTransform:
             photometric_distortion=config.photometric_distortion,
         )
 
+    @property
+    def sample_bytes(self) -> int:
+        """Size of a sample, in bytes."""
+        height, width = self.crop_size
+        return height * width * _BYTES_A_PIXEL
+
     def __call__(self, record: Record, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns the entries of a `Batch` for one image, without the batch axis."""
         sample = decode(record)
@@ -125,3 +90,27 @@ class RandomTransform:
         valid_size = np.array(label.shape, np.int32)
         image, label = transforms.pad(image, label, self.crop_size)
         return {"image": image, "label": label, "size": valid_size}
+
+
+def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator[Batch]:
+    """A process's part of the batches of training, see `DataSets.training_batches`."""
+    return DATA_SETS.training_batches(
+        config.data,
+        RandomTransform.from_config(config.data),
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        shard_index=shard.index,
+        shard_count=shard.count,
+    )
+
+
+def random_sample(
+    config: ConfigDict, classes: DatasetClasses, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The entries of a `Batch` of random pixels and labels, without the batch axis."""
+    crop = tuple(config.data.crop_size)
+    return {
+        "image": rng.integers(0, 256, (*crop, 3), np.uint8),
+        "label": rng.integers(0, classes.num_classes, crop, np.uint8),
+        "size": np.array(crop, np.int32),
+    }

@@ -2,11 +2,11 @@
 
 from gcnet_jax.tasks.segmentation.data import colorize, label_overlay
 from gcnet_jax.tasks.segmentation.evaluation.evaluator import (
-    Evaluator,
-    Look,
+    Counts,
+    PixelCounter,
     Predicted,
+    confusion_of,
     create_counter,
-    create_evaluator,
 )
 from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
 from gcnet_jax.tasks.segmentation.evaluation.inference_modes import (
@@ -25,19 +25,19 @@ from gcnet_jax.tasks.segmentation.evaluation.tiles import TILE, create_tile_scor
 
 __all__ = [
     "TILE",
-    "Evaluator",
+    "Counts",
     "Inference",
     "InferenceMode",
     "Logits",
-    "Look",
+    "PixelCounter",
     "Predicted",
     "SegmentationMetrics",
     "SlidingWindows",
     "View",
     "WholeImages",
     "colorize",
+    "confusion_of",
     "create_counter",
-    "create_evaluator",
     "create_tile_scorer",
     "create_view",
     "heat_bar",

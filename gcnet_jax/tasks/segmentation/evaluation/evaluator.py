@@ -1,8 +1,7 @@
-"""Evaluation: every image of a set through the network once, counted on the device."""
+"""Evaluation: images through the network, counted on the device."""
 
-import collections
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,37 +29,13 @@ class Predicted(NamedTuple):
     areas: Int32[Array, "b 3 classes"]
 
 
-Look = Callable[[EvaluationBatch, Predicted], None]
-"""Takes this process's part of a batch, and what is predicted for all of the batch."""
-Counter = Callable[
-    [UInt32[Array, "2 classes classes"], PyTree, Logits, EvaluationBatch],
-    tuple[UInt32[Array, "2 classes classes"], Predicted],
-]
-
-_BATCHES_IN_FLIGHT = 2
+Counts = UInt32[Array, "2 classes classes"]
+"""Pixels by (label, prediction), with 64 bits, as (low, high) halves."""
+Counter = Callable[[Counts, PyTree, Logits, EvaluationBatch], tuple[Counts, Predicted]]
 
 
-class Evaluator(Protocol):
-    """A function from the model's variables and batches to the confusion matrix over all of them.
-
-    `look` is called with each batch once its predictions are under way: what it reads of them it
-    waits for. See `rows_here`.
-    """
-
-    def __call__(  # noqa: D102
-        self, variables: PyTree, batches: Iterable[EvaluationBatch], look: Look | None = None
-    ) -> Int[np.ndarray, "classes classes"]: ...
-
-
-def create_evaluator(
-    graphdef: nnx.GraphDef,
-    num_classes: int,
-    config: ConfigDict,
-    mesh: Mesh,
-    *,
-    mirrored_too: bool = False,
-) -> Evaluator:
-    """A function from the model's variables and batches to the confusion matrix over all of them.
+class PixelCounter:
+    """Sends batches through a segmentor, and counts pixels by (label, prediction).
 
     A batch may hold images of several sizes, each of them at several scales; every image counts as
     it would alone. The network is compiled once for each shape of images, and what follows it once
@@ -76,28 +51,38 @@ def create_evaluator(
     Raises:
         InputError: see `inference_mode`.
     """
-    inference = Inference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
-    add_counts = create_counter(inference, num_classes, mesh)
 
-    def evaluate(
-        variables: PyTree, batches: Iterable[EvaluationBatch], look: Look | None = None
-    ) -> Int[np.ndarray, "classes classes"]:
-        zeros = np.zeros((2, num_classes, num_classes), np.uint32)
-        total = jax.device_put(zeros, replicated(mesh))
-        in_flight = collections.deque()
-        for host_batch in batches:
-            batch = shard_batch(host_batch, mesh, ("image", "label"))
-            logits = inference.decode(variables, batch["scaled"])
-            total, predicted = add_counts(total, variables, logits, batch)
-            if look is not None:
-                look(host_batch, predicted)
-            in_flight.append(total)
-            if len(in_flight) > _BATCHES_IN_FLIGHT:
-                in_flight.popleft().block_until_ready()
-        low, high = np.asarray(total).astype(np.int64)
-        return (high << 32) + low
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        num_classes: int,
+        config: ConfigDict,
+        mesh: Mesh,
+        *,
+        mirrored_too: bool = False,
+    ):
+        self._num_classes, self._mesh = num_classes, mesh
+        self._inference = Inference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
+        self._count = create_counter(self._inference, num_classes, mesh)
 
-    return evaluate
+    def start(self) -> Counts:
+        """The counts of no batch."""
+        zeros = np.zeros((2, self._num_classes, self._num_classes), np.uint32)
+        return jax.device_put(zeros, replicated(self._mesh))
+
+    def add(
+        self, counts: Counts, variables: PyTree, batch: EvaluationBatch
+    ) -> tuple[Counts, Predicted]:
+        """The counts with those of a batch, and what is predicted for it."""
+        placed = shard_batch(batch, self._mesh, ("image", "label"))
+        logits = self._inference.decode(variables, placed["scaled"])
+        return self._count(counts, variables, logits, placed)
+
+
+def confusion_of(counts: Counts) -> Int[np.ndarray, "classes classes"]:
+    """What has been counted, as it is read from the devices."""
+    low, high = np.asarray(counts).astype(np.int64)
+    return (high << 32) + low
 
 
 def create_counter(inference: Inference, num_classes: int, mesh: Mesh) -> Counter:
@@ -115,11 +100,8 @@ def create_counter(inference: Inference, num_classes: int, mesh: Mesh) -> Counte
     """
 
     def add_counts(
-        total: UInt32[Array, "2 classes classes"],
-        variables: PyTree,
-        logits: Logits,
-        batch: EvaluationBatch,
-    ) -> tuple[UInt32[Array, "2 classes classes"], Predicted]:
+        total: Counts, variables: PyTree, logits: Logits, batch: EvaluationBatch
+    ) -> tuple[Counts, Predicted]:
         labels = batch["label"]
         size = (labels.shape[1], labels.shape[2])
         views = inference.views(variables, logits, batch["scaled"], batch["label_size"], size)

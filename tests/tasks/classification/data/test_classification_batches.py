@@ -8,13 +8,13 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data import (
+    DATA_SETS,
     decode,
     evaluation_batches,
     evaluation_crop,
     images_in_part,
-    open_split,
-    train_iterator,
 )
+from tests.training_batches import classified_batches
 
 TRAIN, VAL = 7, 6
 
@@ -59,7 +59,7 @@ def assert_same(batches, expected):
 
 
 def test_each_epoch_has_every_image_once_with_its_class(config):
-    batches = take(train_iterator(config().data, batch_size=7, seed=0), 3)
+    batches = take(classified_batches(config().data, batch_size=7, seed=0), 3)
     for batch in batches:
         assert batch["image"].shape == (7, 8, 8, 3)
         assert batch["image"].dtype == np.uint8
@@ -81,10 +81,10 @@ def scenes(config, tmp_path):
 
 
 def test_batches_follow_from_the_seed_and_the_parts_of_hosts_make_up_the_whole(scenes):
-    whole = take(train_iterator(scenes.data, batch_size=6, seed=3), 4)
-    assert_same(take(train_iterator(scenes.data, batch_size=6, seed=3), 4), whole)
+    whole = take(classified_batches(scenes.data, batch_size=6, seed=3), 4)
+    assert_same(take(classified_batches(scenes.data, batch_size=6, seed=3), 4), whole)
     parts = [
-        take(train_iterator(scenes.data, batch_size=6, seed=3, shard_index=i, shard_count=3), 4)
+        take(classified_batches(scenes.data, batch_size=6, seed=3, shard_index=i, shard_count=3), 4)
         for i in range(3)
     ]
     joined = [
@@ -92,18 +92,18 @@ def test_batches_follow_from_the_seed_and_the_parts_of_hosts_make_up_the_whole(s
         for of_step in zip(*parts, strict=True)
     ]
     assert_same(joined, whole)
-    other = take(train_iterator(scenes.data, batch_size=6, seed=4), 1)
+    other = take(classified_batches(scenes.data, batch_size=6, seed=4), 1)
     assert (other[0]["image"] != whole[0]["image"]).any()
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_after_a_restart_the_batches_go_on_the_same(scenes, num_workers):
-    expected = take(train_iterator(scenes.data, batch_size=4, seed=0), 5)
-    first = train_iterator(scenes.data, batch_size=4, seed=0)
+    expected = take(classified_batches(scenes.data, batch_size=4, seed=0), 5)
+    first = classified_batches(scenes.data, batch_size=4, seed=0)
     take(first, 2)
     state = first.get_state()
     scenes.data.num_workers = num_workers
-    second = train_iterator(scenes.data, batch_size=4, seed=0)
+    second = classified_batches(scenes.data, batch_size=4, seed=0)
     second.set_state(state)
     assert_same(take(second, 3), expected[2:])
     second.close()
@@ -113,24 +113,24 @@ def test_with_nothing_to_draw_the_images_are_those_that_are_stored(scenes):
     scenes.data.update(
         scale_range=(1.0, 1.0), ratio_range=(1.0, 1.0), flip_probability=0.0, crop_size=64
     )
-    records = open_split("context_scenes", scenes.data.data_dir, "val")
+    records = DATA_SETS.open_split("context_scenes", scenes.data.data_dir, "val")
     stored = {decode(record)["image"].tobytes(): record["label"] for record in records}
-    (batch,) = take(train_iterator(scenes.data, batch_size=8, seed=0), 1)
+    (batch,) = take(classified_batches(scenes.data, batch_size=8, seed=0), 1)
     for image, label in zip(batch["image"], batch["label"], strict=True):
         assert stored[image.tobytes()] == label
     scenes.data.flip_probability = 1.0
-    (mirrored,) = take(train_iterator(scenes.data, batch_size=8, seed=0), 1)
+    (mirrored,) = take(classified_batches(scenes.data, batch_size=8, seed=0), 1)
     np.testing.assert_array_equal(mirrored["image"], batch["image"][:, :, ::-1])
 
 
 def test_what_cannot_be_trained_on_is_refused_at_once(config):
     with pytest.raises(InputError, match="batch size 4 does not divide by the 3 processes"):
-        train_iterator(config().data, batch_size=4, seed=0, shard_count=3)
+        classified_batches(config().data, batch_size=4, seed=0, shard_count=3)
     with pytest.raises(InputError, match="'dots' has no split 'test'; its splits are train, val"):
-        train_iterator(config(train_split="test").data, batch_size=4, seed=0)
+        classified_batches(config(train_split="test").data, batch_size=4, seed=0)
     remedy = "prepare it with: gcnet prepare_dataset class_folders --name zebra --source FOLDER"
     with pytest.raises(InputError, match=rf"'zebra' is not prepared in .*; {remedy}"):
-        train_iterator(config(name="zebra").data, batch_size=4, seed=0)
+        classified_batches(config(name="zebra").data, batch_size=4, seed=0)
 
 
 # Evaluation ---------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_evaluation_has_each_image_once_and_entries_that_count_nowhere(config, s
                     of_part.append(int(i))
         expected = images_in_part(config(), "val", shard_index=index, shard_count=shard_count)
         assert of_part == expected
-    records = open_split("dots", config().data.data_dir, "val")
+    records = DATA_SETS.open_split("dots", config().data.data_dir, "val")
     assert sorted(seen) == list(range(VAL))
     for i, (image, label) in seen.items():
         sample = decode(records[i])

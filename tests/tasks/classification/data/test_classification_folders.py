@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gcnet_jax.config import find_config
 from gcnet_jax.data import encode_png
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data import (
+    DATA_SETS,
     ImageClasses,
-    check_labels,
-    dataset_classes,
     decode,
-    open_split,
     prepare,
     prepare_class_folders,
-    split_class_counts,
-    split_names,
 )
+from gcnet_jax.tasks.classification.task import TASK
+from gcnet_jax.tasks.configs import load_config
 
 COLOURS = {"daisy": 10, "rose": 90, "tulip": 200}
 
@@ -40,7 +39,7 @@ def prepared(tmp_path, name="flowers", **options):
 
 
 def labels(tmp_path, split, name="flowers"):
-    records = open_split(name, tmp_path / "data", split)
+    records = DATA_SETS.open_split(name, tmp_path / "data", split)
     for record in records:
         sample = decode(record)
         assert sample["image"][0, 0, 0] in (0, [*COLOURS.values()][sample["label"]])
@@ -52,28 +51,35 @@ def test_splits_have_the_classes_of_training_in_the_order_of_their_names(tmp_pat
     tree = {"train/rose": 2, "train/daisy": 3, "train/tulip": 1, f"{held_out}/tulip": 2}
     plant(tmp_path / "source", tree | {f"{held_out}/rose": 1})
     prepared(tmp_path)
-    assert split_names("flowers", tmp_path / "data") == ("train", held_out)
-    assert dataset_classes("flowers", tmp_path / "data").names == ("daisy", "rose", "tulip")
+    assert DATA_SETS.split_names("flowers", tmp_path / "data") == ("train", held_out)
+    assert DATA_SETS.meaning("flowers", tmp_path / "data").names == ("daisy", "rose", "tulip")
     assert labels(tmp_path, "train") == {
         **{f"daisy/{i}.png": 0 for i in range(3)},
         **{f"rose/{i}.png": 1 for i in range(2)},
         "tulip/0.png": 2,
     }
     assert labels(tmp_path, held_out) == {"rose/0.png": 1, "tulip/0.png": 2, "tulip/1.png": 2}
-    assert split_class_counts("flowers", tmp_path / "data", held_out).images == {1: 1, 2: 2}
+    assert DATA_SETS.counts("flowers", tmp_path / "data", held_out).images == {1: 1, 2: 2}
+    # And what is held out is evaluated on, unless a config names another split.
+    config = load_config(find_config("photos"), "flowers")
+    config.data.data_dir = str(tmp_path / "data")
+    assert TASK.with_evaluation_split(config).evaluation.split == held_out
+    assert config.evaluation.split == ""
+    config.evaluation.split = "train"
+    assert TASK.with_evaluation_split(config) is config
 
 
 def test_without_splits_every_fifth_image_of_a_class_is_held_out(tmp_path):
     plant(tmp_path / "source", {"daisy": 8, "rose": 2, "tulip": 3})
     prepared(tmp_path)
     assert set(labels(tmp_path, "val")) == {"daisy/2.png", "daisy/7.png", "tulip/2.png"}
-    assert split_class_counts("flowers", tmp_path / "data", "train").images == {0: 6, 1: 2, 2: 2}
+    assert DATA_SETS.counts("flowers", tmp_path / "data", "train").images == {0: 6, 1: 2, 2: 2}
 
 
 def test_a_class_may_be_called_train(tmp_path):
     plant(tmp_path / "source", {"bus": 3, "car": 3, "train": 3})
     prepare_class_folders("traffic", tmp_path / "data", tmp_path / "source")
-    assert dataset_classes("traffic", tmp_path / "data").names == ("bus", "car", "train")
+    assert DATA_SETS.meaning("traffic", tmp_path / "data").names == ("bus", "car", "train")
 
 
 def test_what_is_no_image_is_named_and_what_systems_leave_is_not(tmp_path, capfd):
@@ -98,7 +104,7 @@ def test_names_of_files_and_folders_may_be_anything_that_can_be_shown(tmp_path):
     source = plant(tmp_path / "source", {"Nelke (rot)": 3, "椿": 3})
     os.rename(source / "椿" / "0.png", os.fsencode(source / "椿") + b"/\xe9.PNG")  # noqa: PTH104
     prepared(tmp_path)
-    assert dataset_classes("flowers", tmp_path / "data").names == ("Nelke (rot)", "椿")
+    assert DATA_SETS.meaning("flowers", tmp_path / "data").names == ("Nelke (rot)", "椿")
     assert "椿/\\xe9.PNG" in labels(tmp_path, "val") | labels(tmp_path, "train")
 
 
@@ -191,14 +197,14 @@ def test_names_that_are_taken_or_none_are_refused(tmp_path, name):
 def test_a_split_of_one_class_is_stored_and_used_for_nothing(tmp_path):
     plant(tmp_path / "source", {"train/daisy": 1, "train/rose": 1, "val/rose": 2})
     prepared(tmp_path)
-    check_labels("flowers", tmp_path / "data", "train")
+    DATA_SETS.check_split("flowers", tmp_path / "data", "train")
     with pytest.raises(InputError, match=r"all images of split 'val' of 'flowers' are of .*'rose'"):
-        check_labels("flowers", tmp_path / "data", "val")
+        DATA_SETS.check_split("flowers", tmp_path / "data", "val")
 
 
 def test_sets_of_segmentation_are_not_taken_for_classified_images(shapes_dir):
     with pytest.raises(InputError, match="describes other features than this library stores"):
-        dataset_classes("context_shapes", shapes_dir)
+        DATA_SETS.meaning("context_shapes", shapes_dir)
     with pytest.raises(InputError, match="there is no official data set 'context_shapes'"):
         prepare("context_shapes", shapes_dir)
 
@@ -211,7 +217,7 @@ def test_sets_of_segmentation_are_not_taken_for_classified_images(shapes_dir):
     [
         ((), "there are no classes"),
         (("a", "b", "a"), "2 classes are called 'a'"),
-        (("a", ""), "cannot be shown"),
+        (("a", ""), "the name of a class is empty"),
         (("a", "b\x1b]0;"), r"'b\\x1b\]0;' holds characters that cannot be shown"),
     ],
 )

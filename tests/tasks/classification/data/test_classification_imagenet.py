@@ -12,13 +12,7 @@ import scipy.io
 from gcnet_jax.data import preparation
 from gcnet_jax.data.tar_index import read_member
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.classification.data import (
-    dataset_classes,
-    decode,
-    open_split,
-    prepare,
-    split_class_counts,
-)
+from gcnet_jax.tasks.classification.data import DATA_SETS, decode, prepare
 from gcnet_jax.tasks.classification.data.classes import WORDNET_IDS
 from gcnet_jax.tasks.classification.data.sources import stored_images
 from tests.imagenet_trees import (
@@ -55,7 +49,7 @@ def source(archives, tmp_path):
 def contents(data_dir, split):
     return [
         (record["name"].decode(), int(record["label"]), record["image"])
-        for record in open_split("imagenet", data_dir, split)
+        for record in DATA_SETS.open_split("imagenet", data_dir, split)
     ]
 
 
@@ -76,7 +70,7 @@ def expected_validation():
 
 
 def test_the_classes_are_all_thousand_in_the_order_of_their_ids():
-    names = dataset_classes("imagenet").names
+    names = DATA_SETS.meaning("imagenet").names
     assert len(names) == len(WORDNET_IDS) == 1000
     assert list(WORDNET_IDS) == sorted(set(WORDNET_IDS))
     assert names[0] == "tench (n01440764)"
@@ -112,13 +106,13 @@ def test_the_archives_of_the_classes_may_lie_in_a_folder(tmp_path):
 @pytest.mark.parametrize("pixels", ["as_found", "uncompressed"])
 def test_what_is_called_jpeg_and_is_png_or_cmyk_is_read_too(archives, tmp_path, pixels):
     prepare("imagenet", tmp_path, archives, subset=True, splits=["train"], pixels=pixels)
-    for record in open_split("imagenet", tmp_path, "train"):
+    for record in DATA_SETS.open_split("imagenet", tmp_path, "train"):
         sample = decode(record)
         assert sample["image"].shape == (*record["size"], 3)
         tolerance = 40 if sample["label"] == 999 else 6  # of the inks that a screen has not
         difference = sample["image"].astype(int) - colour_of(sample["label"])
         assert np.abs(difference).max() <= tolerance
-    counts = split_class_counts("imagenet", tmp_path, "train")
+    counts = DATA_SETS.counts("imagenet", tmp_path, "train")
     assert counts.images == dict.fromkeys(CLASSES, PER_CLASS)
 
 
@@ -157,7 +151,7 @@ def test_an_interrupted_preparation_goes_on_behind_what_is_whole(archives, tmp_p
     with pytest.raises(KeyboardInterrupt):
         prepare("imagenet", tmp_path, archives, subset=True, splits=["train"])
     with pytest.raises(InputError, match="not prepared"):
-        open_split("imagenet", tmp_path, "train")
+        DATA_SETS.open_split("imagenet", tmp_path, "train")
     read.clear()
     first = len(CLASSES) * PER_CLASS
     prepare("imagenet", tmp_path, archives, subset=True, splits=["train"])

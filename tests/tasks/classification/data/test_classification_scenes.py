@@ -7,13 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnet_jax.data.scenes import Shape
-from gcnet_jax.tasks.classification.data import (
-    dataset_classes,
-    decode,
-    open_split,
-    prepare,
-    split_class_counts,
-)
+from gcnet_jax.tasks.classification.data import DATA_SETS, decode, prepare
 from gcnet_jax.tasks.classification.data.sources.context_scenes import (
     CUE_DISTANCE,
     CUE_ZONE,
@@ -82,13 +76,13 @@ def test_the_splits_are_prepared_in_seconds_and_hold_all_classes_alike(tmp_path)
     prepare("context_scenes", tmp_path, splits=["val", "test"])
     first = {}
     for split in ("val", "test"):
-        records = open_split("context_scenes", tmp_path, split)
+        records = DATA_SETS.open_split("context_scenes", tmp_path, split)
         assert len(records) == 400
-        images = split_class_counts("context_scenes", tmp_path, split).images
+        images = DATA_SETS.counts("context_scenes", tmp_path, split).images
         assert all(images[index] > 70 for index in range(4))
         sample = decode(records[0])
         assert sample["image"].shape == (SIZE, SIZE, 3) == (64, 64, 3)
         first[split] = sample["image"]
     assert (first["val"] != first["test"]).any()
-    assert dataset_classes("context_scenes").names == ("red", "yellow", "green", "violet")
+    assert DATA_SETS.meaning("context_scenes").names == ("red", "yellow", "green", "violet")
     assert (tmp_path / "context_scenes" / "2.0.0" / "samples.png").exists()

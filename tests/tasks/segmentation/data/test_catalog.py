@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.data import (
+    DATA_SETS,
     OFFICIAL_SETS,
     DatasetClasses,
-    dataset_classes,
     generic_palette,
 )
 from gcnet_jax.tasks.segmentation.data.catalog import CATALOG, read_class_table
@@ -29,7 +29,7 @@ def test_every_official_set_has_classes():
     ],
 )
 def test_classes_are_named_and_coloured_apart(name, num_classes):
-    classes = dataset_classes(name)
+    classes = DATA_SETS.meaning(name)
     assert classes.num_classes == num_classes
     assert len(set(classes.names)) == num_classes
     # The colours of ADE20K are the published ones, of which two are the same.
@@ -39,11 +39,11 @@ def test_classes_are_named_and_coloured_apart(name, num_classes):
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match=r"'cityscape'.*camvid, cityscapes, context_shapes"):
-        dataset_classes("cityscape")
+        DATA_SETS.meaning("cityscape")
 
 
 def test_the_generic_colours_are_those_of_voc_and_stay_apart():
-    assert generic_palette(21) == dataset_classes("voc12aug").palette
+    assert generic_palette(21) == DATA_SETS.meaning("voc12aug").palette
     assert len(set(generic_palette(256))) == 256
 
 

@@ -7,16 +7,14 @@ from etils import epath
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import (
+    DATA_SETS,
     decode,
     evaluation_batches,
-    open_split,
     prepare,
     prepare_folder,
-    split_image_sizes,
-    split_names,
-    train_iterator,
 )
 from tests.cloud_storage import upload
+from tests.training_batches import labelled_batches
 
 
 @pytest.fixture
@@ -35,10 +33,14 @@ def config_of(data_dir, num_workers=0):
 
 
 def test_records_are_those_of_the_local_data_set(data_dir, camvid_dir):
-    assert split_names("camvid", str(data_dir)) == split_names("camvid", camvid_dir)
-    sizes = split_image_sizes("camvid", data_dir, "test")
-    np.testing.assert_array_equal(sizes, split_image_sizes("camvid", camvid_dir, "test"))
-    ours, theirs = (open_split("camvid", where, "train") for where in (data_dir, camvid_dir))
+    assert DATA_SETS.split_names("camvid", str(data_dir)) == DATA_SETS.split_names(
+        "camvid", camvid_dir
+    )
+    sizes = DATA_SETS.image_sizes("camvid", data_dir, "test")
+    np.testing.assert_array_equal(sizes, DATA_SETS.image_sizes("camvid", camvid_dir, "test"))
+    ours, theirs = (
+        DATA_SETS.open_split("camvid", where, "train") for where in (data_dir, camvid_dir)
+    )
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert a["name"] == b["name"]
@@ -48,7 +50,7 @@ def test_records_are_those_of_the_local_data_set(data_dir, camvid_dir):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_training_batches_are_those_of_the_local_data_set(data_dir, camvid_dir, num_workers):
     ours, theirs = (
-        train_iterator(config_of(where, num_workers).data, batch_size=4, seed=1)
+        labelled_batches(config_of(where, num_workers).data, batch_size=4, seed=1)
         for where in (data_dir, camvid_dir)
     )
     try:
@@ -70,7 +72,7 @@ def test_evaluation_batches_are_those_of_the_local_data_set(data_dir, camvid_dir
 
 
 def test_each_record_is_one_request(data_dir, storage):
-    records = open_split("camvid", data_dir, "train")
+    records = DATA_SETS.open_split("camvid", data_dir, "train")
     assert records[0] is not None  # which opens the file
     storage.requests.clear()
     assert [records[i]["name"] for i in (5, 2, 3)] == [b"frame_005", b"frame_002", b"frame_003"]
@@ -85,7 +87,7 @@ def test_a_damaged_record_is_named_with_what_helps_in_a_bucket(data_dir, storage
     content[len(content) // 2] ^= 255
     storage.put(shard, bytes(content))
     with pytest.raises(InputError, match=r"cannot be read .* copy 'camvid' there again"):
-        list(open_split("camvid", data_dir, "train"))
+        list(DATA_SETS.open_split("camvid", data_dir, "train"))
 
 
 def test_a_shard_that_was_not_copied_is_named(bucket, camvid_dir, storage):
@@ -93,12 +95,12 @@ def test_a_shard_that_was_not_copied_is_named(bucket, camvid_dir, storage):
     (shard,) = [path for path in storage.contents if bucket.name in path and "-val." in path]
     storage.delete(shard)
     with pytest.raises(InputError, match=r"gs://.*-val\..* is missing; .* copy 'camvid' there"):
-        open_split("camvid", bucket / "data", "val")
+        DATA_SETS.open_split("camvid", bucket / "data", "val")
 
 
 def test_a_data_set_that_is_not_in_the_bucket_is_prepared_elsewhere_and_copied(bucket):
     with pytest.raises(InputError, match=rf"gcloud storage cp -r data/camvid/\S+ {bucket}/camvid/"):
-        open_split("camvid", bucket, "train")
+        DATA_SETS.open_split("camvid", bucket, "train")
 
 
 def test_preparing_in_or_from_a_bucket_is_refused(bucket, tmp_path, monkeypatch):

@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import (
-    dataset_classes,
-    decode,
-    open_split,
-    prepare,
-    split_image_sizes,
-    split_names,
-    split_size,
-)
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare
 from gcnet_jax.tasks.segmentation.data.sources import context_shapes
 
 
@@ -34,13 +26,13 @@ def test_context_shapes_are_stored_losslessly_in_order(few_shapes):
         "context_shapes-test",
     }
     for seed, split in enumerate(("train", "val", "test")):
-        for index, record in enumerate(open_split("context_shapes", few_shapes, split)):
+        for index, record in enumerate(DATA_SETS.open_split("context_shapes", few_shapes, split)):
             image, label = context_shapes.generate(seed, index)
             sample = decode(record)
             assert record["name"] == f"{split}_{index:04d}".encode()
             assert (sample["image"] == image).all()
             assert (sample["label"] == label).all()
-    assert split_size("context_shapes", few_shapes, "train") == 5
+    assert DATA_SETS.split_size("context_shapes", few_shapes, "train") == 5
 
 
 def test_preparing_again_changes_nothing(few_shapes):
@@ -70,7 +62,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_finished(few_shape
     with pytest.raises(KeyboardInterrupt):
         prepare("context_shapes", few_shapes)
     with pytest.raises(InputError, match="not prepared"):
-        open_split("context_shapes", few_shapes, "train")
+        DATA_SETS.open_split("context_shapes", few_shapes, "train")
     monkeypatch.undo()
 
 
@@ -78,16 +70,16 @@ def test_remains_of_a_killed_preparation_are_not_taken_for_data(few_shapes):
     folder = prepare("context_shapes", few_shapes)
     folder.rename(folder.parent / "unfinished-2.0.0")
     with pytest.raises(InputError, match="not prepared"):
-        open_split("context_shapes", few_shapes, "train")
+        DATA_SETS.open_split("context_shapes", few_shapes, "train")
     prepare("context_shapes", few_shapes)
-    assert split_size("context_shapes", few_shapes, "train") == 5
+    assert DATA_SETS.split_size("context_shapes", few_shapes, "train") == 5
 
 
 def test_a_prepared_folder_without_its_description_is_not_taken_for_data(few_shapes):
     folder = prepare("context_shapes", few_shapes)
     (folder / "dataset_info.json").unlink()
     with pytest.raises(InputError, match="has lost some of its files; delete"):
-        open_split("context_shapes", few_shapes, "train")
+        DATA_SETS.open_split("context_shapes", few_shapes, "train")
     with pytest.raises(InputError, match="holds no whole data set; delete"):
         prepare("context_shapes", few_shapes)
 
@@ -97,23 +89,23 @@ def test_a_truncated_description_is_named(few_shapes, name):
     file = prepare("context_shapes", few_shapes) / name
     file.write_text(file.read_text()[:40])
     with pytest.raises(InputError, match=r"the description of .*2\.0\.0 is damaged .*; delete"):
-        open_split("context_shapes", few_shapes, "train")
+        DATA_SETS.open_split("context_shapes", few_shapes, "train")
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(InputError, match=r"'ade'.*camvid, cityscapes, context_shapes"):
         prepare("ade", tmp_path)
     with pytest.raises(InputError, match=r"'mine' is not prepared .*camvid, cityscapes, context"):
-        open_split("mine", tmp_path, "train")
+        DATA_SETS.open_split("mine", tmp_path, "train")
 
 
 def test_a_misspelt_dataset_is_not_taken_for_a_folder_to_prepare(few_shapes):
     with pytest.raises(InputError, match=r"no official data set 'ade' \(did you mean 'ade20k'\?\)"):
         prepare("ade", few_shapes)
     with pytest.raises(InputError, match=r"unknown data set 'CamVid' \(did you mean 'camvid'\?\)"):
-        dataset_classes("CamVid")
+        DATA_SETS.meaning("CamVid")
     with pytest.raises(InputError) as raised:
-        dataset_classes("cityscape", few_shapes)
+        DATA_SETS.meaning("cityscape", few_shapes)
     assert "not prepared" in str(raised.value)
     assert "did you mean 'cityscapes'?" in str(raised.value)
     assert "gcnet prepare_dataset" not in str(raised.value)
@@ -122,12 +114,12 @@ def test_a_misspelt_dataset_is_not_taken_for_a_folder_to_prepare(few_shapes):
 def test_a_dataset_of_ones_own_is_among_those_that_may_be_meant(few_shapes):
     prepare("context_shapes", few_shapes).parent.rename(few_shapes / "potsdam")
     with pytest.raises(InputError, match=r"did you mean 'potsdam'\?"):
-        open_split("postdam", few_shapes, "train")
+        DATA_SETS.open_split("postdam", few_shapes, "train")
 
 
 def test_no_name_at_all_is_no_name_of_a_folder(few_shapes):
     with pytest.raises(InputError, match=r"no data set is named \(data\.name is empty\)"):
-        dataset_classes("", few_shapes)
+        DATA_SETS.meaning("", few_shapes)
 
 
 def test_camvid_needs_a_source(tmp_path):
@@ -151,7 +143,7 @@ def test_context_shapes_refuse_a_source(tmp_path):
 )
 def test_data_that_is_not_prepared_is_answered_with_the_command(tmp_path, name, command):
     with pytest.raises(InputError, match=command):
-        open_split(name, tmp_path, "train")
+        DATA_SETS.open_split(name, tmp_path, "train")
 
 
 def test_data_of_another_version_is_not_taken_and_named(tmp_path):
@@ -160,7 +152,7 @@ def test_data_of_another_version_is_not_taken_and_named(tmp_path):
     (old / "dataset_info.json").write_text("{}")
     message = r"'camvid' is not prepared .*camvid/1.0.0 is of another version .*can be deleted"
     with pytest.raises(InputError, match=message):
-        open_split("camvid", tmp_path, "train")
+        DATA_SETS.open_split("camvid", tmp_path, "train")
 
 
 def test_a_set_prepared_with_other_pixels_is_refused_and_stays(few_shapes):
@@ -171,7 +163,7 @@ def test_a_set_prepared_with_other_pixels_is_refused_and_stays(few_shapes):
     with pytest.raises(InputError, match=message):
         prepare("context_shapes", few_shapes)
     assert prepare("context_shapes", few_shapes, pixels="uncompressed") == folder
-    assert split_size("context_shapes", few_shapes, "val") == 2
+    assert DATA_SETS.split_size("context_shapes", few_shapes, "val") == 2
 
 
 def test_a_part_of_an_official_set_is_not_left_when_the_whole_is_asked_for(camvid_tree, tmp_path):
@@ -187,14 +179,14 @@ def test_image_sizes_are_known_without_reading_records(camvid_dir, tmp_path):
     shutil.copytree(camvid_dir, tmp_path, dirs_exist_ok=True)
     for file in tmp_path.rglob("*.array_record-*"):
         file.unlink()
-    sizes = split_image_sizes("camvid", tmp_path, "test")
+    sizes = DATA_SETS.image_sizes("camvid", tmp_path, "test")
     assert sizes.tolist() == [[12, 16], [10, 20]] * 3
     assert sizes.shape == (6, 2)
     assert sizes.dtype == np.int32
     with pytest.raises(InputError, match="no split 'tset'; its splits are train, val, test"):
-        split_image_sizes("camvid", tmp_path, "tset")
+        DATA_SETS.image_sizes("camvid", tmp_path, "tset")
     with pytest.raises(InputError, match="not prepared"):
-        split_image_sizes("camvid", tmp_path / "elsewhere", "test")
+        DATA_SETS.image_sizes("camvid", tmp_path / "elsewhere", "test")
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "{}", "[]", '{"pixels": 1, "splits": {}}'])
@@ -205,7 +197,7 @@ def test_a_lost_table_of_contents_is_named(camvid_dir, tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(InputError, match=r"contents.json is missing or damaged .*delete .*2.0.0"):
-        split_names("camvid", tmp_path)
+        DATA_SETS.split_names("camvid", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +224,7 @@ def test_a_table_of_contents_with_impossible_entries_is_one_error(own_camvid, tm
     contents["splits"]["val"]["0"] |= harm
     (own_camvid / "contents.json").write_text(json.dumps(contents))
     with pytest.raises(InputError, match=r"delete .*2\.0\.0 and prepare"):
-        open_split("camvid", tmp_path, "val")
+        DATA_SETS.open_split("camvid", tmp_path, "val")
 
 
 @pytest.mark.parametrize(
@@ -251,18 +243,18 @@ def test_classes_that_are_none_are_one_error(own_camvid, tmp_path, classes):
     contents = json.loads((own_camvid / "contents.json").read_text())
     (own_camvid / "contents.json").write_text(json.dumps(contents | {"classes": classes}))
     with pytest.raises(InputError, match=r"contents\.json is missing or damaged"):
-        open_split("camvid", tmp_path, "val")
+        DATA_SETS.open_split("camvid", tmp_path, "val")
 
 
 def test_the_splits_of_a_prepared_dataset_are_listed(camvid_dir, tmp_path):
-    assert set(split_names("camvid", camvid_dir)) == {"train", "val", "test"}
+    assert set(DATA_SETS.split_names("camvid", camvid_dir)) == {"train", "val", "test"}
     with pytest.raises(InputError, match="not prepared"):
-        split_names("camvid", tmp_path)
+        DATA_SETS.split_names("camvid", tmp_path)
 
 
 def test_an_unknown_split_is_answered_with_those_that_exist(camvid_dir):
     with pytest.raises(InputError, match=r"no split 'validation'; its splits are .*val"):
-        open_split("camvid", camvid_dir, "validation")
+        DATA_SETS.open_split("camvid", camvid_dir, "validation")
 
 
 def test_a_missing_file_of_a_prepared_dataset_is_named(camvid_dir, tmp_path):
@@ -270,8 +262,8 @@ def test_a_missing_file_of_a_prepared_dataset_is_named(camvid_dir, tmp_path):
     (file,) = tmp_path.rglob("*-val.array_record*")
     file.unlink()
     with pytest.raises(InputError, match=f"{file.name} is missing; delete"):
-        open_split("camvid", tmp_path, "val")
-    assert len(open_split("camvid", tmp_path, "train")) == 7
+        DATA_SETS.open_split("camvid", tmp_path, "val")
+    assert len(DATA_SETS.open_split("camvid", tmp_path, "train")) == 7
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered"])
@@ -287,11 +279,11 @@ def test_a_damaged_file_of_a_prepared_dataset_is_named(camvid_dir, tmp_path, dam
         content[position] ^= 0xFF
     file.write_bytes(content)
     with pytest.raises(InputError, match=f"cannot be read .*{file.name}; delete"):
-        list(open_split("camvid", tmp_path, "val"))
+        list(DATA_SETS.open_split("camvid", tmp_path, "val"))
 
 
 def test_records_are_found_by_index_only_within_the_split(camvid_dir):
-    records = open_split("camvid", camvid_dir, "train")
+    records = DATA_SETS.open_split("camvid", camvid_dir, "train")
     assert records[6]["name"] == b"frame_006"
     for index in (7, -1):
         with pytest.raises(IndexError, match="split of 7"):
@@ -299,7 +291,7 @@ def test_records_are_found_by_index_only_within_the_split(camvid_dir):
 
 
 def test_a_split_travels_to_another_process(camvid_dir):
-    records = open_split("camvid", camvid_dir, "train")
+    records = DATA_SETS.open_split("camvid", camvid_dir, "train")
     pickled = pickle.dumps(records)
     assert len(pickled) < 50_000
     assert pickle.loads(pickled)[3]["name"] == b"frame_003"

@@ -4,10 +4,10 @@ import pytest
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import (
+    DATA_SETS,
     decode,
     evaluation_batches,
     images_in_part,
-    open_split,
     scaled_sizes,
 )
 from tests import plain
@@ -47,7 +47,7 @@ def test_one_bucket_holds_images_of_all_sizes(camvid_dir):
 @pytest.mark.parametrize("multi_scale", [False, True])
 def test_images_come_scaled_and_labels_as_stored_with_padding_around_them(camvid_dir, multi_scale):
     run = config(camvid_dir, base_scale=(31, 18), max_buckets=1, scales=(0.5, 1.0, 1.7))
-    records = open_split("camvid", camvid_dir, "test")
+    records = DATA_SETS.open_split("camvid", camvid_dir, "test")
     bounds = [(0.5, 0.5), (1.0, 1.0), (1.7, 1.7)] if multi_scale else [None]
     for batch in evaluation_batches(run, "test", multi_scale=multi_scale):
         assert len(batch["scaled"]) == len(bounds)

@@ -12,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from gcnet_jax.data import preparation
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import open_split, prepare
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, prepare
 
 FEATURES = {
     "featuresDict": {
@@ -51,7 +51,7 @@ def test_data_sets_that_were_prepared_so_far_are_read(own_camvid, tmp_path):
         for shard in shards.values():
             del shard["identities"]  # which there were not before
     (own_camvid / "contents.json").write_text(json.dumps(contents))
-    names = [record["name"] for record in open_split("camvid", tmp_path, "train")]
+    names = [record["name"] for record in DATA_SETS.open_split("camvid", tmp_path, "train")]
     assert names == [f"frame_{i:03d}".encode() for i in range(7)]
 
 
@@ -73,7 +73,7 @@ def test_a_description_of_features_imports_no_module(own_camvid, tmp_path, monke
         features |= {"type": name, "content": {}}
     (own_camvid / "features.json").write_text(json.dumps(features))
     with pytest.raises(InputError, match=r"features\.json describes other features than this libr"):
-        open_split("camvid", tmp_path, "val")
+        DATA_SETS.open_split("camvid", tmp_path, "val")
     assert not module.with_suffix(".imported").exists()
     with contextlib.suppress(Exception):  # the trap works: TFDS alone springs it
         tfds.builder_from_directory(own_camvid)
@@ -86,7 +86,7 @@ def test_a_description_of_features_imports_no_module(own_camvid, tmp_path, monke
 def test_a_description_of_features_that_is_none_is_named(own_camvid, tmp_path, content):
     (own_camvid / "features.json").write_text(content)
     with pytest.raises(InputError, match=r"2\.0\.0.* delete .* prepare 'camvid' again"):
-        open_split("camvid", tmp_path, "val")
+        DATA_SETS.open_split("camvid", tmp_path, "val")
 
 
 @pytest.mark.parametrize("name", ["features.json", "contents.json", "camvid-val.array_record"])
@@ -95,7 +95,7 @@ def test_a_pipe_among_the_files_of_a_data_set_is_not_waited_for(own_camvid, tmp_
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(InputError, match=f"{file.name} is no regular file"):
-        open_split("camvid", tmp_path, "val")
+        DATA_SETS.open_split("camvid", tmp_path, "val")
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_a_description_that_leads_elsewhere_is_refused(own_camvid, tmp_path, cha
     file = own_camvid / "dataset_info.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(InputError, match=r"2\.0\.0.* prepare 'camvid' again"):
-        open_split("camvid", tmp_path, "val")
+        DATA_SETS.open_split("camvid", tmp_path, "val")
 
 
 def test_a_file_that_is_cut_while_it_is_open_is_named(own_camvid, tmp_path):
-    records = open_split("camvid", tmp_path, "train")
+    records = DATA_SETS.open_split("camvid", tmp_path, "train")
     assert records[0]["name"] == b"frame_000"  # which opens the file
     (file,) = own_camvid.glob("camvid-train.*")
     os.truncate(file, 10)
@@ -138,7 +138,7 @@ def many_shards(monkeypatch, camvid_tree, tmp_path):
 def test_a_file_in_the_place_of_another_is_noticed(many_shards, tmp_path):
     _, second, third = many_shards
     shutil.copyfile(third, second)
-    records = open_split("camvid", tmp_path / "data", "train")
+    records = DATA_SETS.open_split("camvid", tmp_path / "data", "train")
     assert records[1]["name"] == b"frame_001"
     for index in (2, 3):
         with pytest.raises(
@@ -156,7 +156,7 @@ def test_a_file_of_another_data_set_with_the_same_names_is_noticed(many_shards, 
     folder = prepare("camvid", tmp_path / "other data", source, subset=True)
     for file in many_shards:
         shutil.copyfile(Path(folder) / file.name, file)
-    records = open_split("camvid", tmp_path / "data", "train")
+    records = DATA_SETS.open_split("camvid", tmp_path / "data", "train")
     for index in range(5):
         with pytest.raises(InputError, match=rf"record {index} is not the one that was prepared"):
             records[index]
@@ -171,7 +171,9 @@ def test_without_identities_the_sizes_of_images_still_tell_records_apart(own_cam
     (own_camvid / "contents.json").write_text(json.dumps(contents))
     (train,), (test,) = own_camvid.glob("camvid-train.*"), own_camvid.glob("camvid-test.*")
     shutil.copyfile(train, test)
-    records = open_split("camvid", tmp_path, "test")  # whose every second image is smaller
+    records = DATA_SETS.open_split(
+        "camvid", tmp_path, "test"
+    )  # whose every second image is smaller
     assert records[0]["name"] == b"frame_000"
     with pytest.raises(InputError, match="record 1 is not the one that was prepared"):
         records[1]
@@ -187,7 +189,7 @@ def test_records_of_something_else_are_named(own_camvid, tmp_path, record):
     for _ in range(4):
         writer.write(record)
     writer.close()
-    records = open_split("camvid", tmp_path, "val")
+    records = DATA_SETS.open_split("camvid", tmp_path, "val")
     with pytest.raises(InputError, match=rf"record 1 cannot be read .* from .*{file.name}; delete"):
         records[1]
 
@@ -195,7 +197,7 @@ def test_records_of_something_else_are_named(own_camvid, tmp_path, record):
 def test_a_file_with_fewer_records_is_named(own_camvid, tmp_path):
     (train,), (val,) = own_camvid.glob("camvid-train.*"), own_camvid.glob("camvid-val.*")
     shutil.copyfile(val, train)
-    records = open_split("camvid", tmp_path, "train")
+    records = DATA_SETS.open_split("camvid", tmp_path, "train")
     for index in range(4, 7):
         with pytest.raises(InputError, match=rf"record {index} cannot be read .*{train.name}"):
             records[index]

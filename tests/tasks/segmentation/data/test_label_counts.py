@@ -14,19 +14,17 @@ from gcnet_jax.data import preparation
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.data import (
+    DATA_SETS,
     DatasetClasses,
     LabelCounts,
-    dataset_classes,
     decode,
     evaluation_batches,
-    open_split,
     prepare,
     prepare_folder,
-    split_label_counts,
-    train_iterator,
 )
 from gcnet_jax.tasks.segmentation.data.label_counts import Remedies, check_learnable, counts_table
 from tests.official_trees import make_cityscapes, make_own_images
+from tests.training_batches import labelled_batches
 
 SIZE = (24, 32)
 MASK = np.zeros(SIZE, np.uint8)
@@ -70,12 +68,12 @@ def draw_masks(source, split, mask):
 
 
 def counts(source, split="train"):
-    return split_label_counts("things", source / "data", split)
+    return DATA_SETS.counts("things", source / "data", split)
 
 
 def assert_nothing_looks_whole(data_dir):
     with pytest.raises(InputError, match="not prepared"):
-        open_split("things", data_dir, "train")
+        DATA_SETS.open_split("things", data_dir, "train")
     assert not (data_dir / "things" / "2.0.0").exists()
     assert not list(data_dir.rglob("dataset_info.json"))
 
@@ -169,7 +167,7 @@ def test_the_remedy_works_on_what_the_refusal_has_left(source, prepared):
     prepared(label_map={255: 1})
     for split in ("train", "val"):
         assert counts(source, split) == LabelCounts(3, (REST, OBJECT), (3, 3), 0)
-        for record in open_split("things", source / "data", split):
+        for record in DATA_SETS.open_split("things", source / "data", split):
             np.testing.assert_array_equal(decode(record)["label"], MASK // 255)
     with pytest.raises(InputError, match=r"or read otherwise \(--map, --or.*; delete"):
         prepared()
@@ -253,7 +251,7 @@ def test_a_value_that_is_no_class_is_answered_with_the_map_that_takes_it(source,
 def test_a_part_of_an_official_set_may_lack_classes_but_not_all_labels(tmp_path):
     source = make_cityscapes(tmp_path / "source", {"train": 1, "val": 1, "test": 1})
     prepare("cityscapes", tmp_path / "data", source, subset=True)
-    of_train = split_label_counts("cityscapes", tmp_path / "data", "train")
+    of_train = DATA_SETS.counts("cityscapes", tmp_path / "data", "train")
     assert of_train is not None
     assert 0 in of_train.pixels
     for path in (source / "gtFine" / "train").rglob("*_labelIds.png"):
@@ -271,7 +269,7 @@ def test_a_split_without_labels_is_prepared_but_neither_evaluated_nor_trained_on
     with pytest.raises(InputError, match=message):
         evaluation_batches(config, "test")
     with pytest.raises(InputError, match=message):
-        train_iterator(config.data, batch_size=1, seed=0)
+        labelled_batches(config.data, batch_size=1, seed=0)
     evaluation_batches(config, "val")
 
 
@@ -299,7 +297,7 @@ def test_counts_survive_an_interruption_and_stand_in_the_description(source, mon
         expected = LabelCounts.nothing(3)
         for mask in masks:
             expected += LabelCounts.of_label(mask, 3)
-        assert split_label_counts("plants", source / "data", split) == expected
+        assert DATA_SETS.counts("plants", source / "data", split) == expected
         described = json.loads((folder / "contents.json").read_text())["labels"][split]
         assert described["ignored_pixels"] == expected.ignored
         assert described["classes"]["leaf"] == {
@@ -350,7 +348,7 @@ def test_a_set_of_one_class_that_an_earlier_version_prepared_is_not_trained_on(
     config = load_config(root / "configs" / "context_shapes" / "gcnet.py").data
     config.update(name="things", data_dir=str(source / "data"))
     with pytest.raises(InputError, match=r"'things' has the one class 'object'.*'background'"):
-        train_iterator(config, batch_size=1, seed=0)
+        labelled_batches(config, batch_size=1, seed=0)
 
 
 @pytest.mark.parametrize("damage", [{"pixels": [1]}, {"ignored": "many"}, {"images_with": None}])
@@ -369,7 +367,7 @@ def test_damaged_counts_are_named(source, prepared, damage):
 def test_the_picture_shows_images_masks_in_their_colours_and_both(source, prepared):
     folder = prepared(label_map={255: 1})
     picture = cv2.imread(str(folder / "samples.png"))[..., ::-1]
-    palette = dataset_classes("things", source / "data").palette
+    palette = DATA_SETS.meaning("things", source / "data").palette
     shares = [(picture == colour).all(-1).mean() / 6 for colour in palette]
     cell = 400 * 300 / picture[..., 0].size
     assert shares[0] == pytest.approx(cell * REST / (REST + OBJECT), rel=0.02)

@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import train_iterator
 from gcnet_jax.tasks.segmentation.data.records import Record
 from gcnet_jax.tasks.segmentation.data.training_batches import RandomTransform
 from tests.tasks.segmentation.data.step_by_step import transformed_step_by_step
+from tests.training_batches import labelled_batches
 
 TRAIN_SIZE = 7
 
@@ -142,7 +142,7 @@ def test_images_of_any_shape_are_trained_on(size, base_scale):
 
 def test_training_batches_have_the_crop_size_and_say_what_is_padding(camvid_dir):
     sizes = set()
-    for batch in take(train_iterator(config(camvid_dir), batch_size=4, seed=0), 10):
+    for batch in take(labelled_batches(config(camvid_dir), batch_size=4, seed=0), 10):
         assert batch["image"].shape == (4, 10, 14, 3)
         assert batch["label"].shape == (4, 10, 14)
         assert batch["image"].dtype == batch["label"].dtype == np.uint8
@@ -159,21 +159,21 @@ def test_training_batches_have_the_crop_size_and_say_what_is_padding(camvid_dir)
 
 
 def test_every_epoch_visits_each_image_once_in_an_order_of_its_own(camvid_dir):
-    batches = take(train_iterator(plain(camvid_dir), batch_size=TRAIN_SIZE, seed=0), 6)
+    batches = take(labelled_batches(plain(camvid_dir), batch_size=TRAIN_SIZE, seed=0), 6)
     orders = [tuple(indices(batch)) for batch in batches]
     assert all(sorted(order) == list(range(TRAIN_SIZE)) for order in orders)
     assert len(set(orders)) == 6
 
 
 def test_batches_span_epochs_without_losing_an_image(camvid_dir):
-    batches = take(train_iterator(plain(camvid_dir), batch_size=3, seed=0), TRAIN_SIZE)
+    batches = take(labelled_batches(plain(camvid_dir), batch_size=3, seed=0), TRAIN_SIZE)
     seen = [index for batch in batches for index in indices(batch)]
     assert sorted(seen) == sorted(list(range(TRAIN_SIZE)) * 3)
 
 
 def test_a_transform_differs_between_images_and_between_epochs(camvid_dir):
     only_brightness = plain(camvid_dir, photometric_distortion=True)
-    batches = take(train_iterator(only_brightness, batch_size=TRAIN_SIZE, seed=0), 4)
+    batches = take(labelled_batches(only_brightness, batch_size=TRAIN_SIZE, seed=0), 4)
     # Class i % 11 in the label tells images apart whose colours have changed.
     views = {
         (int(label[0, 0]), image.tobytes())
@@ -189,7 +189,7 @@ def test_the_flip_probability_is_kept(camvid_dir, monkeypatch):
     monkeypatch.setattr(flip, lambda *pair: flips.append(1) or pair)
     for probability in (0.0, 1.0):
         flips.clear()
-        iterator = train_iterator(
+        iterator = labelled_batches(
             plain(camvid_dir, flip_probability=probability), batch_size=4, seed=0
         )
         take(iterator, 5)
@@ -199,7 +199,7 @@ def test_the_flip_probability_is_kept(camvid_dir, monkeypatch):
 
 def test_the_seed_determines_the_batches(camvid_dir):
     first, again, other = (
-        take(train_iterator(config(camvid_dir), batch_size=4, seed=seed), 3) for seed in (0, 0, 1)
+        take(labelled_batches(config(camvid_dir), batch_size=4, seed=seed), 3) for seed in (0, 0, 1)
     )
     assert_same(first, again)
     assert any((a["image"] != b["image"]).any() for a, b in zip(first, other, strict=True))
@@ -213,10 +213,10 @@ def test_the_processes_of_a_step_share_out_the_batch_of_a_single_process(camvid_
             for sample in zip(*batch.values(), strict=True)
         ]
 
-    whole = take(train_iterator(config(camvid_dir), batch_size=6, seed=0), 5)
+    whole = take(labelled_batches(config(camvid_dir), batch_size=6, seed=0), 5)
     parts = [
         take(
-            train_iterator(
+            labelled_batches(
                 config(camvid_dir),
                 batch_size=6,
                 seed=0,
@@ -234,13 +234,13 @@ def test_the_processes_of_a_step_share_out_the_batch_of_a_single_process(camvid_
 
 
 def test_a_saved_state_continues_with_the_same_batches(camvid_dir):
-    expected = take(train_iterator(config(camvid_dir), batch_size=4, seed=0), 8)
-    iterator = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    expected = take(labelled_batches(config(camvid_dir), batch_size=4, seed=0), 8)
+    iterator = labelled_batches(config(camvid_dir), batch_size=4, seed=0)
     assert_same(take(iterator, 3), expected[:3])
     state = json.loads(json.dumps(iterator.get_state()))
     assert_same(take(iterator, 2), expected[3:5])
 
-    restored = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    restored = labelled_batches(config(camvid_dir), batch_size=4, seed=0)
     restored.set_state(state)
     assert restored.get_state() == state
     assert_same(take(restored, 5), expected[3:])
@@ -255,12 +255,12 @@ def test_batches_of_another_size_go_on_with_the_sample_that_comes_next(camvid_di
             tuple(e.tobytes() for e in s) for b in batches for s in zip(*b.values(), strict=True)
         ]
 
-    expected = samples(take(train_iterator(config(camvid_dir), batch_size=2, seed=0), 14))
-    iterator = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    expected = samples(take(labelled_batches(config(camvid_dir), batch_size=2, seed=0), 14))
+    iterator = labelled_batches(config(camvid_dir), batch_size=4, seed=0)
     seen = samples(take(iterator, 3))
     for size, count in ((8, 1), (6, 1), (2, 1)):
         state = iterator.get_state()
-        iterator = train_iterator(config(camvid_dir), batch_size=size, seed=0)
+        iterator = labelled_batches(config(camvid_dir), batch_size=size, seed=0)
         iterator.set_state(state)
         seen += samples(take(iterator, count))
     assert seen == expected
@@ -271,15 +271,15 @@ def test_batches_of_another_size_go_on_with_the_sample_that_comes_next(camvid_di
 )
 def test_what_is_no_place_in_the_data_is_refused(camvid_dir, state):
     with pytest.raises(InputError, match="the place in the training data is"):
-        train_iterator(config(camvid_dir), batch_size=4, seed=0).set_state(state)
+        labelled_batches(config(camvid_dir), batch_size=4, seed=0).set_state(state)
 
 
 def test_workers_make_the_same_batches_and_states_are_exchanged_with_them(camvid_dir):
     # A script that does not run through absl.app has not parsed any flags.
     flags.FLAGS.unparse_flags()
-    expected = take(train_iterator(config(camvid_dir), batch_size=4, seed=0), 8)
-    threads = train_iterator(config(camvid_dir), batch_size=4, seed=0)
-    workers = train_iterator(config(camvid_dir, num_workers=2), batch_size=4, seed=0)
+    expected = take(labelled_batches(config(camvid_dir), batch_size=4, seed=0), 8)
+    threads = labelled_batches(config(camvid_dir), batch_size=4, seed=0)
+    workers = labelled_batches(config(camvid_dir, num_workers=2), batch_size=4, seed=0)
     take(threads, 3)
 
     workers.set_state(threads.get_state())
@@ -290,7 +290,7 @@ def test_workers_make_the_same_batches_and_states_are_exchanged_with_them(camvid
 
 
 def test_a_worker_that_is_killed_is_named_and_the_place_is_kept(camvid_dir):
-    iterator = train_iterator(config(camvid_dir, num_workers=1), batch_size=4, seed=0)
+    iterator = labelled_batches(config(camvid_dir, num_workers=1), batch_size=4, seed=0)
     before = set(multiprocessing.active_children())
     take(iterator, 2)
     (worker,) = set(multiprocessing.active_children()) - before
@@ -300,7 +300,7 @@ def test_a_worker_that_is_killed_is_named_and_the_place_is_kept(camvid_dir):
     state = iterator.get_state()
     iterator.close()
     (following,) = take(iterator, 1)
-    threads = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    threads = labelled_batches(config(camvid_dir), batch_size=4, seed=0)
     threads.set_state(state)
     assert_same([following], take(threads, 1))
     iterator.close()
@@ -311,10 +311,11 @@ def test_workers_end_when_the_process_that_they_work_for_is_killed(camvid_dir, t
     script.write_text(
         "import multiprocessing, sys, time\n"
         "from ml_collections import ConfigDict\n"
-        "from gcnet_jax.tasks.segmentation.data import train_iterator\n"
+        "from gcnet_jax.tasks.segmentation.data import DATA_SETS, RandomTransform\n"
         "if __name__ == '__main__':\n"
         f"    config = ConfigDict({config(camvid_dir, num_workers=1).to_dict()!r})\n"
-        "    iterator = train_iterator(config, batch_size=4, seed=0)\n"
+        "    transform = RandomTransform.from_config(config)\n"
+        "    iterator = DATA_SETS.training_batches(config, transform, batch_size=4, seed=0)\n"
         "    next(iterator)\n"
         "    (worker,) = multiprocessing.active_children()\n"
         "    print(worker.pid, flush=True)\n"
@@ -335,7 +336,7 @@ def test_workers_end_when_the_process_that_they_work_for_is_killed(camvid_dir, t
 
 
 def test_the_training_iterator_is_one_that_checkpointing_knows(camvid_dir):
-    iterator = train_iterator(config(camvid_dir), batch_size=4, seed=0)
+    iterator = labelled_batches(config(camvid_dir), batch_size=4, seed=0)
     assert isinstance(iterator, grain.DatasetIterator)
     assert iter(iterator) is iterator
 
@@ -346,9 +347,9 @@ def test_a_batch_that_does_not_divide_by_the_processes_is_refused(
 ):
     message = f"batch size {batch_size} does not divide by the {shard_count} processes"
     with pytest.raises(InputError, match=message):
-        train_iterator(config(camvid_dir), batch_size=batch_size, seed=0, shard_count=shard_count)
+        labelled_batches(config(camvid_dir), batch_size=batch_size, seed=0, shard_count=shard_count)
 
 
 def test_data_that_is_not_prepared_is_refused_at_once(tmp_path):
     with pytest.raises(InputError, match="gcnet prepare_dataset camvid"):
-        train_iterator(config(tmp_path), batch_size=4, seed=0)
+        labelled_batches(config(tmp_path), batch_size=4, seed=0)

@@ -18,17 +18,10 @@ from gcnet_jax import files
 from gcnet_jax.data import contents, preparation, unfinished
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config
-from gcnet_jax.tasks.segmentation.data import (
-    decode,
-    open_split,
-    prepare,
-    prepare_folder,
-    split_image_sizes,
-    split_size,
-    train_iterator,
-)
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare, prepare_folder
 from gcnet_jax.tasks.segmentation.data.sources import context_shapes
 from tests.official_trees import make_ade20k, make_own_images
+from tests.training_batches import labelled_batches
 
 SIZES = {"train": 11, "val": 1, "test": 5}
 
@@ -42,7 +35,7 @@ def small_shards(monkeypatch):
 
 def assert_whole(data_dir):
     for seed, (split, size) in enumerate(SIZES.items()):
-        records = open_split("context_shapes", data_dir, split)
+        records = DATA_SETS.open_split("context_shapes", data_dir, split)
         assert len(records) == size
         for index, record in enumerate(records):
             image, label = context_shapes.generate(seed, index)
@@ -50,7 +43,7 @@ def assert_whole(data_dir):
             assert record["name"] == f"{split}_{index:04d}".encode()
             np.testing.assert_array_equal(sample["image"], image)
             np.testing.assert_array_equal(sample["label"], label)
-        sizes = split_image_sizes("context_shapes", data_dir, split)
+        sizes = DATA_SETS.image_sizes("context_shapes", data_dir, split)
         assert sizes.dtype == np.int32
         assert sizes.tolist() == [[64, 128]] * size
     whole = {"contents.json", "dataset_info.json", "features.json", "samples.png"}
@@ -114,7 +107,7 @@ def test_after_an_interruption_at_any_point_the_next_start_goes_on(
         with pytest.raises(KeyboardInterrupt):
             prepare("context_shapes", tmp_path)
     with pytest.raises(InputError, match=r"not prepared .*goes on with what has been begun"):
-        open_split("context_shapes", tmp_path, "train")
+        DATA_SETS.open_split("context_shapes", tmp_path, "train")
     whole = stored(tmp_path / "context_shapes" / "unfinished-2.0.0")
     assert images in (None, whole)
     made, generate = [], context_shapes.generate
@@ -133,13 +126,13 @@ def test_what_ends_before_the_last_step_is_not_finished(small_shards, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             prepare("context_shapes", tmp_path)
     with pytest.raises(InputError, match=r"not prepared"):
-        open_split("context_shapes", tmp_path, "train")
+        DATA_SETS.open_split("context_shapes", tmp_path, "train")
     made = []
     monkeypatch.setattr(context_shapes, "generate", lambda *args: made.append(args))
     prepare("context_shapes", tmp_path)
     assert not made  # every shard was there
     monkeypatch.undo()
-    assert split_size("context_shapes", tmp_path, "train") == 11
+    assert DATA_SETS.split_size("context_shapes", tmp_path, "train") == 11
 
 
 def test_whole_shards_are_kept_and_counted(small_shards, monkeypatch, tmp_path, capfd):
@@ -182,7 +175,7 @@ def test_a_disk_that_is_full_is_named_and_room_lets_it_go_on(small_shards, tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with pytest.raises(InputError, match="not prepared"):
-        open_split("context_shapes", tmp_path, "train")
+        DATA_SETS.open_split("context_shapes", tmp_path, "train")
     prepare("context_shapes", tmp_path, pixels="uncompressed")
     assert_whole(tmp_path)
 
@@ -216,7 +209,7 @@ def test_a_killed_process_leaves_its_whole_shards_to_the_next(small_shards, tmp_
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         with pytest.raises(InputError, match=r"not prepared"):
-            open_split("context_shapes", tmp_path, "train")
+            DATA_SETS.open_split("context_shapes", tmp_path, "train")
         assert number_of_shards() > before
         before = number_of_shards()
     prepare("context_shapes", tmp_path)
@@ -280,7 +273,7 @@ def test_a_mended_file_is_all_that_is_made_again(plants, tmp_path, capfd):
     output = capfd.readouterr().err
     assert "train: 5 of 5 images are there" in output
     assert "val: 1 of 3 images are there" in output
-    assert split_size("plants", tmp_path / "data", "val") == 3
+    assert DATA_SETS.split_size("plants", tmp_path / "data", "val") == 3
 
 
 def test_shards_of_files_that_have_changed_are_made_again(plants, tmp_path, capfd):
@@ -292,7 +285,7 @@ def test_shards_of_files_that_have_changed_are_made_again(plants, tmp_path, capf
     cv2.imwrite(str(changed), mask)
     prepare_plants()
     assert "train: 3 of 5 images are there" in capfd.readouterr().err
-    record = open_split("plants", tmp_path / "data", "train")[0]
+    record = DATA_SETS.open_split("plants", tmp_path / "data", "train")[0]
     np.testing.assert_array_equal(decode(record)["label"], mask)
 
 
@@ -306,9 +299,9 @@ def test_with_another_number_of_files_those_before_the_first_change_stay(plants,
     output = capfd.readouterr().err
     assert "train: 2 of 4 images are there" in output
     for split, size in (("train", 4), ("val", 2)):
-        records = list(open_split("plants", tmp_path / "data", split))
+        records = list(DATA_SETS.open_split("plants", tmp_path / "data", split))
         assert len({record["name"] for record in records}) == len(records) == size
-        assert len(split_image_sizes("plants", tmp_path / "data", split)) == size
+        assert len(DATA_SETS.image_sizes("plants", tmp_path / "data", split)) == size
 
 
 def test_a_state_that_was_lost_with_the_power_is_named_and_made_again(plants, tmp_path, capfd):
@@ -321,7 +314,7 @@ def test_a_state_that_was_lost_with_the_power_is_named_and_made_again(plants, tm
     output = "".join(capfd.readouterr().err.split())
     assert "train-00000002.jsonisdamaged" in output
     assert "train:3of5imagesarethere" in output
-    assert split_size("plants", tmp_path / "data", "train") == 5
+    assert DATA_SETS.split_size("plants", tmp_path / "data", "train") == 5
 
 
 def test_a_description_of_what_was_begun_that_is_damaged_is_one_error(plants, tmp_path):
@@ -372,7 +365,7 @@ def test_tfds_alone_reads_a_prepared_set_and_decodes_it(tmp_path, pixels):
     }
     for split in ("train", "val"):
         examples = builder.as_data_source(split)
-        ours = open_split("ade20k", tmp_path / "data", split)
+        ours = DATA_SETS.open_split("ade20k", tmp_path / "data", split)
         for example, record in zip(examples, ours, strict=True):
             sample = decode(record)
             np.testing.assert_array_equal(example["image"], sample["image"])
@@ -394,7 +387,7 @@ def test_folders_of_any_name_hold_a_whole_set_with_its_sizes(tmp_path, small_sha
 def test_uncompressed_records_are_larger_and_decode_without_a_copy(tmp_path, small_shards):
     prepare("context_shapes", tmp_path, pixels="uncompressed")
     assert_whole(tmp_path)
-    record = open_split("context_shapes", tmp_path, "train")[4]
+    record = DATA_SETS.open_split("context_shapes", tmp_path, "train")[4]
     sample = decode(record)
     assert not sample["image"].flags.owndata
     assert not sample["label"].flags.owndata
@@ -412,7 +405,7 @@ def test_both_ways_to_store_pixels_give_the_same_batches(root, tmp_path, small_s
             scale_range=(0.5, 2.0),
             photometric_distortion=True,
         )
-        training = train_iterator(config, batch_size=4, seed=0)
+        training = labelled_batches(config, batch_size=4, seed=0)
         batches[pixels] = list(itertools.islice(training, 6))
         training.close()
     for batch, other in zip(*batches.values(), strict=True):
@@ -426,6 +419,8 @@ def test_a_split_of_many_shards_still_pickles_small(tmp_path, monkeypatch):
     image, label = context_shapes.generate(0, 0)
     monkeypatch.setattr(context_shapes, "generate", lambda seed, index: (image, label))
     prepare("context_shapes", tmp_path)
-    records = pickle.loads(pickled := pickle.dumps(open_split("context_shapes", tmp_path, "train")))
+    records = pickle.loads(
+        pickled := pickle.dumps(DATA_SETS.open_split("context_shapes", tmp_path, "train"))
+    )
     assert len(pickled) < 120_000
     assert records[315]["name"] == b"train_0315"

@@ -8,14 +8,7 @@ import tensorflow_datasets as tfds
 
 from gcnet_jax.data import preparation
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import (
-    decode,
-    open_split,
-    prepare,
-    split_label_counts,
-    split_names,
-    split_size,
-)
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare
 from tests.official_trees import make_ade20k, make_camvid, make_cityscapes, make_voc12aug
 
 MAKERS = {
@@ -36,7 +29,7 @@ NOT_OF_VAL = {
 def records(name, data_dir, split):
     return [
         {key: value.tolist() if key in ("image", "label") else value for key, value in s.items()}
-        for s in map(decode, open_split(name, data_dir, split))
+        for s in map(decode, DATA_SETS.open_split(name, data_dir, split))
     ]
 
 
@@ -49,23 +42,23 @@ def test_only_the_files_of_the_named_splits_are_needed_and_others_are_added(name
         (shutil.rmtree if (source / path).is_dir() else type(source).unlink)(source / path)
     data = tmp_path / "data"
     folder = prepare(name, data, source, splits=["val"], subset=True)
-    assert split_names(name, data) == ("val",)
+    assert DATA_SETS.split_names(name, data) == ("val",)
     with pytest.raises(InputError, match=r"missing|does not hold|no file matches"):
         prepare(name, data, source, subset=True)
     files = {path: path.stat() for path in folder.glob("*-val.array_record*")}
     message = f"split 'train' of data set '{name}' is not prepared in .*, but val; prepare it with:"
     with pytest.raises(InputError, match=rf"{message} gcnet .* {name} .* --splits train"):
-        open_split(name, data, "train")
+        DATA_SETS.open_split(name, data, "train")
 
     prepare(name, data, whole, splits=["train"], subset=True)
-    assert set(split_names(name, data)) == {"val", "train"}
+    assert set(DATA_SETS.split_names(name, data)) == {"val", "train"}
     prepare(name, data, whole, subset=True)
     assert {path: path.stat() for path in files} == files
     assert [path.name for path in (data / name).iterdir()] == ["2.0.0"]
-    for split in split_names(name, tmp_path / "expected"):
+    for split in DATA_SETS.split_names(name, tmp_path / "expected"):
         assert records(name, data, split) == records(name, tmp_path / "expected", split)
-        counts = split_label_counts(name, tmp_path / "expected", split)
-        assert split_label_counts(name, data, split) == counts
+        counts = DATA_SETS.counts(name, tmp_path / "expected", split)
+        assert DATA_SETS.counts(name, data, split) == counts
     described = tfds.builder_from_directory(folder).info.splits
     for split, info in tfds.builder_from_directory(
         tmp_path / "expected" / name / "2.0.0"
@@ -110,11 +103,11 @@ def test_an_interruption_while_a_split_is_added_leaves_those_that_are_there(
             prepare("camvid", tmp_path, source, splits=["train"], subset=True)
     assert "contents.json" not in moved
     assert records("camvid", tmp_path, "val") == before
-    assert split_names("camvid", tmp_path) == ("val",)
+    assert DATA_SETS.split_names("camvid", tmp_path) == ("val",)
     # What has moved is made again, here in other shards; a shard that has not been moved is kept.
     monkeypatch.setattr(preparation, "SHARD_BYTES", 1)
     prepare("camvid", tmp_path, source, splits=["train"], subset=True)
-    assert split_size("camvid", tmp_path, "train") == 4
+    assert DATA_SETS.split_size("camvid", tmp_path, "train") == 4
     assert records("camvid", tmp_path, "val") == before
     assert len(list(folder.glob("camvid-train.*"))) == (
         4 if any("train" in x for x in moved) else 1
@@ -135,9 +128,9 @@ def test_a_generated_split_needs_no_others(tmp_path, monkeypatch):
     monkeypatch.setattr(context_shapes, "SPLIT_SIZES", {"train": 5, "val": 3, "test": 4})
     monkeypatch.setattr(preparation, "SHARD_BYTES", 30_000)
     prepare("context_shapes", tmp_path, splits=["test"])
-    assert split_names("context_shapes", tmp_path) == ("test",)
+    assert DATA_SETS.split_names("context_shapes", tmp_path) == ("test",)
     prepare("context_shapes", tmp_path)
     for seed, (split, size) in enumerate(context_shapes.SPLIT_SIZES.items()):
-        assert split_size("context_shapes", tmp_path, split) == size
-        first = decode(open_split("context_shapes", tmp_path, split)[0])
+        assert DATA_SETS.split_size("context_shapes", tmp_path, split) == size
+        first = decode(DATA_SETS.open_split("context_shapes", tmp_path, split)[0])
         np.testing.assert_array_equal(first["image"], context_shapes.generate(seed, 0)[0])

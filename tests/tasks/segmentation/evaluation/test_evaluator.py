@@ -8,14 +8,16 @@ from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh, replicated, rows_here, shard_batch
 from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
-from gcnet_jax.tasks.segmentation.data import decode, evaluation_batches, open_split
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, evaluation_batches
 from gcnet_jax.tasks.segmentation.evaluation import (
     Inference,
-    create_evaluator,
+    PixelCounter,
+    confusion_of,
     evaluator,
     metrics_from_confusion,
 )
 from gcnet_jax.tasks.segmentation.evaluation.evaluator import confusion_matrix
+from gcnet_jax.training import count_batches
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +45,12 @@ def test_every_image_of_the_split_counts_once(model, shapes_dir, devices, batch_
     graphdef, variables = model
     mesh = create_mesh(jax.devices()[:devices])
     config = run_config(shapes_dir, batch_size)
-    evaluate = create_evaluator(graphdef, 7, config.evaluation, mesh)
-    confusion = evaluate(variables, evaluation_batches(config, "val"))
+    counter = PixelCounter(graphdef, 7, config.evaluation, mesh)
+    confusion = confusion_of(count_batches(counter, variables, evaluation_batches(config, "val")))
 
     expected = np.zeros((7, 7), int)
     apply = jax.jit(lambda v, x: merge(graphdef, v)(x))
-    records = open_split("context_shapes", shapes_dir, "val")
+    records = DATA_SETS.open_split("context_shapes", shapes_dir, "val")
     for i in range(len(records)):
         sample = decode(records[i])
         logits = apply(variables, normalize_images(sample["image"][None]))
@@ -71,7 +73,12 @@ def batch_of(sizes, bucket, seed=0):
         batch["image"][i, :height, :width] = rng.integers(0, 256, (height, width, 3))
         batch["label"][i, :height, :width] = rng.integers(0, 7, (height, width))
     scaled = [{"image": batch["image"], "size": batch["size"]}]
-    return {"scaled": scaled, "label": batch["label"], "label_size": batch["size"]}
+    return {
+        "scaled": scaled,
+        "label": batch["label"],
+        "label_size": batch["size"],
+        "index": np.arange(len(sizes), dtype=np.int32),
+    }
 
 
 @pytest.mark.parametrize(
@@ -80,9 +87,9 @@ def batch_of(sizes, bucket, seed=0):
         (4, 1, "whole", True),
         (8, 2, "slide", False),
         (8, 8, "whole", True),
-        pytest.param(4, 1, "slide", True, marks=pytest.mark.slow),
-        pytest.param(8, 2, "whole", False, marks=pytest.mark.slow),
         pytest.param(8, 8, "slide", True, marks=pytest.mark.slow),
+        pytest.param(4, 1, "slide", True, marks=pytest.mark.campaign),
+        pytest.param(8, 2, "whole", False, marks=pytest.mark.campaign),
     ],
 )
 def test_devices_share_batches_of_several_sizes_without_changing_a_count(
@@ -102,8 +109,9 @@ def test_devices_share_batches_of_several_sizes_without_changing_a_count(
         create_mesh(jax.devices()[:1]),
         create_mesh(jax.devices()[:devices], spatial=spatial),
     ):
-        evaluate = create_evaluator(graphdef, 7, config, mesh, mirrored_too=mirrored_too)
-        counts.append(evaluate(variables, [batch_of(sizes, (32, 40))] * 2, look))
+        counter = PixelCounter(graphdef, 7, config, mesh, mirrored_too=mirrored_too)
+        batches = [batch_of(sizes, (32, 40))] * 2
+        counts.append(confusion_of(count_batches(counter, variables, batches, look=look)))
     assert counts[0].sum() == 2 * sum(height * width for height, width in sizes)
     assert np.abs(counts[0] - counts[1]).sum() <= 4
     # And what is predicted comes out for those who look.
@@ -148,6 +156,7 @@ def test_counts_add_up_beyond_32_bits(model, monkeypatch):
     )
     graphdef, variables = model
     config, mesh = default_config().evaluation, create_mesh(jax.devices()[:1])
-    evaluate = create_evaluator(graphdef, 7, config, mesh)
-    confusion = evaluate(variables, [batch_of([(8, 8)], (8, 8))] * 5)
+    counter = PixelCounter(graphdef, 7, config, mesh)
+    batches = [batch_of([(8, 8)], (8, 8))] * 5
+    confusion = confusion_of(count_batches(counter, variables, batches))
     np.testing.assert_array_equal(confusion, np.full((7, 7), 10_000_000_000))

@@ -8,7 +8,7 @@ import pytest
 
 from gcnet_jax.data.folders import VERSION
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import decode, open_split, prepare, split_image_sizes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare
 from tests.official_trees import read_rgb
 
 
@@ -20,7 +20,7 @@ def refused(tmp_path: Path) -> Callable:
         with pytest.raises(InputError, match=message):
             prepare(name, tmp_path / "data", source, **({"subset": True} | options))
         with pytest.raises(InputError, match="not prepared"):
-            open_split(name, tmp_path / "data", "train")
+            DATA_SETS.open_split(name, tmp_path / "data", "train")
         assert not (tmp_path / "data" / name / VERSION).exists()
         assert not list((tmp_path / "data").rglob("dataset_info.json"))
         assert not list((tmp_path / "data").rglob("unpacked/*.partial"))
@@ -42,8 +42,8 @@ def stored(tmp_path: Path) -> Callable:
         name: str, split: str, images: list[Path], labels: list[np.ndarray], pixels: str
     ) -> None:
         data_dir = tmp_path / "data"
-        records = open_split(name, data_dir, split)
-        sizes = split_image_sizes(name, data_dir, split)
+        records = DATA_SETS.open_split(name, data_dir, split)
+        sizes = DATA_SETS.image_sizes(name, data_dir, split)
         assert len(records) == len(sizes) == len(images) > 0
         for record, size, image, label in zip(records, sizes, images, labels, strict=True):
             assert record["name"].decode() == image.stem

@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnet_jax.tasks.segmentation.data import decode, open_split, prepare, split_size
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare
 
 
 def prepared_samples(source, data_dir, split):
     prepare("camvid", data_dir, source, subset=True)
-    return [decode(record) for record in open_split("camvid", data_dir, split)]
+    return [decode(record) for record in DATA_SETS.open_split("camvid", data_dir, split)]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".PNG"])
 def test_images_are_stored_as_they_are_and_void_becomes_ignored(camvid_tree, tmp_path, suffix):
     source = camvid_tree(suffix=suffix)
     prepare("camvid", tmp_path / "data", source, subset=True)
-    records = open_split("camvid", tmp_path / "data", "train")
-    assert len(records) == split_size("camvid", tmp_path / "data", "train") == 6
+    records = DATA_SETS.open_split("camvid", tmp_path / "data", "train")
+    assert len(records) == DATA_SETS.split_size("camvid", tmp_path / "data", "train") == 6
     assert [record["name"] for record in records] == [b"frame_%03d" % i for i in range(6)]
     for i, record in enumerate(records):
         path = source / "train" / f"frame_{i:03d}{suffix}"

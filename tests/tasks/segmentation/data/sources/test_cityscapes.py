@@ -8,7 +8,7 @@ import pytest
 
 from gcnet_jax.data import unpacking
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import dataset_classes, prepare, split_size
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, prepare
 from tests.official_trees import make_cityscapes, pack, read_values
 
 TRAIN_ID = {
@@ -37,7 +37,7 @@ TRAIN_ID = {
 def expected_label(path):
     values = read_values(path)
     label = np.full(values.shape, 255, np.uint8)
-    for index, name in enumerate(dataset_classes("cityscapes").names):
+    for index, name in enumerate(DATA_SETS.meaning("cityscapes").names):
         label[values == TRAIN_ID[name]] = index
     return label
 
@@ -153,7 +153,7 @@ def test_an_archive_of_another_size_is_unpacked_anew(tmp_path):
         (source / "leftImg8bit").rename(source / "content" / "leftImg8bit")
         pack(source / "content", source / "leftImg8bit_trainvaltest.zip")
         prepare("cityscapes", tmp_path / "data", source, subset=True)
-        assert split_size("cityscapes", tmp_path / "data", "train") == images
+        assert DATA_SETS.split_size("cityscapes", tmp_path / "data", "train") == images
         shutil.rmtree(tmp_path / "data" / "cityscapes" / "2.0.0")
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.tasks.segmentation.data import dataset_classes
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.data.sources.context_shapes import (
     CUE_DISTANCE,
     HEIGHT,
@@ -12,7 +12,7 @@ from gcnet_jax.tasks.segmentation.data.sources.context_shapes import (
     generate,
 )
 
-NAMES = dataset_classes("context_shapes").names
+NAMES = DATA_SETS.meaning("context_shapes").names
 CLASS = {name: i for i, name in enumerate(NAMES)}
 CONTEXT_CLASSES = [i for i, name in enumerate(NAMES) if name.startswith(("day", "night"))]
 

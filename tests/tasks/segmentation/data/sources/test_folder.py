@@ -8,15 +8,11 @@ from PIL import Image
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.data import (
-    dataset_classes,
+    DATA_SETS,
     decode,
     generic_palette,
-    open_split,
     prepare,
     prepare_folder,
-    split_image_sizes,
-    split_names,
-    split_size,
 )
 from tests.official_trees import make_own_images, read_rgb, read_values
 
@@ -44,12 +40,12 @@ def prepared(tmp_path, source):
 
 def test_images_meet_the_masks_whose_stars_match_the_same_text(tmp_path, source, prepared, pixels):
     prepared(pixels=pixels)
-    assert split_names("plants", tmp_path / "data") == ("train", "val")
+    assert DATA_SETS.split_names("plants", tmp_path / "data") == ("train", "val")
     for split, count in (("train", 5), ("val", 2)):
-        records = open_split("plants", tmp_path / "data", split)
+        records = DATA_SETS.open_split("plants", tmp_path / "data", split)
         images = sorted((source / split).rglob("*_rgb.jpg"))
         assert len(records) == len(images) == count
-        sizes = split_image_sizes("plants", tmp_path / "data", split)
+        sizes = DATA_SETS.image_sizes("plants", tmp_path / "data", split)
         for record, image, size in zip(records, images, sizes, strict=True):
             sample = decode(record)
             np.testing.assert_array_equal(sample["image"], read_rgb(image))
@@ -60,7 +56,9 @@ def test_images_meet_the_masks_whose_stars_match_the_same_text(tmp_path, source,
 
 def test_images_of_one_name_in_several_folders_are_told_apart(tmp_path, prepared):
     prepared()
-    names = [record["name"] for record in open_split("plants", tmp_path / "data", "train")]
+    names = [
+        record["name"] for record in DATA_SETS.open_split("plants", tmp_path / "data", "train")
+    ]
     assert names == [b"field_0", b"field_1", b"field_2", b"house_0", b"house_1"]
 
 
@@ -72,23 +70,23 @@ def test_several_patterns_can_make_up_a_split(tmp_path, prepared):
         images={"everything": ["train/field/*_rgb.jpg", "train/house/1_*.jpg"][:1]},
         masks={"everything": ["train/field/*_label.png"]},
     )
-    assert len(open_split("plants", tmp_path / "data", "everything")) == 3
+    assert len(DATA_SETS.open_split("plants", tmp_path / "data", "everything")) == 3
 
 
 def test_classes_and_colours_are_stored_with_the_data(tmp_path, prepared):
     prepared()
-    classes = dataset_classes("plants", tmp_path / "data")
+    classes = DATA_SETS.meaning("plants", tmp_path / "data")
     assert classes.names == ("soil", "leaf", "pot")
     assert classes.palette == ((90, 60, 30), (0, 200, 0), (9, 9, 9))
     for unknown in (None, tmp_path):
         with pytest.raises(InputError, match=r"'plants'.*ade20k, camvid"):
-            dataset_classes("plants", unknown)
+            DATA_SETS.meaning("plants", unknown)
 
 
 def test_classes_without_colours_get_some(tmp_path, source, prepared):
     (source / "classes.csv").write_text("name\nsoil\nleaf\npot\n")
     prepared()
-    assert dataset_classes("plants", tmp_path / "data").palette == generic_palette(3)
+    assert DATA_SETS.meaning("plants", tmp_path / "data").palette == generic_palette(3)
 
 
 def test_names_of_any_bytes_are_prepared_and_prepared_again(tmp_path, source, prepared):
@@ -103,7 +101,10 @@ def test_names_of_any_bytes_are_prepared_and_prepared_again(tmp_path, source, pr
     options = PATTERNS | {"classes": moved / "classes.csv"}
     for _ in range(2):
         prepare_folder("plants", tmp_path / "data", moved, **options)
-    names = [record["name"].decode() for record in open_split("plants", tmp_path / "data", "val")]
+    names = [
+        record["name"].decode()
+        for record in DATA_SETS.open_split("plants", tmp_path / "data", "val")
+    ]
     assert names == ["caf\\xe9 \n\x1b[31m [x]*_rgb", "0_rgb"]
 
 
@@ -174,8 +175,10 @@ def test_without_splits_every_fifth_image_is_held_out(tmp_path, source, prepared
     patterns = {"images": ["train/*/*_rgb.jpg"], "masks": ["train/*/*_label.png"]}
     prepared(**patterns)
     names = {
-        split: [record["name"] for record in open_split("plants", tmp_path / "data", split)]
-        for split in split_names("plants", tmp_path / "data")
+        split: [
+            record["name"] for record in DATA_SETS.open_split("plants", tmp_path / "data", split)
+        ]
+        for split in DATA_SETS.split_names("plants", tmp_path / "data")
     }
     held_out = [b"field_2"]
     assert names == {"train": [b"field_0", b"field_1", b"house_0", b"house_1"], "val": held_out}
@@ -261,4 +264,4 @@ def test_preparing_keeps_the_limit_for_images_and_masks(tmp_path):
         prepared(400)
     Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "masks" / "x.png")
     prepared(400)
-    assert split_size("lines", tmp_path / "data", "train") == 1
+    assert DATA_SETS.split_size("lines", tmp_path / "data", "train") == 1

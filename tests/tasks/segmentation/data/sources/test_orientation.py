@@ -12,7 +12,7 @@ from gcnet_jax.data import read_rgb
 from gcnet_jax.data.image_files import read_image_file
 from gcnet_jax.data.orientation import turned
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.segmentation.data import decode, open_split, prepare, prepare_folder
+from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare, prepare_folder
 from tests.official_trees import make_ade20k
 
 RNG = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def prepared(tmp_path):
             orientation=masks,
             pixels=pixels,
         )
-        (record,) = open_split("turned", data_dir, "train")
+        (record,) = DATA_SETS.open_split("turned", data_dir, "train")
         return decode(record)
 
     return prepare_one

@@ -1,0 +1,29 @@
+"""What a run needs of a task; no task's name."""
+
+from gcnet_jax.task.definition import LossFunction, Meaning, Metrics, Task
+from gcnet_jax.task.evaluation import Counter, Evaluated, Evaluator, Look, Scores
+from gcnet_jax.task.networks import PretrainedModel, TrainedModel, TrainedNetwork
+from gcnet_jax.task.pictures import Observer, ShownExamples, ShowPicture
+from gcnet_jax.task.prediction import Photo, Prediction, PredictionOptions, Written
+
+__all__ = [
+    "Counter",
+    "Evaluated",
+    "Evaluator",
+    "Look",
+    "LossFunction",
+    "Meaning",
+    "Metrics",
+    "Observer",
+    "Photo",
+    "Prediction",
+    "PredictionOptions",
+    "PretrainedModel",
+    "Scores",
+    "ShowPicture",
+    "ShownExamples",
+    "Task",
+    "TrainedModel",
+    "TrainedNetwork",
+    "Written",
+]
