@@ -1,4 +1,4 @@
-"""Measures speed; with --peer=openmmlab, mmsegmentation takes turns in the same run.
+"""Measures speed; with --peer, another library takes turns in the same run.
 
     python -m benchmarks input --config=configs/gcnet/RUN.py
 
@@ -21,6 +21,11 @@ measures the same of a batch of images on their way to the class of each pixel.
 
 measures how many images a second the config's network evaluates, whole, in sliding windows and at
 several scales with mirror images: in batches, and one by one. --split takes real images.
+
+    python -m benchmarks detect --peer=torchvision
+
+measures the inference of Mask R-CNN with ResNet-50 (or --config) on images of 800x1333, one and two
+at once: whole, by part, and its operators alone; torchvision's takes turns, with the same weights.
 
     python -m benchmarks predict --config=configs/gcnet/RUN.py --images=100
 
@@ -49,6 +54,7 @@ neither allocated nor run.
 Prints tables, and writes the same as JSON (--output).
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -69,6 +75,8 @@ from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, write_whole
 
+_SIZE_OF_COCO, _CLASSES_OF_COCO = (800, 1333), 80
+
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
 _OUTPUT = flags.DEFINE_string(
@@ -87,15 +95,18 @@ _ROUNDS = flags.DEFINE_integer(
 _PEER = flags.DEFINE_enum(
     "peer",
     None,
-    ["openmmlab"],
-    "what takes turns with gcnet_jax (the extra `peer` installs it)",
+    ["openmmlab", "torchvision"],
+    "what takes turns with gcnet_jax: torchvision in `detect`, else what the extra `peer` installs",
     flag_values=_OPTIONS,
 )
 _SIZE = flags.DEFINE_string(
-    "size", "1024,2048", "HEIGHT,WIDTH of the images in pixels", flag_values=_OPTIONS
+    "size",
+    "1024,2048",
+    "HEIGHT,WIDTH of the images in pixels (`detect`: 800,1333)",
+    flag_values=_OPTIONS,
 )
 _IMAGES = flags.DEFINE_integer(
-    "images", 8, "images in a round", lower_bound=1, flag_values=_OPTIONS
+    "images", 8, "images in a round (`detect`: 1, then 2)", lower_bound=1, flag_values=_OPTIONS
 )
 _STEPS = flags.DEFINE_integer(
     "steps", 50, "training steps in a round of `loop`", lower_bound=1, flag_values=_OPTIONS
@@ -162,6 +173,20 @@ def _evaluation(config: ConfigDict) -> dict[str, Any]:
         rounds=_ROUNDS.value,
         split=_SPLIT.value,
         modes=_MODES.value,
+        peer=_PEER.value is not None,
+    )
+
+
+def _detect(config: ConfigDict) -> dict[str, Any]:
+    from benchmarks.detection import measure_detection
+    from gcnet_jax.cli.cost_tables import parse_size
+
+    return measure_detection(
+        config,
+        num_classes=_CLASSES_OF_COCO,
+        size=parse_size(_SIZE.value) if _OPTIONS["size"].present else _SIZE_OF_COCO,
+        batches=[_IMAGES.value] if _OPTIONS["images"].present else [1, 2],
+        rounds=_ROUNDS.value,
         peer=_PEER.value is not None,
     )
 
@@ -239,6 +264,7 @@ def _growth(config: ConfigDict) -> dict[str, Any]:
 
 BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyType(
     {
+        "detect": _detect,
         "evaluation": _evaluation,
         "growth": _growth,
         "inference": _inference,
@@ -253,7 +279,9 @@ BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyT
 """What each benchmark's name starts: a function of the config that returns what it has found."""
 
 # In this process: the others start one, or run none.
-_RUN_NETWORKS = frozenset({"evaluation", "growth", "inference", "loop", "predict", "train"})
+_RUN_NETWORKS = frozenset(
+    {"detect", "evaluation", "growth", "inference", "loop", "predict", "train"}
+)
 
 
 def _benchmark(arguments: list[str]) -> None:
@@ -261,11 +289,17 @@ def _benchmark(arguments: list[str]) -> None:
         expected = " or ".join(f"'{name}'" for name in BENCHMARKS)
         raise UsageError(f"{' '.join(arguments) or 'nothing'} given; expected {expected}")
     (name,) = arguments
-    config = options.checked_config(_CONFIG)
+    if name == "detect" and _CONFIG.value is None:
+        from gcnet_jax.tasks.detection.config import default_config
+
+        config = default_config()
+    else:
+        config = options.checked_config(_CONFIG)
     output = _output(name)
     # Fail now, not after the work.
     output = options.output_file(output, key="benchmark", beside=[f"{output.stem}.png"])
     if _PEER.value is not None:
+        _check_peer(name)
         _make_room_for_peer()
     if name in _RUN_NETWORKS:
         with importing():
@@ -277,12 +311,26 @@ def _benchmark(arguments: list[str]) -> None:
     print(f"written to {output}")
 
 
+def _check_peer(name: str) -> None:
+    if name == "detect" and _PEER.value == "openmmlab":
+        raise InputError(
+            "--peer=openmmlab: mmdetection cannot be measured, for mmcv publishes its compiled "
+            "operators for no PyTorch that this library is tested with; expected --peer=torchvision"
+        )
+    if name != "detect" and _PEER.value == "torchvision":
+        raise UsageError(
+            f"--peer=torchvision is for `detect`; expected --peer=openmmlab for {name}"
+        )
+    installed, remedy = {
+        "openmmlab": ("mmseg", "mmsegmentation is not installed; pip install '.[peer]'"),
+        "torchvision": ("torchvision", "torchvision is not installed; pip install torchvision"),
+    }[_PEER.value]
+    if importlib.util.find_spec(installed) is None:
+        raise InputError(f"--peer={_PEER.value}: {remedy}")
+
+
 def _make_room_for_peer() -> None:
     """To be called before JAX looks for devices."""
-    from benchmarks.peer import peer_is_installed
-
-    if not peer_is_installed():
-        raise InputError("--peer=openmmlab: mmsegmentation is not installed; pip install '.[peer]'")
     # JAX would take three quarters of a GPU's memory for itself: at once, or little by little while
     # XLA tries algorithms out, and it gives nothing back.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -302,7 +350,7 @@ def _machine() -> dict[str, str]:
         processor = models[0].partition(":")[2].strip() if models else processor
     packages = ["jax", "numpy", "opencv-python-headless"]
     if _PEER.value is not None:
-        packages += ["mmsegmentation", "torch"]
+        packages += ["mmsegmentation" if _PEER.value == "openmmlab" else "torchvision", "torch"]
     return {"processor": processor, "python": platform.python_version()} | {
         package: version(package) for package in packages
     }

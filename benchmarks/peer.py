@@ -72,8 +72,11 @@ def why_no_peer(config: ConfigDict) -> str | None:
     return None
 
 
-def peer_device() -> str:
+def peer_device(peer: str = "openmmlab") -> str:
     """PyTorch's name of the kind of device that JAX has, so that both are measured on the same.
+
+    Args:
+        peer: as `--peer` names it.
 
     Raises:
         InputError: PyTorch finds none of that kind.
@@ -84,7 +87,7 @@ def peer_device() -> str:
     if backend == "gpu" and import_peer("torch").cuda.is_available():
         return "cuda"
     raise InputError(
-        f"--peer=openmmlab: JAX computes on a {backend}, which this PyTorch cannot "
+        f"--peer={peer}: JAX computes on a {backend}, which this PyTorch cannot "
         "(JAX_PLATFORMS=cpu compares on the CPU)"
     )
 

@@ -226,7 +226,9 @@ def training(case, count):
     if count > 1:
         _, (losses, targets, moved) = jax.jit(total)(*arguments)
         return Training(losses, targets, None, moved)
-    (_, auxiliary), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(*arguments)
+    run = jax.jit(jax.value_and_grad(total, has_aux=True))
+    (_, auxiliary), gradients = run(*arguments)
+    jax.tree.map(np.testing.assert_array_equal, run(*arguments), ((_, auxiliary), gradients))
     losses, targets, moved = auxiliary
     return Training(losses, targets, gradients, moved)
 

@@ -1,0 +1,239 @@
+"""How fast a detector takes images to boxes, classes and masks: whole, by part and by operator."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from benchmarks.comparison import OURS, print_tables, table, times_as_fast
+from benchmarks.detection_operators import Amounts, operators
+from benchmarks.detection_parts import NETWORKS, DetectorParts
+from benchmarks.detection_peer import TorchvisionParts
+from benchmarks.memory import device_name
+from benchmarks.scenes import draw_scene
+from gcnet_jax.cli.timing import CONSOLE, measure_in_turn, median_and_spread
+from gcnet_jax.errors import InputError
+from gcnet_jax.ops import normalize_images
+from gcnet_jax.tasks.detection.build_model import build_model
+from gcnet_jax.tasks.detection.detector import DIVISOR
+from gcnet_jax.tasks.detection.weights import export_state_dict
+
+TORCHVISION = "torchvision"
+WHOLE = "whole, to masks of boxes"
+_LARGEST_DEVIATION = 1e-3
+"""Of features and outputs of heads, relative to the largest: what rounding can explain."""
+
+
+def measure_detection(
+    config: ConfigDict,
+    *,
+    num_classes: int,
+    size: tuple[int, int],
+    batches: Sequence[int],
+    rounds: int,
+    peer: bool,
+) -> dict[str, Any]:
+    """Measures, prints and returns how long a detector takes, and what of it each part takes.
+
+    Images are drawn scenes, normalised and on the device; weights are random, with outputs spread
+    as those of trained networks are (see `DetectorParts`).
+
+    Args:
+        config: of the run, with one stage of heads and with masks.
+        num_classes: of objects.
+        size: (height, width) of the images, which are padded to multiples of 32.
+        batches: images at once, one measurement each.
+        rounds: how often each is measured, after a first time.
+        peer: whether torchvision's Mask R-CNN and its operators take turns.
+
+    Raises:
+        InputError: the detector has several stages or no masks; or torchvision has no such network,
+            or does not compute the same.
+    """
+    model = config.model
+    is_detector = "box_head" in model and "mask_head" in model
+    if not is_detector or len(model.box_head.center_stds) != 1 or not model.mask_head.enabled:
+        raise InputError(
+            "`detect` measures Mask R-CNN; expected the config of a detector with one stage of "
+            "heads, and masks"
+        )
+    loads = [os.getloadavg()]
+    results = []
+    for images in batches:
+        results.append(
+            _measure_batch(
+                config, num_classes=num_classes, size=size, images=images, rounds=rounds, peer=peer
+            )
+        )
+    amounts = Amounts(
+        size,
+        config.model.neck.channels,
+        regions=config.model.rpn.test.max_per_image,
+        sampled_regions=config.model.box_head.train.samples,
+        per_level=config.model.rpn.test.nms_pre,
+        classes=num_classes,
+        detections=config.model.test.max_per_image,
+    )
+    of_operators = _measure_operators(amounts, rounds=rounds, peer=peer)
+    loads.append(os.getloadavg())
+    CONSOLE.print(
+        f"processes that wanted a core: {loads[0][0]:.1f} before, {loads[1][0]:.1f} after"
+    )
+    return {
+        "device": device_name(),
+        "size": list(size),
+        "rounds": rounds,
+        "load_averages": loads,
+        "batches": results,
+        "operators": of_operators,
+        "config": config.to_dict(),
+    }
+
+
+def _measure_batch(
+    config: ConfigDict,
+    *,
+    num_classes: int,
+    size: tuple[int, int],
+    images: int,
+    rounds: int,
+    peer: bool,
+) -> dict[str, Any]:
+    height, width = size
+    padded = [-(-x // DIVISOR) * DIVISOR for x in size]
+    batch = np.zeros((images, *padded, 3), np.float32)
+    for index in range(images):
+        batch[index, :height, :width] = normalize_images(draw_scene(index, size).image[None])[0]
+    sizes = np.array([size] * images)
+    model = build_model(config.model, num_classes=num_classes, seed=config.seed)
+    with CONSOLE.status(f"compiling the parts, for {images} images"):
+        ours = DetectorParts(model, batch, sizes)
+    ways: dict[str, Mapping[str, Callable[[], Any]]] = {OURS: {WHOLE: ours.whole, **ours.parts}}
+    if peer:
+        with CONSOLE.status("torchvision's first batch"):
+            theirs = TorchvisionParts(export_state_dict(model), model.settings, batch, sizes)
+        _check_peer(ours, theirs)
+        ways[TORCHVISION] = {WHOLE: theirs.whole, **theirs.parts}
+    rows = [
+        row | {"is_network": name in NETWORKS}
+        for name in ways[OURS]
+        for row in _in_turn(name, {way: parts[name] for way, parts in ways.items()}, rounds)
+    ]
+    result = {
+        "images": images,
+        "facts": ours.facts(),
+        "share_of_rest": {way: _share_of_rest(rows, way) for way in ways},
+        "rows": rows,
+    }
+    if peer:
+        result["facts_of_torchvision"] = theirs.facts()
+    shares = ", ".join(f"{x:.1%} of {way}'s" for way, x in result["share_of_rest"].items())
+    _print(
+        f"{rounds} batches of {images} images of {height}x{width} on {device_name()}; neither "
+        f"convolutions nor matrix products: {shares}",
+        rows,
+    )
+    return result
+
+
+def _measure_operators(amounts: Amounts, *, rounds: int, peer: bool) -> list[dict[str, Any]]:
+    rows = []
+    with CONSOLE.status("compiling the operators"):
+        made = operators(amounts, peer=peer)
+    for name, operator in made.items():
+        ways = {OURS: operator.ours}
+        if operator.theirs is not None:
+            ways[TORCHVISION] = operator.theirs
+        rows += [row | {"facts": operator.facts} for row in _in_turn(name, ways, rounds)]
+    _print(f"operators, {rounds} rounds on {device_name()}", rows)
+    return rows
+
+
+class _Call:
+    """A function that is called again and again until what it computes is there."""
+
+    def __init__(self, function: Callable[[], Any]):
+        self._function = function
+
+    def seconds(self) -> float:
+        """Calls it, and returns how long it took."""
+        start = time.perf_counter()
+        jax.block_until_ready(self._function())
+        return time.perf_counter() - start
+
+
+def _in_turn(name: str, ways: Mapping[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
+    seconds = measure_in_turn({way: _Call(function) for way, function in ways.items()}, rounds)
+    return [
+        {
+            "part": name,
+            "way": way,
+            "seconds_of_rounds": times,
+            "seconds": median_and_spread(times)._asdict(),
+            "least_seconds": min(times),
+            "times_as_fast_as": times_as_fast(seconds, way),
+        }
+        for way, times in seconds.items()
+    ]
+
+
+def _share_of_rest(rows: Sequence[Mapping[str, Any]], way: str) -> float:
+    """What is neither convolutions nor matrix products, of the sum of the parts."""
+    parts = [row for row in rows if row["way"] == way and row["part"] != WHOLE]
+    rest = [row["seconds"]["median"] for row in parts if not row["is_network"]]
+    return sum(rest) / sum(row["seconds"]["median"] for row in parts)
+
+
+def _check_peer(ours: DetectorParts, theirs: TorchvisionParts) -> None:
+    """Raises InputError unless every network of torchvision's computes the same."""
+    maps = theirs.outputs["backbone and pyramid"].values()
+    pairs = {
+        f"map {level} of the pyramid": (mine, other.permute(0, 2, 3, 1))
+        for level, (mine, other) in enumerate(
+            zip(ours.outputs["backbone and pyramid"].maps, maps, strict=True)
+        )
+    }
+    logits, _ = theirs.outputs["proposal head"]
+    pairs |= {
+        f"proposal head on map {level}": (mine.logits, other.permute(0, 2, 3, 1))
+        for level, (mine, other) in enumerate(
+            zip(ours.outputs["proposal head"], logits, strict=True)
+        )
+    }
+    logits, deltas = theirs.box_head(np.asarray(ours.outputs["RoIAlign of boxes"]))
+    mine, my_deltas = ours.outputs["box head"]
+    pairs["box head, classes"] = mine[:, :-1], logits[:, 1:]
+    pairs["box head, boxes"] = my_deltas.reshape(len(my_deltas), -1), deltas[:, 4:]
+    for name, (mine, other) in pairs.items():
+        mine, other = np.asarray(mine), other.cpu().numpy()
+        deviation = np.abs(mine - other).max() / np.abs(other).max()
+        if not deviation <= _LARGEST_DEVIATION:
+            raise InputError(
+                f"{name} deviates from torchvision's by {deviation:.1e} of the largest; expected "
+                f"{_LARGEST_DEVIATION:.0e} at most"
+            )
+
+
+def _print(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = list(dict.fromkeys(row["part"] for row in rows))
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    headings = [f"{way}, ms (least)" for way in ways]
+    if len(ways) > 1:
+        headings.append(f"times {TORCHVISION}")
+    built = table(title, headings)
+    built.columns[0].header = "part"
+    by_part = {(row["part"], row["way"]): row for row in rows}
+    for name in names:
+        cells = []
+        for way in ways:
+            row = by_part[name, way]
+            cells.append(f"{row['seconds']['median'] * 1e3:.4g} ({row['least_seconds'] * 1e3:.4g})")
+        if len(ways) > 1:
+            times = by_part[name, OURS]["times_as_fast_as"][TORCHVISION]
+            cells.append(f"{times['median']:.3g} ± {times['spread']:.2g}")
+        built.add_row(name, *cells)
+    print_tables(built)
