@@ -14,10 +14,10 @@ def functional(
 
     Returns:
         `apply` and `variables` such that `apply(variables, images)` equals what the model gives
-        with running statistics and without dropout; what the model takes besides, such as the sizes
-        of images that lie padded in their arrays, comes behind. `apply` can be jitted, differentiated and
-        vmapped; `variables` is a dict of nested dicts of arrays, `params` and `statistics`. The
-        model itself is left as it was.
+        with running statistics and without dropout. What a model takes besides, such as the sizes
+        of images that lie padded in their arrays, comes behind the images. `apply` can be jitted,
+        differentiated and vmapped; `variables` is a dict of nested dicts of arrays, `params` and
+        `statistics`. The model itself is left as it was.
     """
     graphdef, variables = split_for_evaluation(model)
 

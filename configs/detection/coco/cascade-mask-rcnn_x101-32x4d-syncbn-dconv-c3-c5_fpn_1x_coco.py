@@ -6,7 +6,9 @@ With batch statistics and deformable convolutions.
         "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco"
     )
 
-It cannot be trained from the command line yet. Published: 47.5 box AP, 40.9 mask AP; trained on 8 GPUs with 2 images each.
+It cannot be trained from the command line yet.
+
+Published: 47.5 box AP, 40.9 mask AP; trained on 8 GPUs with 2 images each.
 """
 
 from configs.common import coco_detection

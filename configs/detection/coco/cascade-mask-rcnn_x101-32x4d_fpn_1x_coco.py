@@ -4,7 +4,9 @@
         "cascade-mask-rcnn_x101-32x4d_fpn_1x_coco"
     )
 
-It cannot be trained from the command line yet. Published: 44.3 box AP, 38.3 mask AP; trained on 8 GPUs with 2 images each, 9.2 GB a GPU.
+It cannot be trained from the command line yet.
+
+Published: 44.3 box AP, 38.3 mask AP; trained on 8 GPUs with 2 images each, 9.2 GB a GPU.
 """
 
 from configs.common import coco_detection

@@ -4,7 +4,9 @@
         "mask-rcnn_r101-syncbn_fpn_1x_coco"
     )
 
-It cannot be trained from the command line yet. Published: 40.5 box AP, 36.3 mask AP; trained on 8 GPUs with 2 images each, 6.4 GB a GPU.
+It cannot be trained from the command line yet.
+
+Published: 40.5 box AP, 36.3 mask AP; trained on 8 GPUs with 2 images each, 6.4 GB a GPU.
 """
 
 from configs.common import coco_detection

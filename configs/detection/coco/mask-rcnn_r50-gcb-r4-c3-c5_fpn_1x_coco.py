@@ -4,7 +4,9 @@
         "mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco"
     )
 
-It cannot be trained from the command line yet. Published: 39.9 box AP, 36.0 mask AP; trained on 8 GPUs with 2 images each, 5.1 GB a GPU.
+It cannot be trained from the command line yet.
+
+Published: 39.9 box AP, 36.0 mask AP; trained on 8 GPUs with 2 images each, 5.1 GB a GPU.
 """
 
 from configs.common import coco_detection

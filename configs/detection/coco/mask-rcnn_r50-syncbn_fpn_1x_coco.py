@@ -4,7 +4,9 @@
         "mask-rcnn_r50-syncbn_fpn_1x_coco"
     )
 
-It cannot be trained from the command line yet. Published: 38.4 box AP, 34.6 mask AP; trained on 8 GPUs with 2 images each, 4.4 GB a GPU.
+It cannot be trained from the command line yet.
+
+Published: 38.4 box AP, 34.6 mask AP; trained on 8 GPUs with 2 images each, 4.4 GB a GPU.
 """
 
 from configs.common import coco_detection

@@ -4,7 +4,9 @@
         "mask-rcnn_x101-32x4d-syncbn_fpn_1x_coco"
     )
 
-It cannot be trained from the command line yet. Published: 42.4 box AP, 37.7 mask AP; trained on 8 GPUs with 2 images each, 7.6 GB a GPU.
+It cannot be trained from the command line yet.
+
+Published: 42.4 box AP, 37.7 mask AP; trained on 8 GPUs with 2 images each, 7.6 GB a GPU.
 """
 
 from configs.common import coco_detection
