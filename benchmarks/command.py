@@ -324,7 +324,7 @@ def _check_peer(name: str) -> None:
     installed, remedy = {
         "openmmlab": ("mmseg", "mmsegmentation is not installed; pip install '.[peer]'"),
         "torchvision": ("torchvision", "torchvision is not installed; pip install torchvision"),
-    }[_PEER.value]
+    }[str(_PEER.value)]
     if importlib.util.find_spec(installed) is None:
         raise InputError(f"--peer={_PEER.value}: {remedy}")
 

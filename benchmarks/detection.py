@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -20,7 +21,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.detector import DIVISOR
-from gcnet_jax.tasks.detection.weights import export_state_dict
+from gcnet_jax.tasks.detection.weights import FOREIGN
 
 TORCHVISION = "torchvision"
 WHOLE = "whole, to masks of boxes"
@@ -107,15 +108,19 @@ def _measure_batch(
     padded = [-(-x // DIVISOR) * DIVISOR for x in size]
     batch = np.zeros((images, *padded, 3), np.float32)
     for index in range(images):
-        batch[index, :height, :width] = normalize_images(draw_scene(index, size).image[None])[0]
+        image = jnp.asarray(draw_scene(index, size).image)
+        batch[index, :height, :width] = normalize_images(image[None])[0]
     sizes = np.array([size] * images)
     model = build_model(config.model, num_classes=num_classes, seed=config.seed)
     with CONSOLE.status(f"compiling the parts, for {images} images"):
         ours = DetectorParts(model, batch, sizes)
     ways: dict[str, Mapping[str, Callable[[], Any]]] = {OURS: {WHOLE: ours.whole, **ours.parts}}
+    theirs = None
     if peer:
         with CONSOLE.status("torchvision's first batch"):
-            theirs = TorchvisionParts(export_state_dict(model), model.settings, batch, sizes)
+            theirs = TorchvisionParts(
+                FOREIGN.export_state_dict(model), model.settings, batch, sizes
+            )
         _check_peer(ours, theirs)
         ways[TORCHVISION] = {WHOLE: theirs.whole, **theirs.parts}
     rows = [
@@ -129,7 +134,7 @@ def _measure_batch(
         "share_of_rest": {way: _share_of_rest(rows, way) for way in ways},
         "rows": rows,
     }
-    if peer:
+    if theirs is not None:
         result["facts_of_torchvision"] = theirs.facts()
     shares = ", ".join(f"{x:.1%} of {way}'s" for way, x in result["share_of_rest"].items())
     _print(

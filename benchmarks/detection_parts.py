@@ -88,9 +88,8 @@ class DetectorParts:
         )
         logits, deltas = self._add("box head", lambda model, x: model.box_heads[0](x), features)
         _spread(model.box_heads[0].logits, logits, _BOX_DEVIATION)
-        model.box_heads[0].logits.bias[...] = (
-            model.box_heads[0].logits.bias[...].at[-1].add(_BACKGROUND)
-        )
+        bias: Any = model.box_heads[0].logits.bias  # which Flax types as one that may be absent
+        bias[...] = bias[...].at[-1].add(_BACKGROUND)
         _spread(model.box_heads[0].deltas, deltas.reshape(len(deltas), -1), _DELTAS_DEVIATION)
         logits, deltas = self._add("box head", lambda model, x: model.box_heads[0](x), features)
         rows = proposals.boxes.shape[:2]
@@ -100,7 +99,7 @@ class DetectorParts:
             (deltas.reshape(*rows, -1, 4),),
         )
         boxes, _, classes, _ = self._add(
-            "detections", Detector.detect, outputs, proposals.valid, sizes_of
+            "detections", lambda model, *x: model.detect(*x), outputs, proposals.valid, sizes_of
         )
         features = self._add(
             "RoIAlign of masks", lambda model, *x: model.features(*x, MASK_BINS), pyramid, boxes
@@ -109,7 +108,7 @@ class DetectorParts:
         _spread(model.mask_heads[0].logits, logits, _MASK_DEVIATION)
         masks = self._add("mask head", _masks, features, classes)
         shape = (int(sizes[:, 0].max()), int(sizes[:, 1].max()))
-        self._add("pasting", lambda _, *x: _paste(*x, shape), masks, boxes)
+        self._add("pasting", lambda _, *x: _paste(x[0], x[1], shape), masks, boxes)
 
         graphdef, variables = split_for_evaluation(model)
         run = jax.jit(lambda variables, *x: merge(graphdef, variables)(*x))
@@ -155,7 +154,7 @@ def _masks(
 def _paste(
     masks: Float[Array, "b n side side"], boxes: Float[Array, "b n 4"], shape: tuple[int, int]
 ) -> Array:
-    return jax.lax.map(lambda x: paste(*x, shape), (masks, boxes))
+    return jax.lax.map(lambda x: paste(x[0], x[1], shape), (masks, boxes))
 
 
 def _in_rows(maps: list[Float[Array, "b _h _w c"]]) -> Float[Array, "n c"]:

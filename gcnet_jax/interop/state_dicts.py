@@ -35,7 +35,7 @@ _CLASSIFIER_OF_BACKBONE = re.compile(r"fc\.(weight|bias)")
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """Which entries are laid out otherwise than a convolution's, by patterns of whole names.
+    """The entries that are laid out otherwise than a convolution's, by patterns of whole names.
 
     Attributes:
         linear: kernels and biases of linear layers, which have no spatial axes there. Those that

@@ -51,7 +51,7 @@ class TrainState:
 
     @property
     def remainder(self) -> dict[str, PyTree]:
-        """What of the state `variables` lacks, which only training needs."""
+        """The part of the state that `variables` leaves out: what training alone needs."""
         rest = {"step": self.step, "optimizer": self.optimizer, "seed": self.seed}
         if self.average is not None:
             rest |= {"params": self.params, "statistics": self.statistics}

@@ -41,8 +41,8 @@ def known_classes(name: str) -> ObjectClasses:
             f"{', '.join(_KNOWN)}"
         )
     table = resources.files("gcnet_jax.tasks.detection") / "class_names" / f"{name}.csv"
-    with table.open(encoding="utf-8", newline="") as file:
-        return ObjectClasses(tuple(row["name"] for row in csv.DictReader(file)))
+    rows = csv.DictReader(table.read_text("utf-8").splitlines())
+    return ObjectClasses(tuple(row["name"] for row in rows))
 
 
 def classes_to_meta(classes: ObjectClasses) -> dict[str, Any]:

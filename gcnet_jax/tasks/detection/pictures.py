@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 _SMALLEST, _LARGEST = 11, 48  # pixels of the letters
 _IN_WIDTH = 60  # letters' heights in the width of a picture
+_DARK = 120  # luma of colours, from 0 to 255, on which words are white
 _GOLDEN = 0.6180339887  # part of the colour circle between one object and the next
 
 
@@ -49,9 +50,13 @@ def draw_objects(
     line = max(height // 7, 1)
     font = ImageFont.truetype(_font_file(), height)
     draw = ImageDraw.Draw(picture)
-    for each, color in reversed(list(zip(objects, colors, strict=True))):
+    drawn = list(zip(objects, colors, strict=True))[::-1]
+    for each, color in drawn:
         left, top, right, bottom = each.box.tolist()
-        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color, width=line)
+        last = max(left, right - 1), max(top, bottom - 1)  # the pixels that the box ends with
+        draw.rectangle((left, top, *last), outline=color, width=line)
+    for each, color in drawn:  # no box hides words
+        left, top = each.box[:2].tolist()
         length = font.getlength(each.words) + height
         left = max(min(left, picture.width - length), 0)
         top = top - 1.4 * height if top >= 1.4 * height else top
@@ -59,7 +64,7 @@ def draw_objects(
         draw.text(
             (left + 0.5 * height, top + 0.7 * height),
             each.words,
-            fill=(0, 0, 0),
+            fill=_readable_on(color),
             font=font,
             anchor="lm",
         )
@@ -70,6 +75,12 @@ def object_color(index: int) -> tuple[int, int, int]:
     """A bright RGB colour, far from those of the objects before."""
     red, green, blue = colorsys.hls_to_rgb((0.03 + index * _GOLDEN) % 1, 0.6, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _readable_on(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever stands out more."""
+    red, green, blue = color
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > _DARK else (255, 255, 255)
 
 
 def _font_file() -> Path:

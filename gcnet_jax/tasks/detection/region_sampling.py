@@ -1,4 +1,4 @@
-"""Which regions the heads are trained with, and what they should say of them: of one image."""
+"""Sampling of the regions of one image that the heads are trained with, and their objects."""
 
 from typing import NamedTuple
 

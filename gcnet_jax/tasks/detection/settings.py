@@ -24,7 +24,7 @@ class ProposalSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AssignmentSettings:
-    """Which boxes are for an object and which for the background (`MaxIoUAssigner`).
+    """When a box is for an object, and when for the background (`MaxIoUAssigner`).
 
     Attributes:
         positive: overlap from which a box is for an object.
@@ -88,7 +88,7 @@ class RegionStage:
 
 @dataclasses.dataclass(frozen=True)
 class DetectionSettings:
-    """Which boxes are detections (mmdetection's `test_cfg.rcnn`).
+    """When a box is a detection (mmdetection's `test_cfg.rcnn`).
 
     Attributes:
         score_threshold: score that a detection must exceed.

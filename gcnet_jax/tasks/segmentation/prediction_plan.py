@@ -1,4 +1,4 @@
-"""Which images of many sizes go through the network together, and in arrays of which shape."""
+"""The grouping of images of many sizes into batches, each of arrays of one shape."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: the confusion matrix of a report."""
+"""The confusion matrix of a report: which classes are taken for which."""
 
 import io
 from collections.abc import Sequence

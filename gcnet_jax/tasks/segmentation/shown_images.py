@@ -1,4 +1,4 @@
-"""Which images of an evaluation are shown: some from all over the split, and the worst."""
+"""The choice of images to show of an evaluation: some from all over, and the worst."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""Which object of an image a box is to find, by their overlaps (mmdetection's `MaxIoUAssigner`)."""
+"""Assignment of boxes to the objects they overlap (mmdetection's `MaxIoUAssigner`)."""
 
 import jax.numpy as jnp
 from jax import lax

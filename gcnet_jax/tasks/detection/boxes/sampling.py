@@ -1,4 +1,4 @@
-"""Which boxes of an image a loss counts: a few positive ones, and negative ones to fill up."""
+"""Sampling of the boxes that a loss counts: a few positive ones, and negative ones to fill up."""
 
 from typing import NamedTuple
 

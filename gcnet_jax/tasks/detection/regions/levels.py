@@ -1,4 +1,4 @@
-"""Which level of a feature pyramid a box is looked at in."""
+"""The level of a feature pyramid that a box is looked at in."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int

@@ -1,4 +1,4 @@
-"""What of an image the network sees at once: all of it, or one window after the other.
+"""Modes of inference: the network sees an image whole, or one window after the other.
 
 Source: mmsegmentation's `EncoderDecoder.whole_inference` and `slide_inference`.
 """
@@ -20,7 +20,7 @@ from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 
 class InferenceMode(Protocol):
-    """What of an image the network sees at once."""
+    """A way to show an image to the network: whole, or in windows."""
 
     def decode(
         self,
@@ -63,14 +63,14 @@ class WholeImages:
         sizes: Integer[Array, "b 2"],
         mesh: Mesh | None = None,
     ) -> Float[Array, "b out_h out_w classes"]:
-        """See `InferenceMode`."""
+        """The logits of whole images, see `InferenceMode.decode`."""
         del mesh
         return model.decode(images, sizes)
 
     def to_pixels(
         self, model: Segmentor, lengths: Integer[Array, " b"], bucket: int, axis: int
     ) -> Float[Array, "b bucket positions"]:
-        """See `InferenceMode`."""
+        """The linear map from logits to the pixels of an axis, see `InferenceMode.to_pixels`."""
         del axis
         return _upsampling(model, lengths, bucket)
 
@@ -145,7 +145,7 @@ class SlidingWindows:
     def to_pixels(
         self, model: Segmentor, lengths: Integer[Array, " b"], bucket: int, axis: int
     ) -> Float[Array, "b bucket positions"]:
-        """See `InferenceMode`."""
+        """The linear map from logits to the pixels of an axis, see `InferenceMode.to_pixels`."""
         starts = self._starts(lengths, bucket, axis)
         extents = jnp.minimum(lengths, self.window[axis])
         of_one = _upsampling(model, extents, min(self.window[axis], bucket))

@@ -1,0 +1,81 @@
+"""The losses of a batch: the same bits each time, and numbers whatever the images hold."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gcnet_jax.tasks.detection.build_model import build_model
+from gcnet_jax.tasks.detection.detector_losses import detector_losses
+from gcnet_jax.tasks.detection.objects import ImageObjects, padded_objects
+from tests.tasks.detection.narrow_detector import CLASSES, narrow_config, padded_batch
+
+CANVAS = (64, 64)
+CAPACITY = 3
+
+
+@pytest.fixture(scope="module")
+def step():
+    """`step(images, objects, seed)`: losses and gradients of a detector that deforms."""
+    config = narrow_config(depth=50, deformable_stages=(3,))
+    config.backbone.context.position = "after_conv3"
+    model = build_model(config, num_classes=CLASSES)
+    model.train()
+    graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    def of_batch(params, images, sizes, objects, key):
+        def total(params):
+            model = nnx.merge(graphdef, params, statistics, copy=True)
+            losses, _ = detector_losses(model, images, sizes, objects, nnx.Rngs(sampling=key))
+            return sum(x for name, x in losses.items() if name.endswith("loss")), losses
+
+        (_, losses), gradients = jax.value_and_grad(total, has_aux=True)(params)
+        return losses, gradients
+
+    def run(images, objects, seed=0):
+        padded = padded_objects(objects, capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
+        return of_batch(params, *padded_batch(images, CANVAS), padded, jax.random.key(seed))
+
+    return run
+
+
+def scene(seed, size, count):
+    """An image of noise with some objects, whose masks are their boxes."""
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 20, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(8, 20, (count, 2))], axis=1)
+    y, x = np.mgrid[: size[0], : size[1]]
+    left, top, right, bottom = (side[:, None, None] for side in boxes.T)
+    masks = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    image = rng.standard_normal((*size, 3)).astype(np.float32)
+    classes = rng.integers(0, CLASSES, count)
+    return image, ImageObjects("scene", size, boxes.astype(np.float32), classes, masks)
+
+
+def batch(*scenes):
+    images, objects = zip(*scenes, strict=True)
+    return list(images), list(objects)
+
+
+@pytest.mark.slow
+def test_the_same_batch_gives_the_same_bits_and_other_samples_other_losses(step):
+    given = batch(scene(0, (64, 50), 3), scene(1, (40, 64), 1))
+    once, again, other = step(*given), step(*given), step(*given, seed=1)
+    for x, y in zip(jax.tree.leaves(once), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert float(once[0]["class_loss"]) != float(other[0]["class_loss"])
+
+
+@pytest.mark.slow
+def test_images_without_objects_have_finite_losses_and_gradients(step):
+    nothing = scene(0, (64, 64), 0)
+    for given in (batch(nothing, nothing), batch(nothing, scene(1, (33, 40), 2))):
+        losses, gradients = step(*given)
+        for name, value in losses.items():
+            assert np.isfinite(value), name
+        for leaf in jax.tree.leaves(gradients):
+            assert np.isfinite(leaf).all()
+    losses, _ = step(*batch(nothing, nothing))
+    assert losses["box_loss"] == losses["mask_loss"] == losses["rpn_box_loss"] == 0
+    assert losses["rpn_class_loss"] > 0
