@@ -199,7 +199,7 @@ def _remember(target: Path, digest: str) -> None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[IO[bytes]]:
-    """A file to append to, by one process at a time; a killed one is in nobody's way."""
+    """A file to append to, by one process at a time; one that is killed holds up no other."""
     while True:
         with path.open("ab") as file:
             try:

@@ -9,19 +9,20 @@ from jaxtyping import Array, Float, PyTree
 
 def functional(
     model: nnx.Module,
-) -> tuple[Callable[[PyTree, Float[Array, "b h w 3"]], Float[Array, "b h w classes"]], PyTree]:
+) -> tuple[Callable[..., Any], PyTree]:
     """A model as a pure function of its variables, in evaluation mode.
 
     Returns:
         `apply` and `variables` such that `apply(variables, images)` equals what the model gives
-        with running statistics and without dropout. `apply` can be jitted, differentiated and
-        vmapped; `variables` is a dict of nested dicts of arrays, `params` and `statistics`. The
-        model itself is left as it was.
+        with running statistics and without dropout. What a model takes besides, such as the sizes
+        of images that lie padded in their arrays, comes behind the images. `apply` can be jitted,
+        differentiated and vmapped; `variables` is a dict of nested dicts of arrays, `params` and
+        `statistics`. The model itself is left as it was.
     """
     graphdef, variables = split_for_evaluation(model)
 
-    def apply(variables: PyTree, images: Float[Array, "b h w 3"]) -> Any:
-        return merge(graphdef, variables)(images)
+    def apply(variables: PyTree, images: Float[Array, "b h w 3"], *rest: Any) -> Any:
+        return merge(graphdef, variables)(images, *rest)
 
     return apply, variables
 

@@ -107,7 +107,11 @@ def check_image_shape(images: Any) -> None:
 
 
 def check_sizes(sizes: Any, images: Any) -> None:
-    """Raises InputError unless sizes are whole (height, width) of each image, or None."""
+    """Raises InputError unless sizes are whole (height, width) of each image, or None.
+
+    Type and shape are checked always. Whether the images fit their arrays is seen outside of
+    compiled functions alone.
+    """
     if sizes is None:
         return
     expected = (images.shape[0], 2)
@@ -117,6 +121,18 @@ def check_sizes(sizes: Any, images: Any) -> None:
         raise InputError(
             f"the sizes have the shape {sizes.shape} and the dtype {sizes.dtype}; expected whole "
             f"numbers, (height, width) of each image, of the shape {expected}"
+        )
+    if isinstance(sizes, Tracer) or (
+        isinstance(sizes, jax.Array) and not sizes.is_fully_addressable
+    ):
+        return
+    largest = np.array(images.shape[1:3])
+    outside = (np.asarray(sizes) < 1) | (np.asarray(sizes) > largest)
+    if outside.any():
+        index = int(np.nonzero(outside.any(axis=1))[0][0])
+        raise InputError(
+            f"image {index} has the size {tuple(np.asarray(sizes)[index].tolist())}; expected "
+            f"(height, width) from 1 to those of the array, {tuple(largest.tolist())}"
         )
 
 

@@ -72,7 +72,7 @@ def shard_batch(batch: PyTree, mesh: Mesh, image_keys: Collection[str] = ()) -> 
 
 
 def rows_here(array: Shaped[Array, "b *rest"]) -> Shaped[np.ndarray, "part *rest"]:
-    """The rows of this process in an array whose leading axis is split, in the order of its part."""
+    """This process's rows of an array whose leading axis is split, in order."""
     rows = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
     return np.concatenate([np.asarray(rows[start]) for start in sorted(rows)])
 

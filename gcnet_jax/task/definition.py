@@ -35,7 +35,7 @@ class Meaning(Protocol):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
-        """The meaning in such plain JSON; a KeyError, TypeError or ValueError if it is something else."""
+        """The meaning in such JSON; KeyError, TypeError or ValueError if it is something else."""
         ...
 
     def in_words(self) -> str:

@@ -2,8 +2,11 @@
 
 With batch statistics, deformable convolutions and global context blocks (ratio 1/16).
 
-    gcnet train --workdir=runs/detector \\
-        --config=cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5-r16-gcb-c3-c5_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5-r16-gcb-c3-c5_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 48.0 box AP, 41.3 mask AP; trained on 8 GPUs with 2 images each.
 """

@@ -2,8 +2,11 @@
 
 With batch statistics and deformable convolutions.
 
-    gcnet train --workdir=runs/detector \\
-        --config=cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 47.5 box AP, 40.9 mask AP; trained on 8 GPUs with 2 images each.
 """

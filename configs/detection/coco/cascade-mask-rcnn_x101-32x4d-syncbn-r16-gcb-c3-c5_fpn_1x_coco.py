@@ -2,8 +2,11 @@
 
 With batch statistics and global context blocks (ratio 1/16).
 
-    gcnet train --workdir=runs/detector \\
-        --config=cascade-mask-rcnn_x101-32x4d-syncbn-r16-gcb-c3-c5_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "cascade-mask-rcnn_x101-32x4d-syncbn-r16-gcb-c3-c5_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 46.2 box AP, 39.7 mask AP; trained on 8 GPUs with 2 images each, 10.3 GB a GPU.
 """

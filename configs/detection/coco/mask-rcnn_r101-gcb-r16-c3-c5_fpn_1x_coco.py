@@ -1,7 +1,10 @@
 """Mask R-CNN R101-FPN with global context blocks (ratio 1/16) on COCO, 12 epochs.
 
-    gcnet train --workdir=runs/detector \\
-        --config=mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 41.3 box AP, 37.2 mask AP; trained on 8 GPUs with 2 images each, 7.6 GB a GPU.
 """

@@ -1,7 +1,10 @@
 """Mask R-CNN R101-FPN on COCO, 12 epochs.
 
-    gcnet train --workdir=runs/detector \\
-        --config=mask-rcnn_r101_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "mask-rcnn_r101_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 40.0 box AP, 36.1 mask AP; trained on 8 GPUs with 2 images each, 6.4 GB a GPU.
 """

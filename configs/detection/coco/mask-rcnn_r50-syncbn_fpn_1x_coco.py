@@ -1,7 +1,10 @@
 """Mask R-CNN R50-FPN with batch statistics on COCO, 12 epochs.
 
-    gcnet train --workdir=runs/detector \\
-        --config=mask-rcnn_r50-syncbn_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "mask-rcnn_r50-syncbn_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 38.4 box AP, 34.6 mask AP; trained on 8 GPUs with 2 images each, 4.4 GB a GPU.
 """

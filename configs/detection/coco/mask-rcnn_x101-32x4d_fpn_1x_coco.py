@@ -1,7 +1,10 @@
 """Mask R-CNN X101-32x4d-FPN on COCO, 12 epochs.
 
-    gcnet train --workdir=runs/detector \\
-        --config=mask-rcnn_x101-32x4d_fpn_1x_coco
+    gcnet_jax.tasks.detection.load_detector(
+        "mask-rcnn_x101-32x4d_fpn_1x_coco"
+    )
+
+It cannot be trained from the command line yet.
 
 Published: 41.9 box AP, 37.5 mask AP; trained on 8 GPUs with 2 images each, 7.6 GB a GPU.
 """

@@ -139,7 +139,7 @@ class Detector(nnx.Module):
         Raises:
             InputError: the images are not normalised, or images or sizes have another shape.
         """
-        sizes = self._sizes(images, sizes)
+        sizes = self.check(images, sizes)
         pyramid = self.pyramid(images, sizes)
         proposals = self.propose(self.rpn(pyramid), sizes, self.settings.proposals)
         outputs = self.look(pyramid, proposals, sizes)
@@ -166,7 +166,7 @@ class Detector(nnx.Module):
         """Proposes boxes for each image."""
         return jax.vmap(
             lambda levels, size, seen: propose(levels, self.strides, size, seen, settings)
-        )(levels, sizes, self._seen(levels, sizes))
+        )(levels, sizes, self.seen_sizes(sizes, _array_size(levels[0], self.strides[0])))
 
     def look(
         self, pyramid: Pyramid, proposals: Proposals, sizes: Integer[Array, "b 2"]
@@ -265,9 +265,14 @@ class Detector(nnx.Module):
             sizes=None if pyramid.sizes is None else pyramid.sizes[levels],
         )
 
-    def _sizes(
+    def check(
         self, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"] | None
     ) -> Integer[Array, "b 2"]:
+        """The sizes of images, which are those of the array if they are None.
+
+        Raises:
+            InputError: as `__call__`.
+        """
         check_normalized(images)
         check_sizes(sizes, images)
         height, width = images.shape[1:3]
@@ -280,13 +285,18 @@ class Detector(nnx.Module):
             return jnp.broadcast_to(jnp.array([height, width]), (len(images), 2))
         return jnp.asarray(sizes)
 
-    def _seen(self, levels: Sequence[Level], sizes: Integer[Array, "b 2"]) -> Int[Array, "b 2"]:
+    def seen_sizes(
+        self, sizes: Integer[Array, "b 2"], array_size: tuple[int, int]
+    ) -> Integer[Array, "b 2"]:
         """The size of each image with the padding that it is seen with."""
         if not self.reference_padding:
             return padded(sizes)
-        height, width = levels[0].logits.shape[1:3]
-        whole = jnp.array([height, width]) * self.strides[0]
-        return jnp.broadcast_to(whole, sizes.shape)
+        return jnp.broadcast_to(jnp.array(array_size), sizes.shape)
+
+
+def _array_size(finest: Level, stride: int) -> tuple[int, int]:
+    height, width = finest.logits.shape[1:3]
+    return height * stride, width * stride
 
 
 def padded(sizes: Integer[Array, "b 2"]) -> Integer[Array, "b 2"]:

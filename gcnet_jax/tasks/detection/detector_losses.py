@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
 from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
 from gcnet_jax.tasks.detection.objects import Objects
@@ -56,8 +57,14 @@ def detector_losses(
 
     Returns:
         The losses, whose names end in `loss`, with accuracies beside them; and what was compared.
+
+    Raises:
+        InputError: images or sizes are not what the detector takes, the arrays of the objects have
+            other shapes, or there are no masks for a detector of masks.
     """
     settings = model.settings
+    sizes = model.check(images, sizes)
+    _check_objects(model, images, objects)
     pyramid = model.pyramid(images, sizes)
     levels = model.rpn(pyramid)
     metrics, anchors = _rpn_losses(model, levels, sizes, objects, rngs)
@@ -76,7 +83,10 @@ def detector_losses(
         logits, deltas = model.say(index, pyramid, regions.boxes)
         of_stage = _box_losses(model, index, logits, deltas, regions, objects)
         if model.mask_heads and objects.masks is not None:
-            loss, masks = _mask_loss(model, index, pyramid, regions, objects.classes, objects.masks)
+            seen = model.seen_sizes(sizes, (images.shape[1], images.shape[2]))
+            loss, masks = _mask_loss(
+                model, index, pyramid, regions, objects.classes, objects.masks, seen
+            )
             of_stage["mask_loss"] = loss
             targets.masks.append(masks)
         prefix = f"stage{index}_" if len(settings.stages) > 1 else ""
@@ -85,6 +95,30 @@ def detector_losses(
         boxes = jax.lax.stop_gradient(model.refine(index, regions.boxes, logits, deltas, sizes))
         valid = regions.valid & ~regions.are_objects
     return metrics, targets
+
+
+def _check_objects(model: Detector, images: Float[Array, "b h w 3"], objects: Objects) -> None:
+    batch, height, width = images.shape[:3]
+    capacity = objects.boxes.shape[1]
+    if capacity < 1:
+        raise InputError(
+            "there is room for 0 objects in an image; expected a capacity of 1 or more"
+        )
+    expected = {
+        "boxes": (batch, capacity, 4),
+        "classes": (batch, capacity),
+        "valid": (batch, capacity),
+        "masks": (batch, capacity, height, width),
+    }
+    for name, shape in expected.items():
+        array = getattr(objects, name)
+        if array is None and model.mask_heads:
+            raise InputError(
+                "the objects have no masks, and the detector has mask heads to train; expected "
+                "masks, or a network with model.mask_head.enabled=False"
+            )
+        if array is not None and array.shape != shape:
+            raise InputError(f"objects.{name} has the shape {array.shape}; expected {shape}")
 
 
 def _rpn_losses(
@@ -144,6 +178,7 @@ def _mask_loss(
     regions: Regions,
     classes: Int[Array, "b m"],
     masks: Bool[Array, "b m h w"],
+    seen: Integer[Array, "b 2"],
 ) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
     head, sampling = model.mask_heads[stage], model.settings.sampling
     # Those for an object are the first, and no more than that are sampled.
@@ -151,7 +186,7 @@ def _mask_loss(
     first = jax.tree.map(lambda x: x[:, :most], regions)
     logits = head(model.features(pyramid, first.boxes, MASK_BINS))
     targets = jax.vmap(functools.partial(mask_targets, bins=2 * MASK_BINS))(
-        first.boxes, masks, first.objects
+        first.boxes, masks, first.objects, seen
     )
     loss = mask_loss(
         logits,

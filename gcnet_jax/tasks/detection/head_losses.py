@@ -1,5 +1,6 @@
 """The losses of the box head and of the mask head, over the regions of a batch."""
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -77,5 +78,5 @@ def mask_loss(
     mine = jnp.where(positive, classes, 0)[:, None, None, None]
     chosen = jnp.take_along_axis(logits, mine, axis=-1)[..., 0]
     losses = binary_cross_entropy(chosen, targets.astype(jnp.float32))
-    pixels = jnp.maximum(positive.sum(), 1) * targets[0].size
+    pixels = jnp.maximum(positive.sum(), 1) * math.prod(targets.shape[1:])
     return jnp.where(positive[:, None, None], losses, 0).sum() / pixels

@@ -60,10 +60,12 @@ def padded_objects(
         array_size: height and width of the arrays that the images lie in.
 
     Raises:
-        InputError: an image has more objects than there are rows, a box that reaches out of the
-            image or has no area, an unknown class, or masks of another shape than the image; or
-            some images of the batch have masks and others have none.
+        InputError: the capacity is below 1; an image has more objects than that, a box that
+            reaches out of the image or has no area, an unknown class, or masks of another shape;
+            or some images of the batch have masks and others have none.
     """
+    if capacity < 1:
+        raise InputError(f"the capacity is {capacity}; expected 1 or more, also without objects")
     for image in images:
         _check(image, capacity, num_classes, array_size)
     with_masks = [image.masks is not None for image in images]
@@ -105,6 +107,8 @@ def _check(
             f"{where} has boxes of shape {image.boxes.shape} and classes of shape "
             f"{image.classes.shape}; expected (n, 4) and (n,)"
         )
+    if not np.issubdtype(image.classes.dtype, np.integer):
+        raise InputError(f"{where} has classes of {image.classes.dtype}; expected whole numbers")
     for index, (box, label) in enumerate(zip(image.boxes.tolist(), image.classes, strict=True)):
         left, top, right, bottom = box
         if not (left < right and top < bottom):  # also where one is no number

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.detector_losses import detector_losses
 from gcnet_jax.tasks.detection.objects import ImageObjects, padded_objects
-from tests.tasks.detection.narrow_detector import CLASSES, narrow_config, padded_batch
+from tests.tasks.detection.narrow_detector import (
+    CLASSES,
+    narrow_config,
+    narrow_detector,
+    padded_batch,
+)
 
 CANVAS = (64, 64)
 CAPACITY = 3
@@ -56,6 +62,36 @@ def scene(seed, size, count):
 def batch(*scenes):
     images, objects = zip(*scenes, strict=True)
     return list(images), list(objects)
+
+
+def losses_of(objects, sizes=((64, 50),), canvas=CANVAS):
+    model = narrow_detector()
+    images = np.zeros((1, *canvas, 3), np.float32)
+    return jax.eval_shape(
+        lambda objects: detector_losses(model, images, np.array(sizes), objects, nnx.Rngs(0))[0],
+        objects,
+    )
+
+
+def test_objects_and_images_that_do_not_fit_each_other_are_refused():
+    _, given = scene(0, (64, 50), 2)
+    objects = padded_objects([given], capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
+    assert "mask_loss" in losses_of(objects)
+    with pytest.raises(InputError, match=r"have no masks, and .* model.mask_head.enabled=False"):
+        losses_of(objects._replace(masks=None))
+    with pytest.raises(
+        InputError, match=r"objects.masks has the shape .*; expected \(1, 3, 64, 96\)"
+    ):
+        losses_of(objects, canvas=(64, 96))
+    with pytest.raises(InputError, match="the images are 50x64; expected multiples of 32"):
+        losses_of(objects, canvas=(50, 64), sizes=((50, 64),))
+    with pytest.raises(
+        InputError, match=r"image 0 has the size \(70, 50\); expected .* \(64, 64\)"
+    ):
+        losses_of(objects, sizes=((70, 50),))
+    nothing = jax.tree.map(lambda x: x[:, :0], objects)
+    with pytest.raises(InputError, match="room for 0 objects in an image; expected a capacity"):
+        losses_of(nothing)
 
 
 @pytest.mark.slow

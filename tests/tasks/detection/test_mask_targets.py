@@ -36,3 +36,18 @@ def test_a_whole_object_fills_its_box_and_nothing_else_is_covered():
     result = targets(boxes, masks, np.array([1, 1, 3, 0]))
     assert result.all(axis=(1, 2)).tolist() == [True, False, False, False]
     assert result.any(axis=(1, 2)).tolist() == [True, False, False, False]
+
+
+def test_an_image_in_a_larger_array_has_the_targets_that_it_has_alone():
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 20, (50, 2))
+    boxes = np.concatenate([corner, np.minimum(corner + rng.uniform(4, 20, (50, 2)), 32)], axis=1)
+    boxes = np.float32(np.concatenate([boxes, np.minimum(boxes + 12, [20, 20, 32, 32])]))
+    alone = np.zeros((1, 32, 32), bool)
+    alone[0, 10:, 5:] = True  # to the border, where what lies beyond would count
+    larger = np.zeros((1, 64, 96), bool)
+    larger[:, :32, :32] = alone
+    objects = np.zeros(len(boxes), np.int32)
+    there = mask_targets(boxes, larger, objects, np.array([32, 32]))
+    np.testing.assert_array_equal(there, mask_targets(boxes, alone, objects))
+    assert (np.asarray(mask_targets(boxes, larger, objects)) != np.asarray(there)).any()

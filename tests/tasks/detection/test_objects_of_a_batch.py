@@ -43,6 +43,7 @@ def test_objects_fill_the_first_rows_and_masks_the_top_left():
         (image(classes=[2]), "object 0 of image cat.jpg is of class 2; expected 0 to 1"),
         (image(classes=[0, 1]), r"image cat.jpg has boxes of shape \(1, 4\) and classes of shape"),
         (image(masks=np.ones((1, 5, 5), bool)), r"masks of shape \(1, 5, 5\); expected \(1, 20, 3"),
+        (image(classes=[0.5]), "image cat.jpg has classes of float64; expected whole numbers"),
         (image(size=(20, 40)), "image cat.jpg is 20x40; expected no more than the array's 32x32"),
     ],
 )
@@ -55,3 +56,8 @@ def test_masks_are_of_all_images_or_of_none():
     with pytest.raises(InputError, match="image b has no masks, but others of its batch have"):
         padded(image(masks=np.ones((1, *SIZE), bool)), image(name="b"))
     assert padded(image(), image()).masks is None
+
+
+def test_there_is_room_for_an_object_also_where_there_is_none():
+    with pytest.raises(InputError, match="the capacity is 0; expected 1 or more"):
+        padded(image(np.zeros((0, 4)), np.zeros(0, int)), capacity=0)
