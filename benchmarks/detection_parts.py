@@ -9,7 +9,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from benchmarks.detection_operators import samples_of_bins
 from gcnet_jax.models import merge, split_for_evaluation
+from gcnet_jax.nn.norm import BatchNorm
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detections, Detector, HeadOutputs
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.pasting import paste
@@ -17,8 +19,12 @@ from gcnet_jax.tasks.detection.regions.pasting import paste
 NETWORKS = frozenset({"backbone and pyramid", "proposal head", "box head", "mask head"})
 """The parts that are convolutions and matrix products; what else there is, is the rest."""
 
+_RESIDUAL = 0.3
+"""The scale of what a block adds, which starts at nothing: the network would be its shortcuts."""
 _RPN_DEVIATION, _RPN_MEAN = 1.5, -3.0
-_RPN_DELTAS_DEVIATION = 0.3
+_RPN_DELTAS_DEVIATION, _RPN_DELTAS_MEAN = (0.3, 0.3, 1.2, 1.2), (0, 0, 0.8, 0.8)
+"""Of x, y, width, height: most of the best anchors are of the finest map, and regions should be of
+all."""
 _BOX_DEVIATION = 1.2
 _BACKGROUND = 2.5
 _DELTAS_DEVIATION = 1.0
@@ -51,6 +57,9 @@ class DetectorParts:
         self._model = model
         self.parts: dict[str, Callable[[], Any]] = {}
         self.outputs: dict[str, Any] = {}
+        for _, node in nnx.iter_graph(model):
+            if isinstance(node, BatchNorm) and not np.any(node.scale[...]):
+                node.scale[...] = jnp.full_like(node.scale[...], _RESIDUAL)
         sizes_of, rules = jnp.asarray(sizes), model.settings.proposals
         batch = jnp.asarray(images)
 
@@ -60,7 +69,13 @@ class DetectorParts:
         of_levels = _in_rows([level.logits for level in levels])
         _spread(head.logits, of_levels, _RPN_DEVIATION, _RPN_MEAN)
         of_levels = _in_rows([x.deltas.reshape(*x.deltas.shape[:3], -1) for x in levels])
-        _spread(head.deltas, of_levels, _RPN_DELTAS_DEVIATION)
+        each = of_levels.shape[1] // 4
+        _spread(
+            head.deltas,
+            of_levels,
+            np.tile(_RPN_DELTAS_DEVIATION, each),
+            np.tile(_RPN_DELTAS_MEAN, each),
+        )
         levels = self._add("proposal head", Detector.rpn, pyramid)
         proposals = self._add(
             "proposals", lambda model, *x: model.propose(*x, rules), levels, sizes_of
@@ -107,10 +122,14 @@ class DetectorParts:
         scores = jax.nn.softmax(logits)[:, :-1]
         pairs = scores > self._model.settings.detections.score_threshold
         boxes = proposals.boxes.reshape(-1, 4)
-        shares = np.bincount(np.asarray(region_levels(boxes)), minlength=4) / len(boxes)
+        levels = np.asarray(region_levels(boxes))
+        shares = np.bincount(levels, minlength=4) / len(boxes)
+        samples = samples_of_bins(np.asarray(boxes), levels)
         return {
             "proposals": float(proposals.valid.sum()) / images,
             "share_of_proposals_by_level": shares.tolist(),
+            "share_of_more_than_2_samples": float((samples > 2).mean()),
+            "share_of_more_than_4_samples": float((samples > 4).mean()),
             "pairs_of_box_and_class": float(pairs.sum()) / images,
             "detections": float(self.detections.valid.sum()) / images,
         }
@@ -143,12 +162,15 @@ def _in_rows(maps: list[Float[Array, "b _h _w c"]]) -> Float[Array, "n c"]:
 
 
 def _spread(
-    layer: nnx.Module, outputs: Float[Array, "*n c"], deviation: float, mean: float = 0
+    layer: nnx.Module,
+    outputs: Float[Array, "*n c"],
+    deviation: float | np.ndarray,
+    mean: float | np.ndarray = 0,
 ) -> None:
-    """Changes a layer that said this, so that it says values of that deviation and mean."""
+    """Changes a layer that said this, so that each channel has that deviation and mean."""
     outputs = outputs.reshape(-1, outputs.shape[-1])
-    means = outputs.mean(axis=0)
-    scale = deviation / jnp.maximum((outputs - means).std(), 1e-12)
+    means, deviations = outputs.mean(axis=0), outputs.std(axis=0)
+    scale = deviation / jnp.maximum(deviations, 1e-12)
     any_layer: Any = layer
     any_layer.kernel[...] = any_layer.kernel[...] * scale
     any_layer.bias[...] = (any_layer.bias[...] - means) * scale + mean
