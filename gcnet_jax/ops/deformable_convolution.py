@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Integer
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.ops.masking import inside, zero_outside
+from gcnet_jax.ops.varying import varying_alike
 
 
 def deformable_convolution(
@@ -74,6 +75,7 @@ def deformable_convolution(
 
     if sizes is not None:
         x = zero_outside(x, inside(sizes, (lengths[0], lengths[1])))
+    x, offsets, kernel = varying_alike(x, offsets, kernel)
     sample = _sampler(x, deform_groups)
     # The places of the first tap: (out_h, 1) and (1, out_w), beside an axis for the deform groups.
     rows, columns = (jnp.arange(n)[:, None] * stride - padding for n in out_lengths)
@@ -93,9 +95,10 @@ def deformable_convolution(
     offsets = offsets.astype(places).reshape(batch, *out_lengths, deform_groups, taps, 2)
     weights = kernel.reshape(taps, channels_of_group, groups, out_channels // groups)
     dtype = jnp.result_type(x, kernel)
-    zeros = jnp.zeros(
-        (groups, batch * out_lengths[0] * out_lengths[1], out_channels // groups),
+    zeros = jnp.zeros_like(  # which varies where `x` does
+        x,
         jnp.promote_types(dtype, jnp.float32),  # taps are summed as convolutions sum
+        (groups, batch * out_lengths[0] * out_lengths[1], out_channels // groups),
     )
     of_taps = row, column, jnp.moveaxis(offsets, 4, 0), jnp.moveaxis(weights, 2, 1)
     total, _ = lax.scan(tap, zeros, of_taps)  # of any length, this is one tap to compile

@@ -17,6 +17,8 @@ from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+from gcnet_jax.ops.varying import varying_alike
+
 
 class Linear(abc.ABC):
     """A function of arrays that is linear in some of them, with its transpose.
@@ -34,7 +36,12 @@ class Linear(abc.ABC):
         """The cotangents of the operands, from those of the result."""
 
     def __call__(self, residuals: Any, operands: Any) -> Any:
-        """Returns `product`; residuals are taken for constants by derivatives."""
+        """Returns `product`; residuals are taken for constants by derivatives.
+
+        Both functions get arrays that vary over the same axes of a `jax.shard_map`.
+        """
+        flat, both = jax.tree.flatten((residuals, operands))
+        residuals, operands = jax.tree.unflatten(both, varying_alike(*flat))
         flat_residuals, tree = jax.tree.flatten(residuals)
         flat_operands, in_tree = jax.tree.flatten(operands)
         out_tree = jax.tree.structure(jax.eval_shape(self.product, residuals, operands))

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import PartitionSpec
 from jax.test_util import check_grads
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.ops import conv_general_dilated
 from gcnet_jax.ops.deformable_convolution import deformable_convolution
+from gcnet_jax.parallel import create_mesh
 
 OPTIONS = {"stride": 2, "dilation": 2, "padding": 2, "groups": 2, "deform_groups": 2}
 SHAPE, OUT = (2, 5, 7, 8), (2, 3, 4)
@@ -129,6 +131,25 @@ def test_a_mapped_axis_is_a_batch():
     apply = functools.partial(deformable_convolution, **OPTIONS)
     mapped = jax.vmap(apply, in_axes=(0, 0, None))(x[:, None], offsets[:, None], kernel)
     np.testing.assert_allclose(mapped[:, 0], apply(x, offsets, kernel), atol=1e-6)
+
+
+def test_devices_that_share_a_kernel_add_its_gradient_up():
+    split, whole = PartitionSpec("data"), PartitionSpec()
+
+    def both(x, offsets, kernel, cotangent):
+        apply = functools.partial(deformable_convolution, **OPTIONS)
+        y, transposed = jax.vjp(apply, x, offsets, kernel)
+        return y, *transposed(cotangent)
+
+    on_each = jax.shard_map(
+        both,
+        mesh=create_mesh(jax.devices()[:2]),
+        in_specs=(split, split, whole, split),
+        out_specs=(split, split, split, whole),
+    )
+    found, expected = jax.jit(on_each)(*case()), compiled()(*case())
+    for ours, of_all in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, of_all, rtol=1e-4, atol=1e-4)
 
 
 def test_an_image_in_a_larger_map_is_sampled_as_if_alone():

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from gcnet_jax.ops.linear import Linear
+from gcnet_jax.parallel import create_mesh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,21 @@ def test_mapped_arguments_are_taken_one_after_the_other(axes):
         value, gradient = both(*one)
         np.testing.assert_allclose(values[k], value, rtol=1e-6)
         np.testing.assert_allclose(gradients[k], gradient, rtol=1e-6)
+
+
+def test_devices_that_share_an_operand_or_a_residual_add_its_gradient_up():
+    def gradients(a, b, scale):
+        return jax.grad(lambda *at: jnp.sum(apply(*at)), (0, 1))(a, b, scale)
+
+    a, scale = jnp.stack([A, B]), jnp.stack([SCALE, A])
+    split, whole = PartitionSpec("data"), PartitionSpec()
+    mesh = create_mesh(jax.devices()[:2])
+    for of_scale, given in ((whole, SCALE[None]), (split, scale)):
+        specs = {"in_specs": (split, whole, of_scale), "out_specs": (split, whole)}
+        by_a, by_b = jax.jit(jax.shard_map(gradients, mesh=mesh, **specs))(a, B[None], given)
+        each = jnp.broadcast_to(given, (2, 3))
+        np.testing.assert_allclose(by_a, 10 * each)
+        np.testing.assert_allclose(by_b, 20 * each.sum(0, keepdims=True))
 
 
 def test_a_map_of_it_is_differentiated():

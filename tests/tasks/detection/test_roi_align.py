@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jax.sharding import PartitionSpec
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 from tests.tasks.detection.regions_plainly import features_of_box
@@ -175,6 +177,25 @@ def test_a_mapped_axis_is_an_image(small):
         alone = jax.value_and_grad(loss)(x[k], boxes)
         for mapped, one in zip(both, alone, strict=True):
             np.testing.assert_allclose(mapped[k], one, atol=1e-5)
+
+
+def test_devices_that_have_images_of_their_own_get_the_features_and_gradients_of_all(small):
+    apply, x, boxes, images = small
+    apart, shared, own = np.array([0, 3, 1, 2]), PartitionSpec(), PartitionSpec("data")
+    boxes, images = boxes[apart], images[apart]  # the first two are of the first image
+
+    def both(x, boxes, images):
+        y, transposed = jax.vjp(lambda x: apply(x, boxes, images), x)
+        return y, transposed(jnp.cos(y))[0]
+
+    def on_each(of_maps):
+        specs = {"in_specs": (of_maps, own, own), "out_specs": (own, of_maps)}
+        return jax.jit(jax.shard_map(both, mesh=create_mesh(jax.devices()[:2]), **specs))
+
+    whole = both(x, boxes, images)
+    for found in (on_each(own)(x, boxes, 0 * images), on_each(shared)(x, boxes, images)):
+        for ours, expected in zip(found, whole, strict=True):
+            np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 def test_other_numbers_of_strides_or_sizes_than_of_maps_are_refused():

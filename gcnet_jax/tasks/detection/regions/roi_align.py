@@ -178,7 +178,8 @@ class RegionPooling(Linear):
         given = operands[0].dtype
         dtype = given if jnp.issubdtype(given, jnp.floating) else jnp.float32
         shape = residuals.order.size, self.bins, self.bins, self.shapes[0][3]
-        result = jnp.zeros(shape, dtype)
+        # Zeros that a loop begins with vary over the axes of a `jax.shard_map` as its results do.
+        result = jnp.zeros_like(operands[0], dtype, shape)
         for level, features in enumerate(operands):
             result = self._pool(residuals, level, features, result)
         return result
@@ -206,7 +207,7 @@ class RegionPooling(Linear):
 
             # Sums, here and in the transpose, are in float32 at least.
             wide = jnp.promote_types(result.dtype, jnp.float32)
-            total = jnp.zeros((bins, bins, channels), wide)
+            total = jnp.zeros_like(features, wide, (bins, bins, channels))
             total = lax.fori_loop(0, _tiles(places, k, tile), add, total).astype(result.dtype)
             return lax.dynamic_update_slice(result, total[None], (places.order[k], 0, 0, 0))
 
@@ -229,7 +230,8 @@ class RegionPooling(Linear):
 
             return lax.fori_loop(0, _tiles(places, k, tile), add, result)
 
-        total = lax.fori_loop(*_range(places, level), of_box, jnp.zeros(shape, wide))
+        zeros = jnp.zeros_like(cotangents, wide, shape)
+        total = lax.fori_loop(*_range(places, level), of_box, zeros)
         return total.astype(cotangents.dtype)
 
     def _tile_of(
