@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
-from gcnet_jax.nn.checks import check_features, check_groups
+from gcnet_jax.nn.checks import check_compute_dtype, check_features, check_groups
 from gcnet_jax.nn.convolution import Conv
 from gcnet_jax.nn.initialization import VarianceScaling, zeros
 from gcnet_jax.ops.deformable_convolution import deformable_convolution
@@ -28,7 +28,7 @@ class DeformableConv(nnx.Module):
         stride: of both convolutions.
         dilation: of both convolutions.
         groups: of the moved one.
-        dtype: of the computation.
+        dtype: of the computation; offsets are float32 at least.
         rngs: of the initialisation.
 
     Raises:
@@ -47,6 +47,7 @@ class DeformableConv(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        check_compute_dtype(dtype)
         self.offset = Conv(
             in_channels,
             2 * _KERNEL_SIZE**2,
@@ -55,7 +56,8 @@ class DeformableConv(nnx.Module):
             dilation=dilation,
             use_bias=True,
             kernel_init=zeros,
-            dtype=dtype,
+            # A narrow type has no fractions of positions left, some positions away.
+            dtype=jnp.promote_types(dtype, jnp.float32),
             rngs=rngs,
         )
         check_groups(groups, in_channels, out_channels)

@@ -85,19 +85,22 @@ def deformable_convolution(
         sampled = sample(rows + row + offset[..., 0], columns + column + offset[..., 1])
         # With the groups in front this is one product of matrices each, three times as fast.
         grouped = jnp.moveaxis(sampled.reshape(-1, groups, channels_of_group), 1, 0)
-        return total + jnp.einsum("gpi,gio->gpo", grouped, weights), None
+        part = jnp.einsum("gpi,gio->gpo", grouped, weights, preferred_element_type=total.dtype)
+        return total + part, None
 
     row, column = (dilation * n.ravel() for n in jnp.indices(spans))
     places = jnp.promote_types(offsets.dtype, jnp.float32)  # a narrow type has no fractions left
     offsets = offsets.astype(places).reshape(batch, *out_lengths, deform_groups, taps, 2)
     weights = kernel.reshape(taps, channels_of_group, groups, out_channels // groups)
+    dtype = jnp.result_type(x, kernel)
     zeros = jnp.zeros(
         (groups, batch * out_lengths[0] * out_lengths[1], out_channels // groups),
-        jnp.result_type(x, kernel),
+        jnp.promote_types(dtype, jnp.float32),  # taps are summed as convolutions sum
     )
     of_taps = row, column, jnp.moveaxis(offsets, 4, 0), jnp.moveaxis(weights, 2, 1)
     total, _ = lax.scan(tap, zeros, of_taps)  # of any length, this is one tap to compile
-    return jnp.moveaxis(total, 0, 1).reshape(batch, *out_lengths, out_channels)
+    result = jnp.moveaxis(total.astype(dtype), 0, 1)
+    return result.reshape(batch, *out_lengths, out_channels)
 
 
 def _sampler(

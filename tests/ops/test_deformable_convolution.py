@@ -112,6 +112,18 @@ def test_places_have_fractions_also_in_a_narrow_type():
     np.testing.assert_allclose(y.astype(jnp.float32), np.arange(199) + 0.5, rtol=2**-7)
 
 
+def test_taps_of_a_narrow_type_are_summed_in_float32():
+    narrow = [jnp.asarray(array, jnp.bfloat16) for array in case()]
+    narrow[1] = jnp.round(narrow[1])  # so that no sample is rounded
+    rounded = compiled()(*narrow)
+    exact = compiled()(*(array.astype(jnp.float32) for array in narrow))
+    assert all(array.dtype == jnp.bfloat16 for array in rounded)
+    np.testing.assert_array_equal(rounded[0], exact[0].astype(jnp.bfloat16))
+    for ours, whole in zip(rounded[1:], exact[1:], strict=True):
+        atol = 2**-6 * float(jnp.max(jnp.abs(whole)))
+        np.testing.assert_allclose(ours.astype(jnp.float32), whole, atol=atol)
+
+
 def test_a_mapped_axis_is_a_batch():
     x, offsets, kernel, _ = case()
     apply = functools.partial(deformable_convolution, **OPTIONS)

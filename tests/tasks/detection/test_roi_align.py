@@ -107,6 +107,13 @@ def test_gradients_are_sums_in_order_without_a_scatter_that_adds():
     assert "scatter" not in text
 
 
+def test_no_accelerator_rounds_what_is_multiplied():
+    text = compiled(0).lower(*case(0)).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) >= 4
+    assert all("precision = [HIGHEST, HIGHEST]" in product for product in products)
+
+
 @pytest.fixture(scope="module")
 def small():
     """A function of one map, boxes and their images; arguments for it."""

@@ -7,6 +7,7 @@ covers as many as it needs: exact for boxes of any size, in little memory.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,6 +26,9 @@ _LONGEST_SIDE = 128
 _FEWEST_SAMPLES = 5
 """With adaptive sampling two samples are more than half a pixel apart, or a bin has one: four lie
 within a pixel of any place, and one more is allowed for rounding."""
+
+_product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+"""Accelerators would round the shares by default, by which targets of masks are decided."""
 
 
 def roi_align(
@@ -196,8 +200,8 @@ class RegionPooling(Linear):
                 at, by_row, by_column = self._tile_of(places, k, t, tile, features.shape)
                 part = lax.dynamic_slice(features, at, (1, *tile, channels))[0].astype(total.dtype)
                 # Columns first: products of small matrices, before one with long rows.
-                part = jnp.einsum("yjx,yxc->yjc", _repeated(by_column, tile[0]), part)
-                part = by_row @ part.reshape(tile[0], bins * channels)
+                part = _product("yjx,yxc->yjc", _repeated(by_column, tile[0]), part)
+                part = _product("iy,yk->ik", by_row, part.reshape(tile[0], bins * channels))
                 return total + part.reshape(total.shape)
 
             # Sums, here and in the transpose, are in float32 at least.
@@ -218,8 +222,8 @@ class RegionPooling(Linear):
 
             def add(t: Array, result: Array) -> Array:
                 at, by_row, by_column = self._tile_of(places, k, t, tile, shape)
-                part = (by_row.T @ own).reshape(tile[0], bins, channels)
-                part = jnp.einsum("yxj,yjc->yxc", _repeated(by_column.T, tile[0]), part)
+                part = _product("iy,ik->yk", by_row, own).reshape(tile[0], bins, channels)
+                part = _product("yxj,yjc->yxc", _repeated(by_column.T, tile[0]), part)
                 before = lax.dynamic_slice(result, at, (1, *tile, channels))
                 return lax.dynamic_update_slice(result, before + part[None], at)
 
