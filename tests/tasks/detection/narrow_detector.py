@@ -35,7 +35,15 @@ def narrow_config(**backbone):
 @functools.cache
 def narrow_detector(**options):
     """The detector in evaluation mode; leave it as it is."""
-    model = build_model(narrow_config(), num_classes=CLASSES, **options)
+    return with_drawn_weights(build_model(narrow_config(), num_classes=CLASSES, **options))
+
+
+def with_drawn_weights(model):
+    """The same detector with weights none of which is zero, as in fresh ones some are.
+
+    A fresh one adds nothing in its residual branches and moves no tap, so that no gradient reaches
+    what is inside.
+    """
     layout = {name: array.shape for name, array in FOREIGN.export_state_dict(model).items()}
     weights = arrays.state_dict(layout)
     for part, factor in SMALLER.items():

@@ -14,6 +14,7 @@ from tests.tasks.detection.narrow_detector import (
     narrow_config,
     narrow_detector,
     padded_batch,
+    with_drawn_weights,
 )
 
 CANVAS = (64, 64)
@@ -25,7 +26,7 @@ def step():
     """`step(images, objects, seed)`: losses and gradients of a detector that deforms."""
     config = narrow_config(depth=50, deformable_stages=(3,))
     config.backbone.context.position = "after_conv3"
-    model = build_model(config, num_classes=CLASSES)
+    model = with_drawn_weights(build_model(config, num_classes=CLASSES))
     model.train()
     graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
 
@@ -101,6 +102,9 @@ def test_the_same_batch_gives_the_same_bits_and_other_samples_other_losses(step)
     for x, y in zip(jax.tree.leaves(once), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(x, y)
     assert float(once[0]["class_loss"]) != float(other[0]["class_loss"])
+    inside = [x for path, x in jax.tree.leaves_with_path(once[1]) if "offset" in str(path)]
+    assert inside
+    assert all(np.any(x) for x in inside)
 
 
 @pytest.mark.slow
