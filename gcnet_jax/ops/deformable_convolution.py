@@ -116,10 +116,14 @@ def _sampler(
     """
     batch, height, width, channels = x.shape
     bordered = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    table = bordered.reshape(-1, channels // deform_groups)  # (b, h, w, deform_groups) as rows
+    # Of each image (h, w, deform_groups) as rows. Images are looked up apart: of a batch that is
+    # split over devices, each reads its own.
+    tables = bordered.reshape(batch, -1, channels // deform_groups)
     per_row = (width + 2) * deform_groups
-    image = jnp.arange(batch)[:, None, None, None] * (height + 2) * per_row
-    first = image + jnp.arange(deform_groups)
+    first = jnp.arange(deform_groups)
+
+    def look_up(table: Array, at: Array) -> Array:
+        return table.at[at].get(mode="promise_in_bounds")
 
     def sample(y: Array, x: Array) -> Array:
         counts = (y > -1) & (y < height) & (x > -1) & (x < width)
@@ -127,12 +131,12 @@ def _sampler(
         y, x = jnp.where(counts, y, -1), jnp.where(counts, x, -1)
         top, left = jnp.floor(y), jnp.floor(x)
         down, right = (
-            (n - floor)[..., None].astype(table.dtype) for n, floor in ((y, top), (x, left))
+            (n - floor)[..., None].astype(tables.dtype) for n, floor in ((y, top), (x, left))
         )
         at = first + (top.astype(jnp.int32) + 1) * per_row
         at = at + (left.astype(jnp.int32) + 1) * deform_groups
         corners = (at, at + deform_groups, at + per_row, at + per_row + deform_groups)
-        a, b, c, d = (table.at[corner].get(mode="promise_in_bounds") for corner in corners)
+        a, b, c, d = (jax.vmap(look_up)(tables, corner) for corner in corners)
         above, below = a * (1 - right) + b * right, c * (1 - right) + d * right
         values = above * (1 - down) + below * down
         return jnp.where(counts[..., None], values, 0)

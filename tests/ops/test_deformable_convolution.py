@@ -12,7 +12,8 @@ from jax.test_util import check_grads
 from gcnet_jax.errors import InputError
 from gcnet_jax.ops import conv_general_dilated
 from gcnet_jax.ops.deformable_convolution import deformable_convolution
-from gcnet_jax.parallel import create_mesh
+from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
+from tests.collectives import read_collectives
 
 OPTIONS = {"stride": 2, "dilation": 2, "padding": 2, "groups": 2, "deform_groups": 2}
 SHAPE, OUT = (2, 5, 7, 8), (2, 3, 4)
@@ -150,6 +151,16 @@ def test_devices_that_share_a_kernel_add_its_gradient_up():
     found, expected = jax.jit(on_each)(*case()), compiled()(*case())
     for ours, of_all in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, of_all, rtol=1e-4, atol=1e-4)
+
+
+def test_devices_exchange_no_map_of_a_batch_that_is_split_over_them():
+    mesh = create_mesh(jax.devices()[:2])
+    split, whole = batch_sharding(mesh), replicated(mesh)
+    both = jax.jit(compiled(), in_shardings=(split, split, whole, split))
+    found = read_collectives(both.lower(*case()).compile().as_text())
+    assert {collective.kind for collective in found} == {"all-reduce"}
+    of_kernel = 4 * case()[2].size
+    assert sum(collective.total_bytes for collective in found) == of_kernel
 
 
 def test_an_image_in_a_larger_map_is_sampled_as_if_alone():
