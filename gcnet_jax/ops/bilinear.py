@@ -20,6 +20,8 @@ from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+from gcnet_jax.ops.varying import varying_alike
+
 _FIRST, _SECOND, _PRODUCT = range(3)
 """The roles of the three arrays: any two make the third."""
 
@@ -89,7 +91,7 @@ _bilinear = Primitive("bilinear")
 
 def _bind(form: Bilinear, wanted: int, *operands: Array) -> Array:
     """The array of the `wanted` role, from those of the two others in order."""
-    operands = _varying_alike(*operands)
+    operands = varying_alike(*operands)
     # Traced here, where the caller's context holds, and kept where what counts operations sees it.
     jaxpr = _apply.trace(form, wanted, *operands).jaxpr
     return _bilinear.bind(*operands, form=form, wanted=wanted, jaxpr=jaxpr)
@@ -99,19 +101,6 @@ def _bind(form: Bilinear, wanted: int, *operands: Array) -> Array:
 def _apply(form: Bilinear, wanted: int, *operands: Array) -> Array:
     function = {_FIRST: form.by_first, _SECOND: form.by_second, _PRODUCT: form.product}[wanted]
     return function(*operands)
-
-
-def _varying_alike(*operands: Array) -> tuple[Array, ...]:
-    """Lets arrays vary over the same axes of a `jax.shard_map`, as JAX has its operators do.
-
-    The transpose of that sums a cotangent over the devices that share the array.
-    """
-    axes = [jax.typeof(x).manual_axis_type.varying for x in operands]
-    union = frozenset[Any]().union(*axes)
-    return tuple(
-        lax.pcast(x, tuple(sorted(union - own)), to="varying") if union - own else x
-        for x, own in zip(operands, axes, strict=True)
-    )
 
 
 def _others(wanted: int) -> tuple[int, int]:
