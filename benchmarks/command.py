@@ -314,8 +314,8 @@ def _benchmark(arguments: list[str]) -> None:
 def _check_peer(name: str) -> None:
     if name == "detect" and _PEER.value == "openmmlab":
         raise InputError(
-            "--peer=openmmlab: mmdetection cannot be measured, for mmcv publishes its compiled "
-            "operators for no PyTorch that this library is tested with; expected --peer=torchvision"
+            "--peer=openmmlab: mmdetection needs mmcv's compiled operators, of which PyPI has no "
+            "wheels; expected --peer=torchvision"
         )
     if name != "detect" and _PEER.value == "torchvision":
         raise UsageError(

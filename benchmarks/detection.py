@@ -213,6 +213,11 @@ def _check_peer(ours: DetectorParts, theirs: TorchvisionParts) -> None:
     mine, my_deltas = ours.outputs["box head"]
     pairs["box head, classes"] = mine[:, :-1], logits[:, 1:]
     pairs["box head, boxes"] = my_deltas.reshape(len(my_deltas), -1), deltas[:, 4:]
+    logits = theirs.mask_head(np.asarray(ours.outputs["RoIAlign of masks"]))
+    classes = np.asarray(ours.outputs["detections"][2]).reshape(-1)
+    mine = ours.outputs["mask head"]
+    of_classes = logits[np.arange(len(classes)), classes + 1].sigmoid()
+    pairs["mask head"] = mine.reshape(of_classes.shape), of_classes
     for name, (mine, other) in pairs.items():
         mine, other = np.asarray(mine), other.cpu().numpy()
         deviation = np.abs(mine - other).max() / np.abs(other).max()
