@@ -29,6 +29,8 @@ SPREADS = 5
 
 LARGEST_SPREAD = 0.1
 """But never by more than this share."""
+SPREADS_OF_ENTRIES, LARGEST_SPREAD_OF_ENTRIES = 50, 0.02
+"""The same for the single entries of a gradient; the stored noise is that of its norm."""
 
 
 class Case:
@@ -317,11 +319,15 @@ def test_targets_losses_and_gradients_are_the_references(name, count, golden, eq
         ):
             names[ours + name] = theirs + of_reference
     assert step.losses.keys() == names.keys()
+    # In one unit for the case: losses of few boxes are small, and rounding of the sums is not.
+    largest = max(
+        case[prefix + of_reference] for of_reference in names.values() if "loss" in of_reference
+    )
     for name, of_reference in names.items():
         percent = 100 if name.endswith("accuracy") else 1
         ours, theirs = percent * step.losses[name], case[prefix + of_reference]
         quantity = name.split("_", 1)[1] if case.is_cascade and "stage" in name else name
-        scale = max(abs(theirs), 1e-6)
+        scale = 100 if name.endswith("accuracy") else largest
         equivalence.arrays(
             "detector, training", quantity, f"{case.name} {name}", ours, theirs, scale=scale
         )
@@ -374,7 +380,7 @@ def check_gradients(case, step, equivalence):
         ours, theirs = gradients[name], case[key]
         if "channel_add_conv" in name and len(ours) != len(theirs):
             ours = ours[::4]
-        allowed = min(SPREADS * spread_of[name], LARGEST_SPREAD)
+        allowed = min(SPREADS_OF_ENTRIES * spread_of[name], LARGEST_SPREAD_OF_ENTRIES)
         largest = max(np.abs(theirs).max(), 1e-12)  # nothing reads P5: its bias has no gradient
         beyond = max(np.abs(ours - theirs).max() / largest - allowed, 0)
         equivalence.arrays(
