@@ -26,7 +26,7 @@ from gcnet_jax.tasks.detection.weights import FOREIGN
 TORCHVISION = "torchvision"
 WHOLE = "whole, to masks of boxes"
 _LARGEST_DEVIATION = 1e-3
-"""Of features and outputs of heads, relative to the largest: what rounding can explain."""
+"""The deviation of features and heads, relative to the largest, that rounding can explain."""
 
 
 def measure_detection(

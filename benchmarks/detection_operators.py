@@ -16,7 +16,7 @@ from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 
 _LARGEST_DEVIATION = 1e-4
-"""Of results, relative to the largest: what the order of sums can explain."""
+"""The deviation of results, relative to the largest, that the order of sums can explain."""
 _STRIDES = (4, 8, 16, 32)
 _BINS = 7
 _GROUPS = 32

@@ -23,8 +23,8 @@ _RESIDUAL = 0.3
 """The scale of what a block adds, which starts at nothing: the network would be its shortcuts."""
 _RPN_DEVIATION, _RPN_MEAN = 1.5, -3.0
 _RPN_DELTAS_DEVIATION, _RPN_DELTAS_MEAN = (0.3, 0.3, 1.2, 1.2), (0, 0, 0.8, 0.8)
-"""Of x, y, width, height: most of the best anchors are of the finest map, and regions should be of
-all."""
+"""Spread and mean of x, y, width and height. Most of the best anchors are of the finest map, and
+regions should be of all."""
 _BOX_DEVIATION = 1.2
 _BACKGROUND = 2.5
 _DELTAS_DEVIATION = 1.0

@@ -24,7 +24,7 @@ MOST_LIKELY = 5
 _MOST_ROWS = 100  # of a table
 
 Counts = Int[Array, "classes 3"]
-"""Of each class: images, those whose most likely class is right, those with it among five."""
+"""Images of each class, how many have it as the likeliest, how many among the likeliest five."""
 
 
 class Predicted(NamedTuple):

@@ -9,7 +9,7 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 _ASPECTS = (1.0, 4 / 3, 3 / 2)
-"""Of most photographs."""
+"""Aspects that most photographs have, the longer side over the shorter."""
 
 
 def array_shape(size: Size, scale: tuple[int, int]) -> Size:

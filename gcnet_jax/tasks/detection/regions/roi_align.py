@@ -22,7 +22,7 @@ from gcnet_jax.ops.linear import Linear
 _TILE = 2**16
 """Numbers in a tile, about: what a processor's nearest memories hold."""
 _LONGEST_SIDE = 128
-"""Of a tile with few channels, where to make the matrices costs more than to apply them."""
+"""The longest side of a tile. With few channels to make the matrices costs more than their use."""
 _FEWEST_SAMPLES = 5
 """With adaptive sampling two samples are more than half a pixel apart, or a bin has one: four lie
 within a pixel of any place, and one more is allowed for rounding."""
