@@ -45,7 +45,7 @@ def quantities(graphdef, variables, images, regions):
     return found, logits, deltas.reshape(len(deltas), -1)
 
 
-@pytest.mark.parametrize("name", every_day(CASES, EVERY_DAY))
+@pytest.mark.parametrize("name", every_day(CASES, EVERY_DAY, pytest.mark.campaign))
 def test_the_networks_of_a_detector(name, golden, equivalence):
     theirs, model = golden("detection/detectors"), narrow_detector(name)
     regions = channels_last(theirs[f"{name}|roi_feats"])

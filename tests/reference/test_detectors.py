@@ -76,7 +76,7 @@ class Case:
         return boxes, classes, valid
 
 
-@pytest.fixture(scope="module", params=every_day(CASES, EVERY_DAY))
+@pytest.fixture(scope="module", params=every_day(CASES, EVERY_DAY, pytest.mark.campaign))
 def case(request, golden):
     return Case(request.param, golden("detection/detectors"))
 
