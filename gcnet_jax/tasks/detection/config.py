@@ -10,7 +10,7 @@ from gcnet_jax.config.networks import CHANNELS, DTYPE, backbone_section, check_s
 from gcnet_jax.config.ranges import Flag, Number, Several, Whole, pair
 from gcnet_jax.errors import InputError
 
-BEST_METRIC: str = "AP"
+BEST_METRIC: str = "box AP"
 """The metric that decides which checkpoint is the best."""
 
 _COUNT = Whole(1, 1 << 20)
@@ -91,6 +91,23 @@ _OWN: Section = {
         "base_scale": Leaf(
             (1333, 800), pair(Whole(1, 1 << 16)), "(long edge, short edge) that images fit"
         ),
+        "train_scales": Leaf(
+            (),
+            Several(pair(Whole(1, 1 << 16))),
+            "such pairs, of which each image in training gets one at random; (): base_scale",
+        ),
+        "flip_probability": Leaf(0.5, _SHARE, "how often training mirrors left and right"),
+        "max_shapes": Leaf(
+            2, Whole(1, 64), "shapes of training batches, each compiled once; images are grouped"
+        ),
+        "max_objects": Leaf(
+            0, Whole(0, 1 << 16), "room for so many in a training image; 0: what the set needs"
+        ),
+        "keep_empty": Leaf(False, Flag(), "whether images without objects are trained on too"),
+        "min_size": Leaf(32, Whole(0, 1 << 16), "pixels of both edges of images trained on"),
+    },
+    "evaluation": {
+        "max_buckets": Leaf(4, Whole(1, 64), "sizes that images are padded to, each compiled once"),
     },
 }
 
