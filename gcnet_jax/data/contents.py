@@ -156,10 +156,11 @@ class Contents(NamedTuple, Generic[F]):
     def counts(self, split: str) -> Any:
         """Returns the task's counts of a split; None if an earlier version did not count."""
         total = self.record_format.no_counts()
-        for shard in self.splits[split].values():
-            if shard.counts is None:
+        shards = self.splits[split]
+        for index in sorted(shards):  # a task may count each image, in order
+            if shards[index].counts is None:
                 return None
-            total += shard.counts
+            total += shards[index].counts
         return total
 
 

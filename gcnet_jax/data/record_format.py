@@ -11,7 +11,10 @@ from gcnet_jax.data.examples import Example
 
 
 class Counts(Protocol):
-    """What a task counts over examples, such as how often each class occurs."""
+    """What a task counts over examples, such as how often each class occurs.
+
+    They are added in the order of the examples.
+    """
 
     def __add__(self, other: Self, /) -> Self:
         """Returns the counts of both together."""

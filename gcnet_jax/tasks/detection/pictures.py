@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +20,7 @@ class ShownObject(NamedTuple):
 
     Attributes:
         box: (x1, y1, x2, y2) in pixels.
-        words: written at the box.
+        words: written at the box, if any.
         mask: its pixels; None draws the box alone.
     """
 
@@ -56,6 +55,8 @@ def draw_objects(
         last = max(left, right - 1), max(top, bottom - 1)  # the pixels that the box ends with
         draw.rectangle((left, top, *last), outline=color, width=line)
     for each, color in drawn:  # no box hides words
+        if not each.words:
+            continue
         left, top = each.box[:2].tolist()
         length = font.getlength(each.words) + height
         left = max(min(left, picture.width - length), 0)
@@ -85,4 +86,6 @@ def _readable_on(color: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _font_file() -> Path:
     """DejaVu Sans, which comes with matplotlib and has the letters of many languages."""
+    import matplotlib  # here: whoever reads data or trains would wait for it
+
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -1,0 +1,30 @@
+"""Data sets of images with annotated objects, and the pipelines that turn them into batches."""
+
+from gcnet_jax.tasks.detection.data.annotated_images import AnnotatedImages
+from gcnet_jax.tasks.detection.data.annotations import Annotations, trainable
+from gcnet_jax.tasks.detection.data.datasets import DATA_SETS, OFFICIAL_SETS
+from gcnet_jax.tasks.detection.data.object_counts import ObjectCounts
+from gcnet_jax.tasks.detection.data.records import (
+    LoadedExample,
+    Record,
+    Sample,
+    annotations_of,
+    decode,
+)
+from gcnet_jax.tasks.detection.data.run_lengths import counts_of, pixels_of
+
+__all__ = [
+    "DATA_SETS",
+    "OFFICIAL_SETS",
+    "AnnotatedImages",
+    "Annotations",
+    "LoadedExample",
+    "ObjectCounts",
+    "Record",
+    "Sample",
+    "annotations_of",
+    "counts_of",
+    "decode",
+    "pixels_of",
+    "trainable",
+]
