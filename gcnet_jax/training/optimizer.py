@@ -1,6 +1,8 @@
 """The recipe of a run: how the learning rate goes, and what an update is made of."""
 
 import math
+from collections.abc import Collection
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +57,9 @@ def _poly(initial: float, final: float, power: float, decay_steps: int) -> optax
 # Updates -----------------------------------------------------------------------------------------
 
 
-def create_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
+def create_optimizer(
+    config: ConfigDict, total_steps: int, *, frozen: Collection[str] = ()
+) -> optax.GradientTransformation:
     """Momentum SGD or AdamW as PyTorch has them, behind clipping by the global norm if any.
 
     In SGD the weight decay joins the gradient before momentum, in AdamW it is decoupled. With
@@ -70,13 +74,20 @@ def create_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTran
     Args:
         config: the `optimizer` section.
         total_steps: steps of the whole run.
+        frozen: paths of the parameters that get no gradient, parts joined by dots, as
+            `gcnet_jax.models.frozen_parameters` returns them. Nothing decays them.
     """
     schedule = learning_rate_schedule(config, total_steps)
     limit, decay = config.clip_norm, config.weight_decay
     clipping = optax.clip_by_global_norm(limit) if limit else optax.identity()
 
     def decays(params: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: config.decay_norms_and_biases or x.ndim > 1, params)
+        def decays_one(path: tuple[Any, ...], x: Array) -> bool:
+            if jax.tree_util.keystr(path, simple=True, separator=".") in frozen:
+                return False
+            return config.decay_norms_and_biases or x.ndim > 1
+
+        return jax.tree.map_with_path(decays_one, params)
 
     if config.name == "adamw":
         b1, b2 = config.betas

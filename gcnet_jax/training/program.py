@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from gcnet_jax.models import frozen_parameters
 from gcnet_jax.ops.multiply_adds import traced_multiply_adds
 from gcnet_jax.parallel import (
     batch_shardings,
@@ -116,10 +117,12 @@ class TrainingProgram:
             key="training.batch_size",
         )
         batch = self._batch_shapes()
-        self._optimizer = create_optimizer(config.optimizer, training.total_steps)
-        self._averages = config.optimizer.ema_decay > 0
         self.model = nnx.eval_shape(self.fresh_model)
         self.model.train()
+        self._optimizer = create_optimizer(
+            config.optimizer, training.total_steps, frozen=frozen_parameters(self.model)
+        )
+        self._averages = config.optimizer.ema_decay > 0
         self.shapes = (self._state_shapes(), batch)
         self.step: Any = create_train_step(
             nnx.graphdef(self.model),

@@ -1,7 +1,10 @@
 import jax
+import numpy as np
 import pytest
+from flax import nnx
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.models import frozen_parameters
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
@@ -37,3 +40,31 @@ def test_what_does_not_split_is_refused(config):
     config.training.batch_size, config.data.crop_size = 16, (60, 128)
     with pytest.raises(InputError, match=r"the image of a training batch has the height 60"):
         TrainingProgram(segmentation, config, DatasetClasses.numbered(7), create_mesh(spatial=2))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_no_step_moves_a_parameter_of_a_frozen_stage_and_each_moves_all_others(config, name):
+    """Of norms and biases too; weight decay alone would."""
+    config.model.backbone.base_channels, config.model.backbone.num_stages = 8, 2
+    config.model.backbone.frozen_stages = config.model.decode_head.stage = 1
+    config.model.decode_head.channels = 8
+    config.optimizer.update(name=name, weight_decay=0.1, warmup_steps=0)
+    config.training.batch_size, config.data.crop_size = 2, (32, 32)
+    mesh = create_mesh(jax.devices()[:1])
+    program = TrainingProgram(segmentation, config, DatasetClasses.numbered(7), mesh)
+    model = program.fresh_model()
+    frozen = frozen_parameters(model)
+    before = paths_to_arrays(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    state, batch = program.initial_state(model), program.random_batch()
+    for _ in range(2):
+        state, _ = program.step(state, batch)
+    after = paths_to_arrays(state.params)
+    assert {path for path in after if np.array_equal(after[path], before[path])} == frozen
+    assert any(path.endswith(("bias", "scale")) for path in frozen)
+
+
+def paths_to_arrays(tree):
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(x)
+        for path, x in jax.tree.leaves_with_path(tree)
+    }
