@@ -1,7 +1,7 @@
 """What a run needs of a task."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -68,8 +68,9 @@ class Task(Generic[M]):
         loss: the loss of a training batch.
         training_batches: a process's part of the batches of training, without end. It raises
             InputError if the data set is not there, or nothing can be learnt from it.
-        random_sample: a random example of a training batch, without the batch axis. It says which
-            shapes batches have, and takes the place of data where none is needed.
+        random_samples: random examples of a training batch, without the batch axis: one for each
+            shape that batches may have, the largest first. They say which shapes these are, and
+            take the place of data where none is needed.
         evaluator: how a split is evaluated.
         observer: what draws a run.
         shown_examples: what shows examples of an evaluation.
@@ -85,8 +86,8 @@ class Task(Generic[M]):
     build_model: Callable[[ConfigDict, M], nnx.Module]
     loss: Callable[[ConfigDict], LossFunction]
     training_batches: Callable[[ConfigDict, InputShard], TrainIterator[Any]]
-    random_sample: Callable[
-        [ConfigDict, M, np.random.Generator], dict[str, Shaped[np.ndarray, "..."]]
+    random_samples: Callable[
+        [ConfigDict, M, np.random.Generator], Sequence[dict[str, Shaped[np.ndarray, "..."]]]
     ]
     evaluator: type[Evaluator[M]]
     observer: MakeObserver[M] | None = None

@@ -1,8 +1,9 @@
 """The training step of a config: as a program for shapes alone, and with arrays to run it on."""
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from gcnet_jax.parallel import (
     input_shard,
     shard_batch,
 )
-from gcnet_jax.task import Meaning, Task
+from gcnet_jax.task import Meaning, Metrics, Task
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.step import (
     TrainState,
@@ -66,23 +67,43 @@ class ProgramMemory(NamedTuple):
         return self.arguments + self.outputs - self.aliased + self.temporaries
 
 
-class CompiledStep(NamedTuple):
+ArrayShapes = tuple[tuple[int, ...], ...]
+"""The shapes of all arrays of a batch, in the order of its tree."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledStep:
     """A training step that is ready to run on a state and a batch.
 
     Attributes:
-        run: as `gcnet_jax.training.TrainStep`, for arrays of these shapes alone.
-        trace_seconds: from Python to what XLA takes.
-        compile_seconds: from there to the program.
+        programs: one for each shape that batches may have, that of the largest first.
+        trace_seconds: from Python to what XLA takes, for all of them.
+        compile_seconds: from there to the programs.
     """
 
-    run: jax.stages.Compiled
+    programs: Mapping[ArrayShapes, jax.stages.Compiled]
     trace_seconds: float
     compile_seconds: float
 
+    def run(self, state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        """Takes a step, see `gcnet_jax.training.TrainStep`."""
+        shapes = _shapes_of(batch)
+        if shapes not in self.programs:
+            raise RuntimeError(
+                f"a training batch has arrays of the shapes {shapes}; the step was compiled for "
+                + " and ".join(map(str, self.programs))
+            )
+        return self.programs[shapes](state, batch)
+
+    @property
+    def largest(self) -> jax.stages.Compiled:
+        """The program for the largest batch."""
+        return next(iter(self.programs.values()))
+
     @property
     def memory(self) -> ProgramMemory:
-        """The bytes that the program needs."""
-        return ProgramMemory.of(self.run)
+        """The bytes that the program for the largest batch needs."""
+        return ProgramMemory.of(self.largest)
 
 
 class TrainingProgram:
@@ -98,8 +119,9 @@ class TrainingProgram:
     Attributes:
         model: the network in training mode, as shapes.
         step: the function under `jax.jit`, see `create_train_step`.
-        shapes: its arguments, the state and the batch, as shapes that know how they lie on the
-            mesh.
+        shapes: its arguments, the state and the largest batch, as shapes that know how they lie on
+            the mesh.
+        batches: all batches that there may be, as such shapes; the largest first.
 
     Raises:
         InputError: there is no such network, or a batch does not divide over the devices.
@@ -116,14 +138,14 @@ class TrainingProgram:
             parts=training.accumulation_steps,
             key="training.batch_size",
         )
-        batch = self._batch_shapes()
+        self.batches = [self._batch_of(x) for x in self._random_samples(np.random.default_rng(0))]
         self.model = nnx.eval_shape(self.fresh_model)
         self.model.train()
         self._optimizer = create_optimizer(
             config.optimizer, training.total_steps, frozen=frozen_parameters(self.model)
         )
         self._averages = config.optimizer.ema_decay > 0
-        self.shapes = (self._state_shapes(), batch)
+        self.shapes = (self._state_shapes(), self.batches[0])
         self.step: Any = create_train_step(
             nnx.graphdef(self.model),
             task.loss(config),
@@ -138,23 +160,33 @@ class TrainingProgram:
     def compile(
         self, stage: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext
     ) -> CompiledStep:
-        """Compiles the step; allocates no array of it.
+        """Compiles the step for each shape of a batch; allocates no array of it.
 
         Args:
             stage: gets the name of what takes long, and is entered while that lasts.
         """
-        start = time.perf_counter()
-        with stage("tracing"):
-            lowered = self.step.lower(*self.shapes)
-        traced = time.perf_counter()
-        with stage("compiling"):
-            compiled = lowered.compile()
-        seconds = time.perf_counter() - traced
-        return CompiledStep(compiled, traced - start, seconds)
+        programs, seconds, state = {}, {"tracing": 0.0, "compiling": 0.0}, self.shapes[0]
+
+        @contextlib.contextmanager
+        def timed(doing: str, what: str) -> Iterator[None]:
+            start = time.perf_counter()
+            with stage(f"{doing}{what}"):
+                yield
+            seconds[doing] += time.perf_counter() - start
+
+        for number, batch in enumerate(self.batches, start=1):
+            what = ""
+            if len(self.batches) > 1:
+                what = f" for {self._size_of_images(batch)}, {number} of {len(self.batches)}"
+            with timed("tracing", what):
+                lowered = self.step.lower(state, batch)
+            with timed("compiling", what):
+                programs[_shapes_of(batch)] = lowered.compile()
+        return CompiledStep(programs, seconds["tracing"], seconds["compiling"])
 
     def multiply_adds(self) -> int:
-        """Counts those of a step on all devices together, with the gradients and what is computed
-        again."""
+        """Counts those of a step on all devices together, with the largest batch, the gradients and
+        what is computed again."""
         return traced_multiply_adds(self.step.trace(*self.shapes))
 
     def fresh_model(self) -> nnx.Module:
@@ -178,11 +210,10 @@ class TrainingProgram:
         )[1]
 
     def random_batch(self) -> dict[str, jax.Array]:
-        """A batch of random examples of the config's shapes, on the devices; each process makes its
-        part."""
+        """The largest batch, of random examples, on the devices; each process makes its part."""
         images = self._config.training.batch_size // input_shard(self._mesh).count
         rng = np.random.default_rng(0)
-        samples = [self._random_sample(rng) for _ in range(images)]
+        samples = [self._random_samples(rng)[0] for _ in range(images)]
         batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
         return shard_batch(batch, self._mesh, self._task.image_keys)
 
@@ -200,13 +231,12 @@ class TrainingProgram:
         shardings = state_shardings(shapes, self._mesh, fsdp=self._config.parallel.fsdp)
         return jax.tree.map(_placed, shapes, shardings)
 
-    def _random_sample(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return self._task.random_sample(self._config, self._meaning, rng)
+    def _random_samples(self, rng: np.random.Generator) -> Sequence[dict[str, np.ndarray]]:
+        return self._task.random_samples(self._config, self._meaning, rng)
 
-    def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """The shapes of a batch over all processes."""
+    def _batch_of(self, sample: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of a batch over all processes, of examples like one."""
         images = self._config.training.batch_size
-        sample = self._random_sample(np.random.default_rng(0))
         for key in self._task.image_keys:
             check_height(
                 sample[key].shape[0],
@@ -219,6 +249,14 @@ class TrainingProgram:
         }
         shardings = batch_shardings(batch, self._mesh, self._task.image_keys)
         return jax.tree.map(_placed, batch, shardings)
+
+    def _size_of_images(self, batch: dict[str, jax.ShapeDtypeStruct]) -> str:
+        height, width = batch[next(iter(self._task.image_keys))].shape[1:3]
+        return f"{height}x{width}"
+
+
+def _shapes_of(batch: PyTree) -> ArrayShapes:
+    return tuple(x.shape for x in jax.tree.leaves(batch))
 
 
 def _placed(x: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

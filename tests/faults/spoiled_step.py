@@ -9,7 +9,7 @@ state's part `params`, `statistics` or `optimizer`, on the devices of this proce
 import dataclasses
 import random
 import sys
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +34,14 @@ def main() -> None:
     class SpoilingProgram(TrainingProgram):
         def compile(self, *arguments: Any, **options: Any) -> CompiledStep:
             compiled = super().compile(*arguments, **options)
+            return SpoilingStep(**vars(compiled))
 
-            def run(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, Array]]:
-                if int(state.step) == step:
-                    print(f"{NOTE} {part} after step {step}", file=sys.stderr)
-                    state = _spoil(state, part, random.Random(seed))
-                return compiled.run(state, batch)
-
-            return compiled._replace(run=cast(Any, run))
+    class SpoilingStep(CompiledStep):
+        def run(self, state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, Array]]:
+            if int(state.step) == step:
+                print(f"{NOTE} {part} after step {step}", file=sys.stderr)
+                state = _spoil(state, part, random.Random(seed))
+            return super().run(state, batch)
 
     training_run.TrainingProgram = SpoilingProgram
     process.run_alone(train.main)

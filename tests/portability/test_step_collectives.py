@@ -41,7 +41,7 @@ def narrow(root, spatial=1, fsdp=False):
 def compiled(config: ConfigDict):
     config.data.crop_size = CROP
     program = TrainingProgram(segmentation, config, DatasetClasses.numbered(CLASSES))
-    return program.shapes[0], read_collectives(program.compile().run.as_text())
+    return program.shapes[0], read_collectives(program.compile().largest.as_text())
 
 
 def float32_bytes(tree):
@@ -111,10 +111,10 @@ def test_the_compiler_for_tpus_joins_all_gradients_and_sums_them_in_bfloat16(roo
         segmentation, config, DatasetClasses.numbered(CLASSES), create_mesh(described.devices)
     )
     step = program.compile()
-    collectives = read_collectives(step.run.as_text())
+    collectives = read_collectives(step.largest.as_text())
     assert len(carrying(collectives, 0.9)) == 1  # the gradients leave together
     # Those of kernels are summed in the precision that they are computed in.
     parameters = float32_bytes(program.shapes[0].params)
     assert 0.5 < sum(c.total_bytes for c in collectives) / parameters < 0.7
     assert step.memory.peak > parameters
-    assert step.run.cost_analysis()["bytes accessed"] > step.memory.arguments
+    assert step.largest.cost_analysis()["bytes accessed"] > step.memory.arguments

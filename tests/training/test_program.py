@@ -1,3 +1,6 @@
+import contextlib
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.task import TASK as segmentation
-from gcnet_jax.training.program import TrainingProgram
+from gcnet_jax.training.program import ProgramMemory, TrainingProgram
 
 
 @pytest.fixture
@@ -61,6 +64,40 @@ def test_no_step_moves_a_parameter_of_a_frozen_stage_and_each_moves_all_others(c
     after = paths_to_arrays(state.params)
     assert {path for path in after if np.array_equal(after[path], before[path])} == frozen
     assert any(path.endswith(("bias", "scale")) for path in frozen)
+
+
+def test_batches_of_several_shapes_have_a_program_each_before_the_first_step(config):
+    config.model.backbone.base_channels = config.model.decode_head.channels = 8
+    config.training.batch_size = 2
+
+    def samples(config, classes, rng):
+        crops = [config.copy_and_resolve_references() for _ in range(2)]
+        for crop, size in zip(crops, [(64, 32), (32, 48)], strict=True):
+            crop.data.crop_size = size
+        return [segmentation.random_samples(crop, classes, rng)[0] for crop in crops]
+
+    task = dataclasses.replace(segmentation, random_samples=samples)
+    mesh, stages = create_mesh(jax.devices()[:1]), []
+
+    def stage(name):
+        stages.append(name)
+        return contextlib.nullcontext()
+
+    program = TrainingProgram(task, config, DatasetClasses.numbered(7), mesh)
+    compiled = program.compile(stage)
+    assert stages == [
+        f"{doing} for {size}"
+        for size in ("64x32, 1 of 2", "32x48, 2 of 2")
+        for doing in ("tracing", "compiling")
+    ]
+    assert compiled.memory.peak == max(ProgramMemory.of(x).peak for x in compiled.programs.values())
+    state = program.initial_state()
+    for shapes in program.batches:
+        batch = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        state, _ = compiled.run(state, batch)
+    assert int(state.step) == 2
+    with pytest.raises(RuntimeError, match=r"the shapes \(\(2, 32, 32, 3\).* and "):
+        compiled.run(state, {**batch, "image": batch["image"][:, :, :32]})
 
 
 def paths_to_arrays(tree):

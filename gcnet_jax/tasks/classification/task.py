@@ -6,7 +6,7 @@ from gcnet_jax.tasks.classification.config import BEST_METRIC, SCHEMA
 from gcnet_jax.tasks.classification.data import (
     DATA_SETS,
     ImageClasses,
-    random_sample,
+    random_samples,
     training_batches,
 )
 from gcnet_jax.tasks.classification.loss import classification_loss
@@ -27,7 +27,7 @@ TASK: Task[ImageClasses] = Task(
     ),
     loss=lambda config: classification_loss(config.training.label_smoothing),
     training_batches=training_batches,
-    random_sample=random_sample,
+    random_samples=random_samples,
     evaluator=ClassificationEvaluator,
     observer=TrainingPictures,
     shown_examples=lambda *of, multi_scale, count: ShownExamples(*of, count=count),

@@ -10,7 +10,7 @@ from gcnet_jax.tasks.segmentation.data import (
     DATA_SETS,
     DatasetClasses,
     LabelCounts,
-    random_sample,
+    random_samples,
     training_batches,
 )
 from gcnet_jax.tasks.segmentation.evaluation_files import ShownSegmentations
@@ -57,7 +57,7 @@ TASK: Task[DatasetClasses] = Task(
     ),
     loss=_loss,
     training_batches=training_batches,
-    random_sample=random_sample,
+    random_samples=random_samples,
     evaluator=SegmentationEvaluator,
     observer=TrainingPictures,
     shown_examples=ShownSegmentations,

@@ -18,7 +18,7 @@ from gcnet_jax.tasks.classification.data.records import Record, Sample, decode
 from gcnet_jax.tasks.classification.data.training_batches import (
     Batch,
     RandomTransform,
-    random_sample,
+    random_samples,
     training_batches,
 )
 from gcnet_jax.tasks.classification.data.transforms import evaluation_crop
@@ -41,6 +41,6 @@ __all__ = [
     "images_in_part",
     "prepare",
     "prepare_class_folders",
-    "random_sample",
+    "random_samples",
     "training_batches",
 ]

@@ -82,12 +82,13 @@ def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator[Bat
     )
 
 
-def random_sample(
+def random_samples(
     config: ConfigDict, classes: ImageClasses, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """The entries of a `Batch` for one image of random pixels, without the batch axis."""
+) -> list[dict[str, np.ndarray]]:
+    """Random pixels and a class as a `Batch` has them of an image; all batches are of one shape."""
     size = config.data.crop_size
-    return {
+    sample = {
         "image": rng.integers(0, 256, (size, size, 3), np.uint8),
         "label": np.asarray(rng.integers(0, classes.num_classes, dtype=np.int32)),
     }
+    return [sample]

@@ -22,7 +22,7 @@ from gcnet_jax.tasks.segmentation.data.records import Record, Sample, decode
 from gcnet_jax.tasks.segmentation.data.training_batches import (
     Batch,
     RandomTransform,
-    random_sample,
+    random_samples,
     training_batches,
 )
 
@@ -50,7 +50,7 @@ __all__ = [
     "label_overlay",
     "prepare",
     "prepare_folder",
-    "random_sample",
+    "random_samples",
     "scaled_sizes",
     "training_batches",
 ]

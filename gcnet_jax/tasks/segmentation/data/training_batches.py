@@ -104,13 +104,14 @@ def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator[Bat
     )
 
 
-def random_sample(
+def random_samples(
     config: ConfigDict, classes: DatasetClasses, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """The entries of a `Batch` of random pixels and labels, without the batch axis."""
+) -> list[dict[str, np.ndarray]]:
+    """Random pixels and labels as a `Batch` has them of an image; all batches are of one shape."""
     crop = tuple(config.data.crop_size)
-    return {
+    sample = {
         "image": rng.integers(0, 256, (*crop, 3), np.uint8),
         "label": rng.integers(0, classes.num_classes, crop, np.uint8),
         "size": np.array(crop, np.int32),
     }
+    return [sample]
