@@ -7,7 +7,8 @@ import pytest
 from gcnet_jax.ops.deformable_convolution import deformable_convolution
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.mask_targets import mask_targets
-from gcnet_jax.tasks.detection.regions.pasting import paste, paste_on_host
+from gcnet_jax.tasks.detection.regions.pasting import paste
+from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host
 from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 from tests.reference import arrays, golden_files
 

@@ -17,7 +17,7 @@ from gcnet_jax.tasks.detection.detector_losses import (
 from gcnet_jax.tasks.detection.objects import Objects
 from gcnet_jax.tasks.detection.proposals import candidates
 from gcnet_jax.tasks.detection.regions.levels import region_levels
-from gcnet_jax.tasks.detection.regions.pasting import paste_on_host
+from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host
 from gcnet_jax.tasks.detection.weights import FOREIGN
 from tests.reference import arrays, golden_files
 from tests.reference.equivalence import TOLERANCES, every_day

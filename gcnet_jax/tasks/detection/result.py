@@ -12,7 +12,7 @@ from PIL import Image
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
 from gcnet_jax.tasks.detection.pictures import ShownObject, draw_objects
-from gcnet_jax.tasks.detection.regions.pasting import paste_on_host
+from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host
 
 SHOWN_FROM = 0.3
 """Score from which objects are drawn, unless told otherwise."""

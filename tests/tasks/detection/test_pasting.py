@@ -3,7 +3,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.tasks.detection.regions.pasting import paste, paste_on_host
+from gcnet_jax.tasks.detection.regions.pasting import paste
+from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host
 
 SHAPE, BINS = (70, 23), 5  # more rows than a stripe has
 pasted = jax.jit(lambda probabilities, boxes: paste(probabilities, boxes, SHAPE, threshold=0.4))

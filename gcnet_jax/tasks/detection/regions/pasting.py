@@ -1,10 +1,6 @@
 """Masks of objects in their boxes, put into the image."""
 
-from types import ModuleType
-from typing import Any
-
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
@@ -33,8 +29,8 @@ def paste(
     """
     height, width = shape
     bins = probabilities.shape[-1]
-    by_row = _shares(boxes[:, 1], boxes[:, 3], 0, height, bins, jnp)
-    by_column = _shares(boxes[:, 0], boxes[:, 2], 0, width, bins, jnp)
+    by_row = _shares(boxes[:, 1], boxes[:, 3], height, bins)
+    by_column = _shares(boxes[:, 0], boxes[:, 2], width, bins)
     rows = jnp.einsum("nyi,nij->nyj", by_row, probabilities, precision=lax.Precision.HIGHEST)
     stripe = min(_STRIPE, height)
 
@@ -48,50 +44,13 @@ def paste(
     return lax.fori_loop(0, -(-height // stripe), add, nothing)
 
 
-def paste_on_host(
-    probabilities: Float[np.ndarray, "bins bins"],
-    box: Float[np.ndarray, "4"],
-    shape: tuple[int, int],
-    *,
-    threshold: float = 0.5,
-) -> Bool[np.ndarray, "h w"]:
-    """Returns the pixels of one object, as `paste` does, with NumPy and for an image of any size.
-
-    It takes as long as the box is large, not the image.
-
-    Args:
-        probabilities: of each bin.
-        box: (x1, y1, x2, y2) in pixels of the image.
-        shape: (height, width) of the image.
-        threshold: above 0.
-    """
-    pixels = np.zeros(shape, bool)
-    if not np.isfinite(box).all():  # it has no first pixel
-        return pixels
-    box = np.asarray(box, np.float32)
-    bins = probabilities.shape[-1]
-    within, shares = [], []
-    for axis, length in enumerate(shape):
-        low, high = box[1 - axis], box[3 - axis]
-        reach = (high - low) / bins / 2  # half a bin, where probabilities fall to zero
-        begin, end = (int(np.clip(at, 0, length)) for at in (low - reach - 1, high + reach + 2))
-        within.append(slice(begin, end))
-        shares.append(_shares(low, high, begin, end, bins, np))
-    part = shares[0] @ np.asarray(probabilities, np.float32) @ shares[1].T
-    pixels[tuple(within)] = part >= threshold
-    return pixels
-
-
 def _shares(
-    low: Any, high: Any, begin: int, end: int, bins: int, numpy: ModuleType
-) -> Float[Array, "*n pixels bins"]:
-    """What pixels from `begin` to `end` take of each bin, by NumPy or by JAX's.
-
-    It is zero where a box is empty, or of no size that could be told.
-    """
-    size = numpy.asarray(high - low)[..., None]
-    centres = numpy.arange(begin, end, dtype=numpy.float32) + 0.5
-    some = (size > 0) & (size < numpy.inf)
-    at = (centres - numpy.asarray(low)[..., None]) / numpy.where(some, size, 1) * bins - 0.5
-    distance = numpy.abs(at[..., None] - numpy.arange(bins, dtype=numpy.float32))
-    return numpy.where(some[..., None], numpy.maximum(1 - distance, 0), 0)
+    low: Float[Array, " n"], high: Float[Array, " n"], pixels: int, bins: int
+) -> Float[Array, "n pixels bins"]:
+    """What each pixel takes of each bin; nothing where a box is empty, or of no size to tell."""
+    size = (high - low)[:, None]
+    centres = jnp.arange(pixels, dtype=jnp.float32) + 0.5
+    some = (size > 0) & (size < jnp.inf)
+    at = (centres - low[:, None]) / jnp.where(some, size, 1) * bins - 0.5
+    distance = jnp.abs(at[..., None] - jnp.arange(bins, dtype=jnp.float32))
+    return jnp.where(some[..., None], jnp.maximum(1 - distance, 0), 0)

@@ -1,0 +1,47 @@
+"""Masks of images as the lengths of runs of pixels, as pycocotools has them."""
+
+import numpy as np
+from jaxtyping import Bool
+from pycocotools import mask as coco_masks
+
+from gcnet_jax.tasks.detection.regions.pasting_on_host import PastedPart
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def encode_part(part: PastedPart, size: Size) -> bytes:
+    """Returns what `pycocotools.mask.encode` says of an image that is false beyond a rectangle.
+
+    It takes as long as the rectangle is large, not the image.
+
+    Args:
+        part: the rectangle, inside the image.
+        size: (height, width) of the image.
+
+    Returns:
+        The compressed lengths of runs, column by column: `counts` of a COCO segmentation.
+    """
+    height, width = size
+    columns, rows = part.pixels.shape
+    # A false pixel above and below, so that each run begins and ends within its column.
+    bordered = np.zeros((columns, rows + 2), bool)
+    bordered[:, 1:-1] = part.pixels
+    line = bordered.ravel()
+    column, row = np.divmod(np.flatnonzero(line[1:] != line[:-1]), rows + 2)
+    bounds = (part.left + column) * height + part.top + row
+    if rows == height and len(bounds):  # a run may go on in the next column
+        goes_on = bounds[1:-1:2] == bounds[2::2]
+        bounds = np.concatenate(
+            [bounds[:1], bounds[1:-1].reshape(-1, 2)[~goes_on].ravel(), bounds[-1:]]
+        )
+    counts = np.diff(bounds, prepend=0, append=height * width)
+    if counts[-1] == 0:
+        counts = counts[:-1]
+    of_mask = {"counts": counts, "size": [height, width]}
+    return coco_masks.frPyObjects(of_mask, height, width)["counts"]
+
+
+def decode(counts: bytes, size: Size) -> Bool[np.ndarray, "h w"]:
+    """Returns the pixels of a mask of compressed run lengths."""
+    return coco_masks.decode({"counts": counts, "size": list(size)}).astype(bool)
