@@ -1,16 +1,14 @@
-"""Masks of images as the lengths of runs of pixels, as pycocotools has them."""
+"""Pasted masks as pycocotools' compressed lengths of runs, without the image around them."""
+
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 from pycocotools import mask as coco_masks
 
 from gcnet_jax.tasks.detection.regions.pasting_on_host import PastedPart
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
 
-
-def encode_part(part: PastedPart, size: Size) -> bytes:
+def encode_part(part: PastedPart, size: tuple[int, int]) -> bytes:
     """Returns what `pycocotools.mask.encode` says of an image that is false beyond a rectangle.
 
     It takes as long as the rectangle is large, not the image.
@@ -38,10 +36,6 @@ def encode_part(part: PastedPart, size: Size) -> bytes:
     counts = np.diff(bounds, prepend=0, append=height * width)
     if counts[-1] == 0:
         counts = counts[:-1]
-    of_mask = {"counts": counts, "size": [height, width]}
-    return coco_masks.frPyObjects(of_mask, height, width)["counts"]
-
-
-def decode(counts: bytes, size: Size) -> Bool[np.ndarray, "h w"]:
-    """Returns the pixels of a mask of compressed run lengths."""
-    return coco_masks.decode({"counts": counts, "size": list(size)}).astype(bool)
+    of_mask: Any = {"counts": counts, "size": [height, width]}
+    compressed: Any = coco_masks.frPyObjects(of_mask, height, width)
+    return compressed["counts"]

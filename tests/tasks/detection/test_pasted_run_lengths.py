@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_masks
 
+from gcnet_jax.tasks.detection.regions.pasted_run_lengths import encode_part
 from gcnet_jax.tasks.detection.regions.pasting_on_host import PastedPart, paste_on_host, paste_part
-from gcnet_jax.tasks.detection.regions.run_lengths import decode, encode_part
 
 
 def encoded_whole(pixels):
@@ -28,7 +28,6 @@ def test_a_part_of_an_image_has_the_bytes_of_the_whole_image(data):
     whole[top : top + rows, left : left + columns] = part.T
     counts = encode_part(PastedPart(part, top, left), (height, width))
     assert counts == encoded_whole(whole)
-    np.testing.assert_array_equal(decode(counts, (height, width)), whole)
 
 
 @pytest.mark.parametrize(
