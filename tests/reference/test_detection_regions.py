@@ -96,9 +96,12 @@ def test_levels_of_boxes(golden):
 
 def test_targets_of_masks(golden):
     theirs, case = golden("detection/det_ops"), CASES["mask_target"]
-    masks = unpacked(theirs["mask_target|masks"], case["size_hw"][1])
     ours = mask_targets(
-        theirs["mask_target|proposals"], masks, theirs["mask_target|inds"], bins=case["mask_size"]
+        theirs["mask_target|proposals"],
+        theirs["mask_target|masks"],
+        theirs["mask_target|inds"],
+        np.array(case["size_hw"]),
+        bins=case["mask_size"],
     )
     expected = unpacked(theirs["mask_target|target"], case["mask_size"])
     np.testing.assert_array_equal(ours, expected)

@@ -220,7 +220,7 @@ def training(case, count):
     images, sizes = case.images(count)
     boxes, classes, valid = case.objects(count)
     masks = np.stack([drawn_masks(each, images.shape[1:3]) for each in boxes])
-    objects = Objects(boxes, classes, valid, masks)
+    objects = Objects(boxes, classes, valid, np.packbits(masks, axis=-1))
 
     def total(params, statistics, images, sizes, objects):
         model = nnx.merge(graphdef, params, statistics, copy=True)

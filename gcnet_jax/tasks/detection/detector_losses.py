@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer, UInt8
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
@@ -108,7 +108,7 @@ def _check_objects(model: Detector, images: Float[Array, "b h w 3"], objects: Ob
         "boxes": (batch, capacity, 4),
         "classes": (batch, capacity),
         "valid": (batch, capacity),
-        "masks": (batch, capacity, height, width),
+        "masks": (batch, capacity, height, width // 8),
     }
     for name, shape in expected.items():
         array = getattr(objects, name)
@@ -119,6 +119,10 @@ def _check_objects(model: Detector, images: Float[Array, "b h w 3"], objects: Ob
             )
         if array is not None and array.shape != shape:
             raise InputError(f"objects.{name} has the shape {array.shape}; expected {shape}")
+    if objects.masks is not None and objects.masks.dtype != jnp.uint8:
+        raise InputError(
+            f"objects.masks is of {objects.masks.dtype}; expected packed bits in uint8"
+        )
 
 
 def _rpn_losses(
@@ -177,7 +181,7 @@ def _mask_loss(
     pyramid: Pyramid,
     regions: Regions,
     classes: Int[Array, "b m"],
-    masks: Bool[Array, "b m h w"],
+    masks: UInt8[Array, "b m h w_bytes"],
     seen: Integer[Array, "b 2"],
 ) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
     head, sampling = model.mask_heads[stage], model.settings.sampling

@@ -1,11 +1,9 @@
-"""The objects in the images of a batch: any number in each, in arrays of one shape."""
+"""The objects in images: any number in each, in arrays of one shape."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from gcnet_jax.errors import InputError
 
@@ -17,13 +15,14 @@ class Objects(NamedTuple):
         boxes: (x1, y1, x2, y2) in pixels of the images that the network is given.
         classes: from 0.
         valid: which rows are there.
-        masks: which pixels are an object's, false beyond the image; None if that is not known.
+        masks: which pixels are an object's, none beyond the image; the bits of each row of pixels
+          as `numpy.packbits` packs them. None if masks are not known.
     """
 
     boxes: Float[Array, "b m 4"]
     classes: Int[Array, "b m"]
     valid: Bool[Array, "b m"]
-    masks: Bool[Array, "b m h w"] | None = None
+    masks: UInt8[Array, "b m h w_bytes"] | None = None
 
 
 class ImageObjects(NamedTuple):
@@ -34,57 +33,54 @@ class ImageObjects(NamedTuple):
         size: its height and width.
         boxes: (x1, y1, x2, y2) in its pixels.
         classes: from 0.
-        masks: which pixels are an object's; None if that is not known.
+        masks: which pixels are an object's, rows packed by `numpy.packbits(masks, axis=-1)`; None
+          if that is not known.
     """
 
     name: str
     size: tuple[int, int]
     boxes: Float[np.ndarray, "n 4"]
     classes: Int[np.ndarray, " n"]
-    masks: Bool[np.ndarray, "n h w"] | None = None
+    masks: UInt8[np.ndarray, "n h w_bytes"] | None = None
 
 
 def padded_objects(
-    images: Sequence[ImageObjects],
-    *,
-    capacity: int,
-    num_classes: int,
-    array_size: tuple[int, int],
-) -> Objects:
-    """The objects of a batch in arrays with `capacity` rows for each image.
+    image: ImageObjects, *, capacity: int, num_classes: int, array_size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Fields of `Objects` by name, with `capacity` rows for one image, without the batch axis.
+
+    There are no `masks` if they are not known.
 
     Args:
-        images: of the batch, at the top left of their arrays.
+        image: at the top left of its array.
         capacity: rows for each image.
         num_classes: classes that the detector tells apart.
-        array_size: height and width of the arrays that the images lie in.
+        array_size: height and width of the array that the image lies in, whose width is a multiple
+          of 8.
 
     Raises:
-        InputError: the capacity is below 1; an image has more objects than that, a box that
-            reaches out of the image or has no area, an unknown class, or masks of another shape;
-            or some images of the batch have masks and others have none.
+        InputError: the capacity is below 1, or the image has more objects than that, a box that
+            reaches out of the image or has no area, an unknown class, or masks of another shape.
     """
     if capacity < 1:
         raise InputError(f"the capacity is {capacity}; expected 1 or more, also without objects")
-    for image in images:
-        _check(image, capacity, num_classes, array_size)
-    with_masks = [image.masks is not None for image in images]
-    if any(with_masks) and not all(with_masks):
-        name = images[with_masks.index(False)].name
-        raise InputError(f"image {name} has no masks, but others of its batch have; expected all")
-    count = len(images)
-    boxes = np.zeros((count, capacity, 4), np.float32)
-    classes = np.zeros((count, capacity), np.int32)
-    valid = np.zeros((count, capacity), bool)
-    masks = np.zeros((count, capacity, *array_size), bool) if any(with_masks) else None
-    for index, image in enumerate(images):
-        rows, (height, width) = len(image.boxes), image.size
-        boxes[index, :rows], classes[index, :rows] = image.boxes, image.classes
-        valid[index, :rows] = True
-        if masks is not None and image.masks is not None:
-            masks[index, :rows, :height, :width] = image.masks
-    rows = (jnp.asarray(x) for x in (boxes, classes, valid))
-    return Objects(*rows, masks=None if masks is None else jnp.asarray(masks))
+    _check(image, capacity, num_classes, array_size)
+    rows = len(image.boxes)
+    boxes = np.zeros((capacity, 4), np.float32)
+    boxes[:rows] = image.boxes
+    classes = np.zeros(capacity, np.int32)
+    classes[:rows] = image.classes
+    fields = {"boxes": boxes, "classes": classes, "valid": np.arange(capacity) < rows}
+    if image.masks is not None:
+        masks = np.zeros((capacity, array_size[0], array_size[1] // 8), np.uint8)
+        masks[:rows, : image.size[0], : row_bytes(image.size[1])] = image.masks
+        fields["masks"] = masks
+    return fields
+
+
+def row_bytes(width: int) -> int:
+    """Returns how many bytes the packed bits of a row of pixels take."""
+    return -(-width // 8)
 
 
 def _check(
@@ -122,7 +118,9 @@ def _check(
             raise InputError(
                 f"object {index} of {where} is of class {label}; expected 0 to {num_classes - 1}"
             )
-    if image.masks is not None and image.masks.shape != (rows, height, width):
+    packed = rows, height, row_bytes(width)
+    if image.masks is not None and (image.masks.shape != packed or image.masks.dtype != np.uint8):
         raise InputError(
-            f"{where} has masks of shape {image.masks.shape}; expected {(rows, height, width)}"
+            f"{where} has masks of {image.masks.dtype} of shape {image.masks.shape}; expected "
+            f"bits in uint8 of shape {packed}, of numpy.packbits"
         )

@@ -8,7 +8,7 @@ from flax import nnx
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.detector_losses import detector_losses
-from gcnet_jax.tasks.detection.objects import ImageObjects, padded_objects
+from gcnet_jax.tasks.detection.objects import ImageObjects, Objects, padded_objects
 from tests.tasks.detection.narrow_detector import (
     CLASSES,
     narrow_config,
@@ -41,10 +41,19 @@ def step():
         return losses, gradients
 
     def run(images, objects, seed=0):
-        padded = padded_objects(objects, capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
-        return of_batch(params, *padded_batch(images, CANVAS), padded, jax.random.key(seed))
+        arrays = *padded_batch(images, CANVAS), together(objects)
+        return of_batch(params, *arrays, jax.random.key(seed))
 
     return run
+
+
+def together(objects):
+    """The objects of several images in the arrays of a batch."""
+    padded = (
+        padded_objects(each, capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
+        for each in objects
+    )
+    return Objects(**jax.tree.map(lambda *rows: np.stack(rows), *padded))
 
 
 def scene(seed, size, count):
@@ -57,7 +66,8 @@ def scene(seed, size, count):
     masks = (left <= x) & (x < right) & (top <= y) & (y < bottom)
     image = rng.standard_normal((*size, 3)).astype(np.float32)
     classes = rng.integers(0, CLASSES, count)
-    return image, ImageObjects("scene", size, boxes.astype(np.float32), classes, masks)
+    packed = np.packbits(masks, axis=-1)
+    return image, ImageObjects("scene", size, boxes.astype(np.float32), classes, packed)
 
 
 def batch(*scenes):
@@ -76,14 +86,16 @@ def losses_of(objects, sizes=((64, 50),), canvas=CANVAS):
 
 def test_objects_and_images_that_do_not_fit_each_other_are_refused():
     _, given = scene(0, (64, 50), 2)
-    objects = padded_objects([given], capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
+    objects = together([given])
     assert "mask_loss" in losses_of(objects)
     with pytest.raises(InputError, match=r"have no masks, and .* model.mask_head.enabled=False"):
         losses_of(objects._replace(masks=None))
     with pytest.raises(
-        InputError, match=r"objects.masks has the shape .*; expected \(1, 3, 64, 96\)"
+        InputError, match=r"objects.masks has the shape .*; expected \(1, 3, 64, 12\)"
     ):
         losses_of(objects, canvas=(64, 96))
+    with pytest.raises(InputError, match=r"objects.masks is of bool; expected packed bits"):
+        losses_of(objects._replace(masks=objects.masks > 0))
     with pytest.raises(InputError, match="the images are 50x64; expected multiples of 32"):
         losses_of(objects, canvas=(50, 64), sizes=((50, 64),))
     with pytest.raises(

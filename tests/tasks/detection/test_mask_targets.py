@@ -1,13 +1,23 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnet_jax.tasks.detection.regions.mask_targets import mask_targets
+from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 from tests.tasks.detection.regions_plainly import features_of_box
 
-targets = jax.jit(lambda boxes, masks, objects: mask_targets(boxes, masks, objects, bins=4))
 SHAPE = 3, 20, 30
+
+
+@jax.jit
+def targets(boxes, masks, objects):
+    """Of masks of 0 and 1, in an array that is padded to whole bytes with ones."""
+    beyond = jnp.pad(masks, ((0, 0), (0, 4), (0, 2)), constant_values=1)
+    packed = jnp.packbits(beyond, axis=-1)
+    return mask_targets(boxes, packed, objects, jnp.array(SHAPE[1:]), bins=4)
 
 
 @settings(max_examples=6)
@@ -47,7 +57,22 @@ def test_an_image_in_a_larger_array_has_the_targets_that_it_has_alone():
     alone[0, 10:, 5:] = True  # to the border, where what lies beyond would count
     larger = np.zeros((1, 64, 96), bool)
     larger[:, :32, :32] = alone
+    alone, larger = (np.packbits(masks, axis=-1) for masks in (alone, larger))
     objects = np.zeros(len(boxes), np.int32)
     there = mask_targets(boxes, larger, objects, np.array([32, 32]))
     np.testing.assert_array_equal(there, mask_targets(boxes, alone, objects))
     assert (np.asarray(mask_targets(boxes, larger, objects)) != np.asarray(there)).any()
+
+
+@pytest.mark.parametrize("width", [128, 320])
+def test_masks_wider_than_a_tile_are_unpacked_from_any_bit_on(width):
+    rng = np.random.default_rng(width)
+    masks = rng.integers(0, 2, (2, 40, width), np.uint8)
+    left = rng.choice(np.arange(width - 8), 12)  # at all places within a byte
+    right = np.minimum(left + rng.choice([3, 8, 140, 200], 12), width)
+    boxes = np.float32(np.stack([left, left % 30, right, left % 30 + 9], axis=1))
+    objects = np.arange(12) % 2
+    result = mask_targets(boxes, np.packbits(masks, axis=-1), objects, bins=4)
+    alike = roi_align([masks[..., None]], boxes, objects, np.zeros(12, int), strides=[1], bins=4)
+    np.testing.assert_array_equal(result, alike[..., 0] >= 0.5)
+    assert 0 < result.mean() < 1

@@ -8,22 +8,26 @@ SIZE, ARRAY = (20, 30), (32, 32)
 
 
 def image(boxes=((1, 2, 10, 12),), classes=(0,), masks=None, name="cat.jpg", size=SIZE):
-    return ImageObjects(name, size, np.array(boxes, np.float32), np.array(classes), masks)
+    packed = None if masks is None else np.packbits(masks, axis=-1)
+    return ImageObjects(name, size, np.array(boxes, np.float32), np.array(classes), packed)
 
 
-def padded(*images, capacity=3):
-    return padded_objects(images, capacity=capacity, num_classes=2, array_size=ARRAY)
+def padded(image, capacity=3):
+    return padded_objects(image, capacity=capacity, num_classes=2, array_size=ARRAY)
 
 
 def test_objects_fill_the_first_rows_and_masks_the_top_left():
-    mask = np.ones((1, *SIZE), bool)
-    nothing = image(np.zeros((0, 4)), np.zeros(0, int), np.zeros((0, *SIZE), bool))
-    objects = padded(image(masks=mask), nothing)
-    assert objects.valid.tolist() == [[True, False, False], [False, False, False]]
-    assert objects.boxes[0, 0].tolist() == [1, 2, 10, 12]
-    assert objects.masks.shape == (2, 3, *ARRAY)
-    assert objects.masks[0, 0, : SIZE[0], : SIZE[1]].all()
-    assert objects.masks.sum() == SIZE[0] * SIZE[1]
+    objects = padded(image(masks=np.ones((1, *SIZE), bool)))
+    assert objects["valid"].tolist() == [True, False, False]
+    assert objects["boxes"][0].tolist() == [1, 2, 10, 12]
+    assert objects["masks"].shape == (3, ARRAY[0], ARRAY[1] // 8)
+    masks = np.unpackbits(objects["masks"], axis=-1)
+    assert masks[0, : SIZE[0], : SIZE[1]].all()
+    assert masks.sum() == SIZE[0] * SIZE[1]
+    nothing = padded(image(np.zeros((0, 4)), np.zeros(0, int), np.zeros((0, *SIZE), bool)))
+    assert not nothing["valid"].any()
+    assert not nothing["masks"].any()
+    assert "masks" not in padded(image())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,10 @@ def test_objects_fill_the_first_rows_and_masks_the_top_left():
         (image([(1, np.nan, 5, 12)]), "box 0 of image cat.jpg .* has no area"),
         (image(classes=[2]), "object 0 of image cat.jpg is of class 2; expected 0 to 1"),
         (image(classes=[0, 1]), r"image cat.jpg has boxes of shape \(1, 4\) and classes of shape"),
-        (image(masks=np.ones((1, 5, 5), bool)), r"masks of shape \(1, 5, 5\); expected \(1, 20, 3"),
+        (
+            image(masks=np.ones((1, 5, 5), bool)),
+            r"masks of uint8 of shape \(1, 5, 1\); expected .* \(1, 20, 4\)",
+        ),
         (image(classes=[0.5]), "image cat.jpg has classes of float64; expected whole numbers"),
         (image(size=(20, 40)), "image cat.jpg is 20x40; expected no more than the array's 32x32"),
     ],
@@ -50,12 +57,6 @@ def test_objects_fill_the_first_rows_and_masks_the_top_left():
 def test_what_would_be_cut_or_learnt_wrongly_is_refused_by_the_image(given, message):
     with pytest.raises(InputError, match=message):
         padded(given)
-
-
-def test_masks_are_of_all_images_or_of_none():
-    with pytest.raises(InputError, match="image b has no masks, but others of its batch have"):
-        padded(image(masks=np.ones((1, *SIZE), bool)), image(name="b"))
-    assert padded(image(), image()).masks is None
 
 
 def test_there_is_room_for_an_object_also_where_there_is_none():

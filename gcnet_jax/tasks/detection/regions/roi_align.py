@@ -74,16 +74,12 @@ def roi_align(
             + ("" if sizes is None else f" and {len(sizes)} sizes")
             + "; expected as many of each"
         )
-    boxes = jnp.asarray(boxes)
-    images, levels = (jnp.asarray(index, jnp.int32) for index in (images, levels))
     shapes = tuple(x.shape for x in pyramid)
     if sizes is None:
         whole = [jnp.array([shape[1:3]] * shape[0]) for shape in shapes]
     else:
         whole = list(sizes)
-    places = _places(
-        lax.stop_gradient(boxes), images, levels, strides, jnp.stack(whole), bins, sampling_ratio
-    )
+    places = places_of(boxes, images, levels, strides, jnp.stack(whole), bins, sampling_ratio)
     form = RegionPooling(shapes, bins, sampling_ratio)
     return form(places, tuple(pyramid))
 
@@ -113,15 +109,18 @@ class Places(NamedTuple):
     columns: Extent
 
 
-def _places(
-    boxes: Array,
-    images: Array,
-    levels: Array,
+def places_of(
+    boxes: Float[Array, "r 4"],
+    images: Int[Array, "r"],
+    levels: Int[Array, "r"],
     strides: Sequence[int],
     sizes: Int[Array, "levels b 2"],
     bins: int,
     sampling_ratio: int,
 ) -> Places:
+    """Returns where boxes lie in their maps; arguments as of `roi_align`."""
+    boxes = lax.stop_gradient(jnp.asarray(boxes))
+    images, levels = (jnp.asarray(index, jnp.int32) for index in (images, levels))
     count, batch = sizes.shape[:2]
     order = jnp.lexsort((images, levels))
     boxes, images, levels = boxes[order], images[order], levels[order]
@@ -192,14 +191,18 @@ class RegionPooling(Linear):
             self._spread(residuals, level, cotangents) for level in range(len(self.shapes))
         )
 
+    def part(self, features: Array, at: Sequence[Array | int], tile: tuple[int, int]) -> Array:
+        """Returns a tile of a map, of shape (*tile, channels), by where it begins."""
+        return lax.dynamic_slice(features, at, (1, *tile, features.shape[3]))[0]
+
     def _pool(self, places: Places, level: int, features: Array, result: Array) -> Array:
-        bins, channels = self.bins, features.shape[3]
-        tile = _tile(features.shape)
+        bins, shape = self.bins, self.shapes[level]
+        channels, tile = shape[3], _tile(shape)
 
         def of_box(k: Array, result: Array) -> Array:
             def add(t: Array, total: Array) -> Array:
-                at, by_row, by_column = self._tile_of(places, k, t, tile, features.shape)
-                part = lax.dynamic_slice(features, at, (1, *tile, channels))[0].astype(total.dtype)
+                at, by_row, by_column = self._tile_of(places, k, t, tile, shape)
+                part = self.part(features, at, tile).astype(total.dtype)
                 # Columns first: products of small matrices, before one with long rows.
                 part = _product("yjx,yxc->yjc", _repeated(by_column, tile[0]), part)
                 part = _product("iy,yk->ik", by_row, part.reshape(tile[0], bins * channels))
