@@ -3,6 +3,7 @@
 from gcnet_jax.parallel.compilation import (
     compile_for,
     on_each_device,
+    on_own_images,
 )
 from gcnet_jax.parallel.host_memory import keep_freed_memory
 from gcnet_jax.parallel.mesh import (
@@ -43,6 +44,7 @@ __all__ = [
     "keep_freed_memory",
     "meet",
     "on_each_device",
+    "on_own_images",
     "over_all_devices",
     "place",
     "replicated",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from gcnet_jax.parallel.mesh import DATA_AXIS
 
@@ -61,5 +61,31 @@ def on_each_device(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., An
             function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False
         )
         return on_own(variables, *batch)
+
+    return run
+
+
+def on_own_images(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of batches alone, which every device runs on its own images.
+
+    For parts of a program that XLA would split badly: loops whose length the images decide, which
+    devices would agree on in each round, and indices into a batch, for which they would gather it.
+    It finds the mesh in the context, see `compile_for`; where there is none, or one device, or each
+    device has its own images already, it is the function itself.
+
+    Args:
+        function: takes arrays whose leading axis is split over `data`, in trees of any kind, to
+            arrays of that kind. It closes over no array.
+    """
+
+    @functools.wraps(function)
+    def run(*batch: Any) -> Any:
+        mesh = jax.sharding.get_abstract_mesh()
+        kind = dict(zip(mesh.axis_names, mesh.axis_types, strict=True)).get(DATA_AXIS)
+        if kind in (None, AxisType.Manual) or mesh.shape[DATA_AXIS] == 1:
+            return function(*batch)
+        split = PartitionSpec(DATA_AXIS)
+        # Unchecked, for loops begin with zeros, the same on all devices.
+        return jax.shard_map(function, in_specs=split, out_specs=split, check_vma=False)(*batch)
 
     return run

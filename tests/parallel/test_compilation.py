@@ -10,6 +10,7 @@ from gcnet_jax.parallel import (
     compile_for,
     create_mesh,
     on_each_device,
+    on_own_images,
     replicated,
     shard_batch,
 )
@@ -64,3 +65,33 @@ def test_each_device_runs_a_function_on_its_own_images_alone():
     pairs = images.reshape(4, 2, 3, 3)
     expected = 2 * (pairs - pairs.mean((1, 2, 3), keepdims=True))
     np.testing.assert_allclose(result, expected.reshape(8, 3, 3), atol=1e-6)
+
+
+def test_a_part_of_a_program_runs_on_each_devices_own_images_where_there_is_a_mesh():
+    images, found = np.arange(8.0, dtype=np.float32), []
+
+    def doubled_until_ten(images):
+        """As often as the smallest image of those that are looked at together needs it."""
+        found.append(len(images))
+        return lax.while_loop(lambda x: x.min() < 10, lambda x: 2 * x, images + 1)
+
+    def program(images):
+        return {"x": on_own_images(doubled_until_ten)(images) + images.sum()}
+
+    def gradient(images):
+        return jax.grad(lambda x: on_own_images(jnp.square)(x).sum())(images)
+
+    for devices in (None, 1, 4):
+        mesh = None if devices is None else create_mesh(jax.devices()[:devices])
+        given = images if mesh is None else shard_batch(images, mesh)
+        parts = (images + 1).reshape(devices or 1, -1)
+        doublings = np.ceil(np.log2(10 / parts.min(1)))
+        expected = (parts * 2 ** doublings[:, None]).reshape(-1) + images.sum()
+        np.testing.assert_allclose(compile_for(mesh, program)(given)["x"], expected)
+        np.testing.assert_allclose(compile_for(mesh, gradient)(given), 2 * images)
+    assert found == [8, 8, 2]
+
+    mesh = create_mesh(jax.devices()[:4])
+    inside = on_each_device(mesh, lambda _, x: on_own_images(doubled_until_ten)(x))
+    compile_for(mesh, inside)(0.0, shard_batch(images, mesh))
+    assert found[-1] == 2

@@ -33,6 +33,9 @@ MODEL: Section = {
     "neck": {"channels": Leaf(256, CHANNELS, "of every map of the feature pyramid")},
     "rpn": {
         "channels": Leaf(256, CHANNELS, "of its convolution"),
+        "anchor_scale": Leaf(
+            8.0, Number(0, 1024, excluded=(0,)), "the side of anchors in strides of their map"
+        ),
         "test": _proposals(1000),
         "train": {
             **_proposals(2000),
@@ -125,6 +128,11 @@ def check_model_config(config: ConfigDict) -> None:
 
 def _check(config: ConfigDict) -> None:
     _check_model(config.model)
+    if config.parallel.spatial != 1:
+        raise InputError(
+            f"parallel.spatial is {config.parallel.spatial}; expected 1: detectors see each image "
+            "on one device (parallel.fsdp and model.backbone.remat_stages save memory)"
+        )
 
 
 def _check_model(model: ConfigDict) -> None:

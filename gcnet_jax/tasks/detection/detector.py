@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import FeaturePyramid, ResNet
 from gcnet_jax.ops import check_normalized, check_sizes, inside
+from gcnet_jax.parallel import on_own_images
 from gcnet_jax.tasks.detection.box_head import BoxHead
 from gcnet_jax.tasks.detection.boxes.suppression import suppress_by_class
 from gcnet_jax.tasks.detection.mask_head import MaskHead
@@ -164,9 +165,13 @@ class Detector(nnx.Module):
         self, levels: Sequence[Level], sizes: Integer[Array, "b 2"], settings: ProposalSettings
     ) -> Proposals:
         """Proposes boxes for each image."""
-        return jax.vmap(
-            lambda levels, size, seen: propose(levels, self.strides, size, seen, settings)
-        )(levels, sizes, self.seen_sizes(sizes, _array_size(levels[0], self.strides[0])))
+        scale = self.settings.anchor_scale
+
+        def of_image(levels, size, seen):
+            return propose(levels, self.strides, size, seen, settings, anchor_scale=scale)
+
+        seen = self.seen_sizes(sizes, _array_size(levels[0], self.strides[0]))
+        return on_own_images(jax.vmap(of_image))(list(levels), sizes, seen)
 
     def look(
         self, pyramid: Pyramid, proposals: Proposals, sizes: Integer[Array, "b 2"]
@@ -233,7 +238,8 @@ class Detector(nnx.Module):
             best = jnp.where(kept.valid, scores[rows, classes], 0)
             return jnp.where(kept.valid[:, None], mine, 0), best, classes, kept.valid
 
-        return jax.vmap(of_image)(outputs.regions[-1], outputs.deltas[-1], scores, valid, sizes)
+        last = outputs.regions[-1], outputs.deltas[-1]
+        return on_own_images(jax.vmap(of_image))(*last, scores, valid, sizes)
 
     def masks(
         self, pyramid: Pyramid, boxes: Float[Array, "b n 4"], classes: Int[Array, "b n"]
@@ -252,18 +258,24 @@ class Detector(nnx.Module):
         self, pyramid: Pyramid, boxes: Float[Array, "b n 4"], bins: int
     ) -> Float[Array, "b_n bins bins c"]:
         """The features in boxes, each from the level for its size."""
-        batch, count = boxes.shape[:2]
-        boxes = boxes.reshape(-1, 4)
         levels = slice(LEVELS_OF_REGIONS)
-        return roi_align(
-            pyramid.maps[levels],
-            boxes,
-            jnp.repeat(jnp.arange(batch), count),
-            region_levels(boxes, levels=LEVELS_OF_REGIONS),
-            strides=self.strides[levels],
-            bins=bins,
-            sizes=None if pyramid.sizes is None else pyramid.sizes[levels],
-        )
+        strides = self.strides[levels]
+
+        def of_images(maps, sizes, boxes):
+            batch, count = boxes.shape[:2]
+            boxes = boxes.reshape(-1, 4)
+            return roi_align(
+                maps,
+                boxes,
+                jnp.repeat(jnp.arange(batch), count),
+                region_levels(boxes, levels=LEVELS_OF_REGIONS),
+                strides=strides,
+                bins=bins,
+                sizes=sizes,
+            )
+
+        sizes = None if pyramid.sizes is None else pyramid.sizes[levels]
+        return on_own_images(of_images)(pyramid.maps[levels], sizes, boxes)
 
     def check(
         self, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"] | None

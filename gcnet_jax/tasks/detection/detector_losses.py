@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer, UInt8
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import on_own_images
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
 from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
 from gcnet_jax.tasks.detection.objects import Objects
@@ -78,7 +79,9 @@ def detector_losses(
         sampled = functools.partial(
             sample_regions, assignment=stage.assignment, sampling=settings.sampling
         )
-        regions = jax.vmap(sampled)(boxes, valid, objects.boxes, objects.valid, random)
+        regions = on_own_images(jax.vmap(sampled))(
+            boxes, valid, objects.boxes, objects.valid, random
+        )
         targets.regions.append(regions)
         logits, deltas = model.say(index, pyramid, regions.boxes)
         of_stage = _box_losses(model, index, logits, deltas, regions, objects)
@@ -136,8 +139,16 @@ def _rpn_losses(
     shapes = [(level.logits.shape[1], level.logits.shape[2]) for level in levels]
     count = sum(level.logits[0].size for level in levels)
     random = jax.random.uniform(rngs.sampling(), (len(sizes), count))
-    of_image = functools.partial(anchor_targets, shapes, model.strides, settings=settings)
-    targets = jax.vmap(of_image)(sizes, padded(sizes), objects.boxes, objects.valid, random)
+    of_image = functools.partial(
+        anchor_targets,
+        shapes,
+        model.strides,
+        settings=settings,
+        anchor_scale=model.settings.anchor_scale,
+    )
+    targets = on_own_images(jax.vmap(of_image))(
+        sizes, padded(sizes), objects.boxes, objects.valid, random
+    )
     sums = jax.vmap(lambda levels, targets: rpn_losses(levels, targets, settings))(levels, targets)
     total = targets.total.sum()
     losses = {
@@ -189,9 +200,8 @@ def _mask_loss(
     most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
     first = jax.tree.map(lambda x: x[:, :most], regions)
     logits = head(model.features(pyramid, first.boxes, MASK_BINS))
-    targets = jax.vmap(functools.partial(mask_targets, bins=2 * MASK_BINS))(
-        first.boxes, masks, first.objects, seen
-    )
+    of_image = functools.partial(mask_targets, bins=2 * MASK_BINS)
+    targets = on_own_images(jax.vmap(of_image))(first.boxes, masks, first.objects, seen)
     loss = mask_loss(
         logits,
         _in_a_row(first.positive),

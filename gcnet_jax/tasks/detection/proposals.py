@@ -59,6 +59,8 @@ def propose(
     size: Int[Array, "2"],
     padded_size: Int[Array, "2"],
     settings: ProposalSettings,
+    *,
+    anchor_scale: float = 8.0,
 ) -> Proposals:
     """Proposes boxes where there may be an object.
 
@@ -68,8 +70,9 @@ def propose(
         size: height and width of the image, to which boxes are clipped.
         padded_size: of the image with the padding that it is seen with.
         settings: how many, and how much they may overlap.
+        anchor_scale: the side of a square anchor in strides.
     """
-    found = candidates(levels, strides, size, padded_size, settings)
+    found = candidates(levels, strides, size, padded_size, settings, anchor_scale=anchor_scale)
     kept = suppress(
         found.boxes,
         found.scores,
@@ -89,6 +92,8 @@ def candidates(
     size: Int[Array, "2"],
     padded_size: Int[Array, "2"],
     settings: ProposalSettings,
+    *,
+    anchor_scale: float = 8.0,
 ) -> Candidates:
     """Picks the best boxes of each level; arguments as for `propose`."""
     parts = []
@@ -98,7 +103,7 @@ def candidates(
             within_padding(shape, stride, padded_size), level.logits.reshape(-1), -jnp.inf
         )
         best, places = jax.lax.top_k(logits, min(settings.per_level, len(logits)))
-        grid = jnp.asarray(anchors(shape, stride))
+        grid = jnp.asarray(anchors(shape, stride, scale=anchor_scale))
         boxes = CODER.decode(grid[places], level.deltas.reshape(-1, 4)[places], size)
         sides = boxes[:, 2:] - boxes[:, :2]
         valid = (best > -jnp.inf) & (sides > 0).all(-1)
@@ -131,6 +136,8 @@ def anchor_targets(
     objects_valid: Bool[Array, " m"],
     random: Float[Array, " n"],
     settings: RPNTraining,
+    *,
+    anchor_scale: float = 8.0,
 ) -> AnchorTargets:
     """Assigns anchors to objects and samples some of them.
 
@@ -143,8 +150,12 @@ def anchor_targets(
         objects_valid: which of these are there.
         random: a number for each anchor, which decides what is sampled.
         settings: of the loss.
+        anchor_scale: as for `propose`.
     """
-    grids = [anchors(shape, stride) for shape, stride in zip(shapes, strides, strict=True)]
+    grids = [
+        anchors(shape, stride, scale=anchor_scale)
+        for shape, stride in zip(shapes, strides, strict=True)
+    ]
     grid = jnp.concatenate([jnp.asarray(grid) for grid in grids])
     valid = jnp.concatenate(
         [

@@ -106,6 +106,7 @@ class DetectorSettings:
     """All that a detector decides by.
 
     Attributes:
+        anchor_scale: the side of a square anchor in strides of its map.
         proposals: in inference.
         training_proposals: in training.
         rpn_training: the loss of the region proposal network.
@@ -114,6 +115,7 @@ class DetectorSettings:
         detections: in inference.
     """
 
+    anchor_scale: float = 8.0
     proposals: ProposalSettings = ProposalSettings(1000, 1000)
     training_proposals: ProposalSettings = ProposalSettings(2000, 1000)
     rpn_training: RPNTraining = RPNTraining()
@@ -133,6 +135,7 @@ def settings_of(config: ConfigDict) -> DetectorSettings:
         strict=True,
     )
     return DetectorSettings(
+        anchor_scale=rpn.anchor_scale,
         proposals=_proposals(rpn.test),
         training_proposals=_proposals(rpn.train),
         rpn_training=RPNTraining(
