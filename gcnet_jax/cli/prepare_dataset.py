@@ -11,12 +11,15 @@
         --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' --classes=classes.csv
     gcnet prepare_dataset imagenet --source=/path/to/archives
     gcnet prepare_dataset class_folders --name=flowers --source=/path/to/flowers
+    gcnet prepare_dataset coco --source=/path/to/coco
+    gcnet prepare_dataset coco_json --name=cells --train_json=train.json --train_images=images \\
+        --val_json=val.json
 
 The official sets are, for segmentation, ade20k, camvid, cityscapes, context_shapes and voc12aug;
-for classification, context_scenes and imagenet. Every file is checked while it is written and what
-it shows is counted, and a picture of samples is left with the data. After an interruption the same
-command goes on where it ended; splits that are already prepared are left as they are. With --splits
-only the files of these splits are needed, and a later start adds others.
+for classification, context_scenes and imagenet; for detection, coco. Every file is checked while it
+is written and what it shows is counted, and a picture of samples is left with the data. After an
+interruption the same command goes on where it ended; splits that are already prepared are left as
+they are. With --splits only the files of these splits are needed, and a later start adds others.
 
 `folder` makes a data set of your own images and masks. An image belongs to the mask for which the
 stars of its pattern match the same text. Without splits every fifth image is kept for evaluation.
@@ -27,6 +30,11 @@ refused.
 `class_folders` makes a data set of your own images that lie in folders named by their classes:
 train/CLASS/ with val/CLASS/ or test/CLASS/ below --source; or CLASS/ alone, and then every fifth
 image of a class is kept for evaluation.
+
+`coco_json` makes a data set of your own images with annotations in COCO's format: boxes alone, or
+with polygons or run lengths. All that is wrong with them is listed before anything is written.
+Objects that would be left out of training, as they lie outside the image or have no area, and
+images without any are counted, and refused with --strict.
 """
 
 import os
@@ -67,7 +75,8 @@ _ORIENTATION = flags.DEFINE_enum(
     "orientation",
     None,
     ORIENTATIONS,
-    "whether masks were made on images as displayed or as stored (EXIF), where sizes fit both",
+    "whether masks or annotations were made on images as displayed or as stored (EXIF), where "
+    "sizes fit both",
     flag_values=_OPTIONS,
 )
 _MAX_IMAGE_PIXELS = flags.DEFINE_integer(
@@ -91,7 +100,10 @@ _SPLITS = flags.DEFINE_list(
     flag_values=_OPTIONS,
 )
 _NAME = flags.DEFINE_string(
-    "name", None, "folder, class_folders: what to call the data set", flag_values=_OPTIONS
+    "name",
+    None,
+    "folder, class_folders, coco_json: what to call the data set",
+    flag_values=_OPTIONS,
 )
 _IMAGES = flags.DEFINE_multi_string(
     "images",
@@ -120,7 +132,28 @@ _MAP = flags.DEFINE_multi_string(
 _ALLOW_ABSENT = flags.DEFINE_bool(
     "allow_absent",
     False,
-    "folder: classes may occur in no training mask",
+    "folder, coco_json: classes may occur in nothing that is trained on",
+    flag_values=_OPTIONS,
+)
+_TRAIN_JSON = flags.DEFINE_string(
+    "train_json", None, "coco_json: annotations to train on", flag_values=_OPTIONS
+)
+_TRAIN_IMAGES = flags.DEFINE_string(
+    "train_images", None, "coco_json: folder of their images", flag_values=_OPTIONS
+)
+_VAL_JSON = flags.DEFINE_string(
+    "val_json", None, "coco_json: annotations to evaluate with", flag_values=_OPTIONS
+)
+_VAL_IMAGES = flags.DEFINE_string(
+    "val_images",
+    None,
+    "coco_json: folder of their images (default: that of --train_images)",
+    flag_values=_OPTIONS,
+)
+_STRICT = flags.DEFINE_bool(
+    "strict",
+    False,
+    "coco, coco_json: refuse objects that would be left out of training, and images without any",
     flag_values=_OPTIONS,
 )
 
@@ -179,7 +212,8 @@ def _prepare_own(
 ) -> tuple[str, epath.Path]:
     """Prepares a user's own files; returns what the data set is called, and its folder."""
     own = preparable.own
-    name, source = (options.required(flag.value, f"--{flag.name}") for flag in (_NAME, _SOURCE))
+    name = options.required(_NAME.value, f"--{_NAME.name}")
+    source = [options.required(_SOURCE.value, f"--{_SOURCE.name}")] if own.takes_source else []
     for option in own.required:
         flag = _OF_TASKS[option][0]
         if not flag.value:
@@ -196,7 +230,7 @@ def _prepare_own(
     folder = own.prepare(
         name,
         _DATA_DIR.value,
-        source,
+        *source,
         pixels=_PIXELS.value,
         max_image_pixels=_MAX_IMAGE_PIXELS.value,
         **_values([*own.required, *own.options]),
@@ -212,6 +246,10 @@ def _values(names: Iterable[str]) -> dict[str, Any]:
 def _refuse_others(given: str, tasks: Mapping[str, "Preparable"]) -> None:
     """Raises UsageError if an option is given that means nothing to what is prepared."""
     own = [of.own.command for of in tasks.values()]
+    for of in tasks.values():
+        if given == of.own.command and _SOURCE.value and not of.own.takes_source:
+            named = " ".join(f"--{_OF_TASKS[option][0].name}" for option in of.own.required)
+            raise UsageError(f"--{_SOURCE.name} is not for '{given}', which takes {named}")
     for flag in (_SUBSET, _SPLITS):
         if flag.value and given in own:
             raise UsageError(f"--{flag.name} is for official data sets, not for '{given}'")
@@ -249,6 +287,10 @@ def _show_counts(name: str, preparable: "Preparable") -> None:
         rich.console.Console().print(table)
 
 
+def _as_given(flag: flags.FlagHolder) -> Any:
+    return flag.value
+
+
 def _label_map(flag: flags.FlagHolder) -> dict[int, int]:
     label_map: dict[int, int] = {}
     for text in flag.value:
@@ -281,10 +323,15 @@ _OF_TASKS: Mapping[str, tuple[flags.FlagHolder, Callable[[flags.FlagHolder], Any
         {
             "images": (_IMAGES, _patterns),
             "masks": (_MASKS, _patterns),
-            "classes": (_CLASSES, lambda flag: flag.value),
+            "classes": (_CLASSES, _as_given),
             "label_map": (_MAP, _label_map),
-            "allow_absent": (_ALLOW_ABSENT, lambda flag: flag.value),
-            "orientation": (_ORIENTATION, lambda flag: flag.value),
+            "allow_absent": (_ALLOW_ABSENT, _as_given),
+            "orientation": (_ORIENTATION, _as_given),
+            "train_json": (_TRAIN_JSON, _as_given),
+            "train_images": (_TRAIN_IMAGES, _as_given),
+            "val_json": (_VAL_JSON, _as_given),
+            "val_images": (_VAL_IMAGES, _as_given),
+            "strict": (_STRICT, _as_given),
         }
     )
 )

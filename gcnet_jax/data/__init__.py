@@ -20,7 +20,13 @@ from gcnet_jax.data.patterns import Patterns
 from gcnet_jax.data.pipeline import TrainIterator, Transform, shard_size, shuffled_batches
 from gcnet_jax.data.preparable import OwnFiles, Preparable
 from gcnet_jax.data.preparation import Check
-from gcnet_jax.data.prepare_sets import own_files, prepare_official, prepare_own, with_table
+from gcnet_jax.data.prepare_sets import (
+    own_data_dir,
+    own_files,
+    prepare_official,
+    prepare_own,
+    with_table,
+)
 from gcnet_jax.data.record_format import Counts, RecordFormat, StoredExample
 from gcnet_jax.data.resizing import rescaled_size, resize_image
 from gcnet_jax.data.split import Split
@@ -54,6 +60,7 @@ __all__ = [
     "group_into_buckets",
     "is_prepared",
     "ordered_batches",
+    "own_data_dir",
     "own_files",
     "prepare_official",
     "prepare_own",

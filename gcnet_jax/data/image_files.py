@@ -176,10 +176,42 @@ def displayed_pixels(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
     """Returns (height, width) of a Pillow image as it is displayed; nothing of it is decoded."""
+    is_turned = _orientation_in_header(image) >= 5 and image.format != "TIFF"  # turned by Pillow
+    return image.size if is_turned else (image.height, image.width)
+
+
+def _orientation_in_header(image: Image.Image) -> int:
     # Pillow would decode a PNG to look for EXIF data behind its pixels.
     has_header = image.format != "PNG" or "exif" in image.info
-    is_turned = has_header and image.getexif().get(_ORIENTATION, 1) in range(5, 9)
-    return image.size if is_turned else (image.height, image.width)
+    orientation = image.getexif().get(_ORIENTATION, 1) if has_header else 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+class ImageHeader(NamedTuple):
+    """What an image file says of itself; whoever reads a damaged file may find something else.
+
+    Attributes:
+        size: (height, width) in pixels as it is displayed.
+        orientation: how it is turned for it, see `ImageFile`.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+
+
+def read_header(path: epath.PathLike) -> ImageHeader | None:
+    """Reads what an image file says of itself.
+
+    Returns:
+        None where it says nothing, or there is no image to read.
+    """
+    try:
+        with open_regular(path) as file:
+            with any_number_of_pixels():
+                image = Image.open(file, formats=tuple(FORMATS))
+            return ImageHeader(displayed_size(image), _orientation_in_header(image))
+    except Exception:  # it is named when the image is read
+        return None
 
 
 def read_displayed_size(path: epath.PathLike) -> tuple[int, int] | None:
@@ -190,13 +222,8 @@ def read_displayed_size(path: epath.PathLike) -> tuple[int, int] | None:
     Returns:
         None where it says nothing, or there is no image to read.
     """
-    try:
-        with open_regular(path) as file:
-            with any_number_of_pixels():
-                image = Image.open(file, formats=tuple(FORMATS))
-            return displayed_size(image)
-    except Exception:  # it is named when the image is read
-        return None
+    header = read_header(path)
+    return None if header is None else header.size
 
 
 @contextlib.contextmanager

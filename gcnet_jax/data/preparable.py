@@ -10,7 +10,7 @@ from etils import epath
 from gcnet_jax.data.datasets import DataSets
 
 Prepare = Callable[..., epath.Path]
-"""Takes a name, `data_dir` and a source, and options by name, and returns the set's folder."""
+"""Takes a name, `data_dir`, a source if any, and options by name; returns the set's folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +22,14 @@ class OwnFiles:
         prepare: writes the set; takes `pixels` and `max_image_pixels` besides the options below.
         required: names of options that must be given.
         options: names of options that may be.
+        takes_source: whether it takes one folder with all files, and not options alone.
     """
 
     command: str
     prepare: Prepare
     required: Collection[str] = ()
     options: Collection[str] = ()
+    takes_source: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

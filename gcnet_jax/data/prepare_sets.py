@@ -105,14 +105,32 @@ def own_files(
         InputError: if the name is that of another data set or no name, a folder is in a bucket, or
             the source is none.
     """
-    if name in sets.official:
-        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
-    check_name(name, "data set")
-    data_dir = local(data_dir, sets.how_to_prepare(name, data_dir))
+    data_dir = own_data_dir(sets, name, data_dir)
     source = local(source, "copy it first").expanduser()
     if not source.is_dir():
         raise InputError(f"source {source} is not a folder")
     return data_dir, source
+
+
+def own_data_dir(sets: DataSets[Any], name: str, data_dir: epath.PathLike) -> epath.Path:
+    """Checks what a user's own data set is called, and where it shall be, before a file is read.
+
+    Args:
+        sets: those of the task.
+        name: what to call the data set.
+        data_dir: folder for all prepared data sets; not in a bucket.
+
+    Returns:
+        That folder.
+
+    Raises:
+        InputError: if the name is that of another data set or no name, or the folder is in a
+            bucket.
+    """
+    if name in sets.official:
+        raise UsageError(f"'{name}' is the name of a data set of this library; choose another")
+    check_name(name, "data set")
+    return local(data_dir, sets.how_to_prepare(name, data_dir))
 
 
 def with_table(

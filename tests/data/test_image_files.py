@@ -14,7 +14,12 @@ from PIL import EpsImagePlugin, Image
 
 from gcnet_jax.data import read_rgb
 from gcnet_jax.data.image_coding import decode_rgb, encode_plain
-from gcnet_jax.data.image_files import read_image_file
+from gcnet_jax.data.image_files import (
+    read_displayed,
+    read_displayed_size,
+    read_header,
+    read_image_file,
+)
 from gcnet_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -127,3 +132,19 @@ def test_a_pipe_a_socket_and_a_device_are_no_images(tmp_path, monkeypatch):
         for name in ("pipe", "device", "folder", "socket"):
             with pytest.raises(InputError, match=rf"{name}\.png"):
                 read_image_file(epath.Path(f"{name}.png"))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_header_is_that_of_the_pixels_however_they_are_turned(
+    tmp_path, format_, orientation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "image"
+    Image.new("RGB", (30, 20)).save(path, format_, exif=exif)
+    pixels, found = read_displayed(epath.Path(path))[1:]
+    assert read_displayed_size(path) == pixels.shape[:2]
+    header = read_header(path)
+    assert header == (pixels.shape[:2], found)
+    assert found == orientation

@@ -4,6 +4,11 @@ from gcnet_jax.tasks.detection.data.annotated_images import AnnotatedImages
 from gcnet_jax.tasks.detection.data.annotations import Annotations, trainable
 from gcnet_jax.tasks.detection.data.datasets import DATA_SETS, OFFICIAL_SETS
 from gcnet_jax.tasks.detection.data.object_counts import ObjectCounts
+from gcnet_jax.tasks.detection.data.prepare_sets import (
+    PREPARABLE,
+    prepare,
+    prepare_coco_json,
+)
 from gcnet_jax.tasks.detection.data.records import (
     LoadedExample,
     Record,
@@ -16,6 +21,7 @@ from gcnet_jax.tasks.detection.data.run_lengths import counts_of, pixels_of
 __all__ = [
     "DATA_SETS",
     "OFFICIAL_SETS",
+    "PREPARABLE",
     "AnnotatedImages",
     "Annotations",
     "LoadedExample",
@@ -26,5 +32,7 @@ __all__ = [
     "counts_of",
     "decode",
     "pixels_of",
+    "prepare",
+    "prepare_coco_json",
     "trainable",
 ]

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gcnet_jax.data import DataSets, OfficialSet
-from gcnet_jax.tasks.detection.classes import ObjectClasses
+from gcnet_jax.tasks.detection.classes import ObjectClasses, known_classes
 from gcnet_jax.tasks.detection.data.annotated_images import AnnotatedImages
+from gcnet_jax.tasks.detection.data.sources.coco import COCO
 
-OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType({})
+OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType({COCO.name: COCO})
 
-CATALOG: Mapping[str, ObjectClasses] = MappingProxyType({})
+CATALOG: Mapping[str, ObjectClasses] = MappingProxyType({"coco": known_classes("coco")})
 """The classes of the data sets known by name, which need not be prepared."""
 
 DATA_SETS = DataSets(

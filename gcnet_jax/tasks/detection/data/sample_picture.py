@@ -19,7 +19,7 @@ from gcnet_jax.tasks.detection.pictures import ShownObject, draw_objects
 _CELL = 480  # pixels: the width of a picture, and its greatest height
 _COLUMNS = 3
 _MOST_DRAWN = 200  # objects of a picture: more of them nobody tells apart, and each mask takes time
-_MOST_NAMED = 25  # objects of a picture above which words would hide them
+_MOST_NAMED = 20  # objects of a picture above which words would hide them
 _LONGEST = 60  # characters that fit above a picture
 
 
