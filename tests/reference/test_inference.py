@@ -24,7 +24,7 @@ def run_config(case, size):
     return config
 
 
-@pytest.mark.parametrize("name", every_day(CASES, ["slide"]))
+@pytest.mark.parametrize("name", every_day(CASES, ["slide"], pytest.mark.campaign))
 def test_one_scale_and_all_with_flips(name, golden, equivalence):
     theirs, case = golden("inference"), CASES[name]
     image = np.ascontiguousarray(theirs["image_bgr"][..., ::-1])

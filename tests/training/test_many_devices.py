@@ -118,7 +118,7 @@ def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_ba
 @pytest.mark.parametrize(
     ("depth", "devices", "spatial"),
     [
-        (18, 8, 1),
+        pytest.param(18, 8, 1, marks=pytest.mark.campaign),
         pytest.param(50, 8, 2, marks=pytest.mark.campaign),
         pytest.param(18, 8, 8, marks=pytest.mark.campaign),
     ],

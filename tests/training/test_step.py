@@ -53,17 +53,18 @@ def test_accumulation_averages_the_gradients_of_its_parts(make_setup, batch):
     graphdef, state, step, optimizer = make_setup(accumulation_steps=2, dropout=0.0)
     params, statistics = state.params, state.statistics
     loss_function = segmentation_loss(0.4)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient_of(params, statistics, examples):
+        model = nnx.merge(graphdef, params, statistics, copy=True)
+        loss, _ = loss_function(model, examples, nnx.Rngs(0))
+        return loss, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
     gradients = []
     for part in range(2):
         examples = jax.tree.map(lambda x, part=part: x[part::2], batch)
-
-        @functools.partial(jax.grad, has_aux=True)
-        def gradient_of(params, statistics, examples):
-            model = nnx.merge(graphdef, params, statistics, copy=True)
-            loss, _ = loss_function(model, examples, nnx.Rngs(0))
-            return loss, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
-
-        gradient, statistics = jax.jit(gradient_of)(params, statistics, examples)
+        gradient, statistics = gradient_of(params, statistics, examples)
         gradients.append(gradient)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *gradients)
     updates, _ = optimizer.update(mean, state.optimizer, params)

@@ -211,7 +211,7 @@ def test_jvp_and_vmap_of_grad_go_through_the_network():
     def score(params, image):
         return nnx.merge(graphdef, params, rest, copy=True)(image[None])[0, 0]
 
-    per_image = jax.vmap(jax.grad(score), (None, 0))(params, x)
-    _, along = jax.jvp(lambda image: score(params, image), (x[0],), (x[0],))
+    per_image = jax.jit(jax.vmap(jax.grad(score), (None, 0)))(params, x)
+    _, along = jax.jit(lambda x: jax.jvp(lambda image: score(params, image), (x,), (x,)))(x[0])
     assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(per_image))
     assert np.isfinite(along)
