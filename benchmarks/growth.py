@@ -14,8 +14,8 @@ from benchmarks.comparison import print_tables, with_spread
 from benchmarks.memory import CROP_STEP, GIB, device_name
 from gcnet_jax.cli.timing import CONSOLE, TimedStep, measure_in_turn, median_and_spread
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
-from gcnet_jax.tasks.segmentation.pictures import save_figure
 from gcnet_jax.tasks.segmentation.task import TASK as segmentation
+from gcnet_jax.training.curves import save_figure
 from gcnet_jax.training.program import TrainingProgram
 
 CROP_AREA, BATCH, DEPTH, CLASSES = "crop area, pixels", "batch", "depth", "classes"

@@ -27,9 +27,9 @@ from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.task import TrainedModel
+from gcnet_jax.tasks.picture_rows import Picture, save_examples
 from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import heat_bar, heat_overlay
-from gcnet_jax.tasks.segmentation.pictures import Picture, save_examples
 from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training import load_trained_model
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.figure
 from etils import epath
 
-from gcnet_jax.tasks.segmentation.pictures import save_figure
+from gcnet_jax.training.curves import save_figure
 
 _DPI = 100
 _WIDTH = 8.4  # inches

@@ -30,9 +30,9 @@ class ShownSegmentations(ShownImages):
             command: how to repeat it.
         """
         # matplotlib takes a second to import, which a training need not wait for.
-        from gcnet_jax.tasks.segmentation.pictures import save_examples
+        from gcnet_jax.tasks.picture_rows import save_examples
         from gcnet_jax.tasks.segmentation.report import report_page
 
         examples = [image.pictures(evaluation.classes.palette) for image in self.spread()]
-        save_examples(picture, examples, evaluation.classes)
+        save_examples(picture, examples, evaluation.classes.legend)
         write_whole(report, report_page(evaluation, self, config, command=command))

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from gcnet_jax.tasks.picture_rows import save_examples
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
-from gcnet_jax.tasks.segmentation.pictures import save_examples
 from gcnet_jax.training.curves import Curve, save_curves
 
 ROWS = [
@@ -24,6 +24,6 @@ def test_a_name_is_no_formula(tmp_path, name):
         save_curves(tmp_path / "curves.png", [Curve(name, ROWS, "mIoU")])
         classes = DatasetClasses((name, "other"), ((0, 0, 0), (255, 255, 255)))
         save_examples(
-            tmp_path / "examples.png", [{"image": np.zeros((8, 8, 3), np.uint8)}], classes
+            tmp_path / "examples.png", [{"image": np.zeros((8, 8, 3), np.uint8)}], classes.legend
         )
     assert (tmp_path / "curves.png").stat().st_size > 1000

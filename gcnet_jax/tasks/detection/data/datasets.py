@@ -11,10 +11,15 @@ from gcnet_jax.data import DataSets, OfficialSet
 from gcnet_jax.tasks.detection.classes import ObjectClasses, known_classes
 from gcnet_jax.tasks.detection.data.annotated_images import AnnotatedImages
 from gcnet_jax.tasks.detection.data.sources.coco import COCO
+from gcnet_jax.tasks.detection.data.sources.context_objects import CLASSES, CONTEXT_OBJECTS
 
-OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType({COCO.name: COCO})
+OFFICIAL_SETS: Mapping[str, OfficialSet] = MappingProxyType(
+    {official.name: official for official in (COCO, CONTEXT_OBJECTS)}
+)
 
-CATALOG: Mapping[str, ObjectClasses] = MappingProxyType({"coco": known_classes("coco")})
+CATALOG: Mapping[str, ObjectClasses] = MappingProxyType(
+    {COCO.name: known_classes(COCO.name), CONTEXT_OBJECTS.name: CLASSES}
+)
 """The classes of the data sets known by name, which need not be prepared."""
 
 DATA_SETS = DataSets(

@@ -47,6 +47,11 @@ class DatasetClasses(NamedClasses):
         """Classes that have nothing but numbers, for what needs no names of a data set."""
         return cls(tuple(map(str, range(count))), generic_palette(count))
 
+    @property
+    def legend(self) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+        """Each name with its colour."""
+        return tuple(zip(self.names, self.palette, strict=True))
+
     def to_plain(self) -> dict[str, Any]:
         """Returns JSON, as in tables of contents."""
         return {**super().to_plain(), "palette": [list(color) for color in self.palette]}

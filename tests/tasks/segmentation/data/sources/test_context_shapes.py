@@ -3,14 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gcnet_jax.data.shapes_under_sky import CUE_DISTANCE, HEIGHT, WIDTH
 from gcnet_jax.tasks.segmentation.data import DATA_SETS
-from gcnet_jax.tasks.segmentation.data.sources.context_shapes import (
-    CUE_DISTANCE,
-    HEIGHT,
-    SPLIT_SIZES,
-    WIDTH,
-    generate,
-)
+from gcnet_jax.tasks.segmentation.data.sources.context_shapes import SPLIT_SIZES, generate
 
 NAMES = DATA_SETS.meaning("context_shapes").names
 CLASS = {name: i for i, name in enumerate(NAMES)}

@@ -1,0 +1,85 @@
+"""Context objects: generated images in which the global context decides the classes of objects.
+
+They are pictures of `gcnet_jax.data.shapes_under_sky`, which says what a network can tell of them
+that does not see far. A disc under the sun is a "day disc" and the same disc under the moon is a
+"night disc"; so it is with squares. Triangles have one class in both scenes.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from etils import epath
+
+from gcnet_jax.data.examples import Examples, OfficialSet
+from gcnet_jax.data.image_coding import encode_png
+from gcnet_jax.data.shapes_under_sky import draw_shapes_under_sky
+from gcnet_jax.tasks.detection.classes import ObjectClasses
+from gcnet_jax.tasks.detection.data.annotations import Annotations
+from gcnet_jax.tasks.detection.data.records import LoadedExample
+from gcnet_jax.tasks.detection.data.run_lengths import counts_of
+
+SPLIT_SIZES = {"train": 600, "val": 100, "test": 200}
+"""Number of images a split; a split's position here is the seed of its images."""
+
+CLASSES = ObjectClasses(
+    ("day disc", "night disc", "day square", "night square", "triangle"),
+    category_ids=(1, 2, 3, 4, 5),
+)
+"""The classes of its objects."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratedExample:
+    """An example that is drawn rather than read."""
+
+    split: str
+    seed: int
+    index: int
+
+    @property
+    def name(self) -> str:
+        """The name of the example."""
+        return f"{self.split}_{self.index:04d}"
+
+    def fingerprint(self) -> str:
+        """What determines the example."""
+        return f"{self.name} {self.seed}"
+
+    def load(self) -> LoadedExample:
+        """Draws the example."""
+        drawn = draw_shapes_under_sky(self.seed, self.index)
+        names = [k if k == "triangle" else f"{drawn.scene} {k}" for k in drawn.kinds]
+        annotations = Annotations(
+            boxes=np.array([_box(mask) for mask in drawn.masks], np.float32),
+            classes=np.array([CLASSES.names.index(name) for name in names], np.int32),
+            crowds=np.zeros(len(names), bool),
+            areas=drawn.masks.sum((1, 2)).astype(np.float32),
+            masks=tuple(counts_of(mask) for mask in drawn.masks),
+        )
+        return LoadedExample(encode_png(drawn.image), drawn.image, self.index, annotations)
+
+
+def list_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
+    """Returns the examples of some splits; there are no files to find them in."""
+    del roots
+    return {
+        split: [GeneratedExample(split, seed, index) for index in range(size)]
+        for seed, (split, size) in enumerate(SPLIT_SIZES.items())
+        if split in splits
+    }
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """The (x, y, width, height) of the pixels of a shape."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
+
+
+CONTEXT_OBJECTS = OfficialSet(
+    name="context_objects",
+    description="Generated objects whose classes depend on the global context.",
+    find_examples=list_examples,
+    splits=tuple(SPLIT_SIZES),
+)
