@@ -3,6 +3,7 @@
 What a record is, a task says with a class of its own, a `RecordFormat`.
 """
 
+from gcnet_jax.data.bucketed_order import BucketedOrder
 from gcnet_jax.data.buckets import group_into_buckets
 from gcnet_jax.data.contents import Contents
 from gcnet_jax.data.datasets import DataSets
@@ -17,7 +18,14 @@ from gcnet_jax.data.image_files import (
     read_rgb,
 )
 from gcnet_jax.data.patterns import Patterns
-from gcnet_jax.data.pipeline import TrainIterator, Transform, shard_size, shuffled_batches
+from gcnet_jax.data.pipeline import (
+    BucketTransform,
+    TrainIterator,
+    Transform,
+    bucketed_batches,
+    shard_size,
+    shuffled_batches,
+)
 from gcnet_jax.data.preparable import OwnFiles, Preparable
 from gcnet_jax.data.preparation import Check
 from gcnet_jax.data.prepare_sets import (
@@ -28,10 +36,12 @@ from gcnet_jax.data.prepare_sets import (
     with_table,
 )
 from gcnet_jax.data.record_format import Counts, RecordFormat, StoredExample
-from gcnet_jax.data.resizing import rescaled_size, resize_image
+from gcnet_jax.data.resizing import nearest_pixels, rescaled_size, resize_image
 from gcnet_jax.data.split import Split
 
 __all__ = [
+    "BucketTransform",
+    "BucketedOrder",
     "Check",
     "Contents",
     "Counts",
@@ -49,6 +59,7 @@ __all__ = [
     "StoredExample",
     "TrainIterator",
     "Transform",
+    "bucketed_batches",
     "check_name",
     "decode_as_stored",
     "decode_rgb",
@@ -59,6 +70,7 @@ __all__ = [
     "evaluation_order",
     "group_into_buckets",
     "is_prepared",
+    "nearest_pixels",
     "ordered_batches",
     "own_data_dir",
     "own_files",

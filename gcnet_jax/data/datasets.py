@@ -156,18 +156,29 @@ class DataSets(Generic[F]):
                 does not divide by the parts.
         """
         shard_size(batch_size, shard_count)  # the quickest to be refused
-        config: Any = data_config  # its values have no static types
-        records = self.open_split(config.name, config.data_dir, config.train_split)
-        self.check_split(config.name, config.data_dir, config.train_split)
         return shuffled_batches(
-            records,
+            self.training_records(data_config),
             transform,
             batch_size=batch_size,
             seed=seed,
-            num_workers=config.num_workers,
+            num_workers=data_config.num_workers,
             shard_index=shard_index,
             shard_count=shard_count,
         )
+
+    def training_records(self, data_config: ConfigDict) -> Split[Any]:
+        """Opens the split that a config trains on.
+
+        Args:
+            data_config: the section `data` of a config, which names it.
+
+        Raises:
+            InputError: if it cannot be opened, or nothing can be learnt from it.
+        """
+        config: Any = data_config  # its values have no static types
+        records = self.open_split(config.name, config.data_dir, config.train_split)
+        self.check_split(config.name, config.data_dir, config.train_split)
+        return records
 
     def holds(self, name: str, data_dir: epath.PathLike) -> bool:
         """Returns whether a data set of that name is prepared in a folder, for this task."""

@@ -5,14 +5,17 @@ nor threads, nor a restart in between change them, and the batches of several ho
 exactly the samples of the batch that one host alone would make.
 """
 
+import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import grain
 import numpy as np
 from absl import flags
+from jaxtyping import Int
 
+from gcnet_jax.data.bucketed_order import BucketedOrder
 from gcnet_jax.data.workers import (
     BUFFERED_BATCHES,
     check_shared_memory,
@@ -45,6 +48,24 @@ class Transform(Protocol):
     def __call__(self, record: Any, rng: np.random.Generator, /) -> Mapping[str, np.ndarray]:
         """Makes, of a record and a source of randomness, the entries of a batch without the batch
         axis."""
+        ...
+
+
+class BucketTransform(Protocol):
+    """Makes samples of the records of several buckets. Worker processes get it pickled.
+
+    Attributes:
+        sample_bytes: size of a sample of the bucket with the largest ones, in bytes.
+    """
+
+    @property
+    def sample_bytes(self) -> int: ...  # noqa: D102
+
+    def __call__(
+        self, record: Any, bucket: int, rng: np.random.Generator, /
+    ) -> Mapping[str, np.ndarray]:
+        """Makes, of a record, its bucket and a source of randomness, the entries of a batch without
+        the batch axis."""
         ...
 
 
@@ -90,6 +111,70 @@ def shuffled_batches(
         batch_bytes=local_batch_size * transform.sample_bytes,
         num_workers=num_workers,
     )
+
+
+def bucketed_batches(
+    records: Records,
+    members: Sequence[Int[np.ndarray, " _n"]],
+    transform: BucketTransform,
+    *,
+    batch_size: int,
+    seed: int,
+    num_workers: int,
+    shard_index: int = 0,
+    shard_count: int = 1,
+) -> "TrainIterator[Any]":
+    """Returns an endless iterator over randomly transformed batches of one bucket each.
+
+    For each batch all processes take the same bucket, see `BucketedOrder`. Set to a place within a
+    batch, as after one of another size, it goes on with the batch that begins next.
+
+    Args:
+        records: of one split.
+        members: the records of each bucket, one at least in all.
+        transform: makes a sample of a record and the number of its bucket; all samples of a bucket
+            have the same shapes.
+        batch_size: as of `shuffled_batches`, as all that follows.
+        seed: see there.
+        num_workers: see there.
+        shard_index: see there.
+        shard_count: see there.
+
+    Raises:
+        InputError: if the batch does not divide by the parts.
+    """
+    local_batch_size = shard_size(batch_size, shard_count)
+    order = BucketedOrder(tuple(len(of_bucket) for of_bucket in members), batch_size, seed)
+    samples = (
+        grain.MapDataset.range(_LAST_SAMPLE)
+        .seed(seed)
+        .random_map(_OfBuckets(records, members, order, transform))
+    )
+
+    def batches_from(first: int) -> grain.MapDataset[Any]:
+        first = -(-first // batch_size) * batch_size
+        return samples[first:].batch(local_batch_size)[shard_index::shard_count]
+
+    return TrainIterator(
+        batches_from,
+        batch_size=batch_size,
+        batch_bytes=local_batch_size * transform.sample_bytes,
+        num_workers=num_workers,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfBuckets:
+    """Makes a sample of its number."""
+
+    records: Records
+    members: Sequence[Int[np.ndarray, " _n"]]
+    order: BucketedOrder
+    transform: BucketTransform
+
+    def __call__(self, sample: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+        bucket, member = self.order(int(sample))
+        return self.transform(self.records[int(self.members[bucket][member])], bucket, rng)
 
 
 class TrainIterator(grain.DatasetIterator[B]):

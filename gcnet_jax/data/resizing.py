@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 
 def rescaled_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
@@ -28,3 +28,19 @@ def resize_image(
     if image.shape[:2] == size:
         return image
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def nearest_pixels(
+    old_length: int, new_length: int, start: int = 0, count: int | None = None
+) -> Int[np.ndarray, " n"]:
+    """Returns which pixels `cv2.INTER_NEAREST` takes for those of a resized axis.
+
+    Args:
+        old_length: of the axis.
+        new_length: of the resized one.
+        start: the first pixel there to return one for.
+        count: of how many; fewer where the axis ends, and all that follow if None.
+    """
+    step = 1 / (new_length / old_length)  # rounded twice, as there
+    end = new_length if count is None else min(start + count, new_length)
+    return np.minimum((np.arange(start, end) * step).astype(int), old_length - 1)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from gcnet_jax.data import nearest_pixels
 from gcnet_jax.tasks.segmentation.data.catalog import IGNORE_LABEL
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -132,18 +133,11 @@ def _resize_image(image: Image, size: tuple[int, int], box: CropBox) -> Image:
 
 
 def _resize_label(label: Label, size: tuple[int, int], box: CropBox) -> Label:
-    rows = _nearest(label.shape[0], size[0], box.top, box.height)
-    columns = _nearest(label.shape[1], size[1], box.left, box.width)
+    rows = nearest_pixels(label.shape[0], size[0], box.top, box.height)
+    columns = nearest_pixels(label.shape[1], size[1], box.left, box.width)
     # Rows are quick to gather and single bytes are not, therefore columns are made rows.
     part = cv2.transpose(label[rows, columns[0] : columns[-1] + 1])
     return cv2.transpose(part[columns - columns[0]])
-
-
-def _nearest(old_length: int, new_length: int, start: int, count: int) -> Int[np.ndarray, "n"]:
-    """Returns the pixels that `cv2.INTER_NEAREST` takes for `count` pixels of a resized axis."""
-    step = 1 / (new_length / old_length)  # rounded twice, as there
-    indices = (np.arange(start, min(start + count, new_length)) * step).astype(int)
-    return np.minimum(indices, old_length - 1)
 
 
 # Flip and pad ------------------------------------------------------------------------------------
