@@ -21,7 +21,7 @@ def batches_of(order, count, first=0):
 
 
 def batches_of_epochs(counts, size, epochs):
-    """How many batches each bucket has in each epoch, by counting up records one epoch at a time."""
+    """How many batches each bucket has in each epoch, counting up records epoch by epoch."""
     waiting, given = [0] * len(counts), []
     for _ in range(epochs):
         waiting = [left + count for left, count in zip(waiting, counts, strict=True)]

@@ -3,6 +3,11 @@
 from gcnet_jax.tasks.detection.data.annotated_images import AnnotatedImages
 from gcnet_jax.tasks.detection.data.annotations import Annotations, trainable
 from gcnet_jax.tasks.detection.data.datasets import DATA_SETS, OFFICIAL_SETS
+from gcnet_jax.tasks.detection.data.evaluation_batches import (
+    EvaluationBatch,
+    evaluation_batches,
+    images_in_part,
+)
 from gcnet_jax.tasks.detection.data.object_counts import ObjectCounts
 from gcnet_jax.tasks.detection.data.prepare_sets import (
     PREPARABLE,
@@ -17,6 +22,13 @@ from gcnet_jax.tasks.detection.data.records import (
     decode,
 )
 from gcnet_jax.tasks.detection.data.run_lengths import counts_of, pixels_of
+from gcnet_jax.tasks.detection.data.training_batches import (
+    Batch,
+    RandomTransform,
+    random_samples,
+    training_batches,
+)
+from gcnet_jax.tasks.detection.data.training_shapes import capacity, training_shapes
 
 __all__ = [
     "DATA_SETS",
@@ -24,15 +36,24 @@ __all__ = [
     "PREPARABLE",
     "AnnotatedImages",
     "Annotations",
+    "Batch",
+    "EvaluationBatch",
     "LoadedExample",
     "ObjectCounts",
+    "RandomTransform",
     "Record",
     "Sample",
     "annotations_of",
+    "capacity",
     "counts_of",
     "decode",
+    "evaluation_batches",
+    "images_in_part",
     "pixels_of",
     "prepare",
     "prepare_coco_json",
+    "random_samples",
     "trainable",
+    "training_batches",
+    "training_shapes",
 ]
