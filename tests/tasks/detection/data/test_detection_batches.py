@@ -19,6 +19,7 @@ from gcnet_jax.tasks.detection.data import (
     decode,
     evaluation_batches,
     images_in_part,
+    prepare_coco_json,
     random_samples,
     training_batches,
     training_shapes,
@@ -303,3 +304,35 @@ def test_evaluation_has_each_image_once_as_it_was_stored(config, data_dir, shard
                     expected[: size[0], : size[1]] = cv2.resize(image, size[::-1])
                 np.testing.assert_array_equal(batch["image"][row], expected)
     assert sorted(seen) == list(range(11))
+
+
+# Photographs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def balloons(shared, tmp_path_factory):
+    """Thirteen photographs of up to 2048 pixels with polygons, prepared."""
+    source, folder = shared / "instances" / "balloon", tmp_path_factory.mktemp("balloons")
+    if not source.exists():
+        pytest.skip("the photographs are not there")
+    json_file = source / "instances_val.json"
+    prepare_coco_json(
+        "balloons",
+        folder,
+        train_json=json_file,
+        train_images=source / "images",
+        val_json=json_file,
+    )
+    return folder
+
+
+def test_masks_of_photographs_lie_in_their_boxes(config, balloons):
+    of_balloons = config(name="balloons", data_dir=str(balloons), base_scale=(320, 192))
+    assert training_shapes(of_balloons) == [(192, 320), (320, 192)]
+    batches, _ = take(of_balloons, 6)
+    assert len({batch["image"].shape for batch in batches}) == 2
+    for batch in batches:
+        for row, column in np.argwhere(batch["valid"]):
+            y, x = np.nonzero(np.unpackbits(batch["masks"][row, column], axis=-1))
+            around = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            np.testing.assert_allclose(around, batch["boxes"][row, column], atol=2)
