@@ -5,6 +5,7 @@ from gcnet_jax.parallel.compilation import (
     on_each_device,
     on_own_images,
 )
+from gcnet_jax.parallel.gathering import gather_bytes
 from gcnet_jax.parallel.host_memory import keep_freed_memory
 from gcnet_jax.parallel.mesh import (
     DATA_AXIS,
@@ -37,6 +38,7 @@ __all__ = [
     "check_height",
     "compile_for",
     "create_mesh",
+    "gather_bytes",
     "input_shard",
     "is_first_process",
     "is_loss_of_partner",
