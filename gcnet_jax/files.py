@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,14 +156,14 @@ def as_utf8(path: epath.Path) -> epath.Path:
     return path
 
 
-def write_whole(path: epath.PathLike, content: str | bytes) -> None:
+def write_whole(path: epath.PathLike, content: str | bytes | IO[bytes]) -> None:
     """Writes a file that appears under its name when it is whole, in place of one that is there.
 
     Only one process at a time may write a file.
 
     Args:
         path: of the file, in a folder that is there.
-        content: all of it; text is stored as UTF-8.
+        content: all of it; text is stored as UTF-8, and an open file is read to its end.
 
     Raises:
         InputError: it cannot be written; what was there before is still there.
@@ -171,7 +172,13 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
     encoded = content.encode() if isinstance(content, str) else content
     partial = path if in_bucket(path) else path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(encoded)
+        if isinstance(encoded, bytes):
+            partial.write_bytes(encoded)
+        elif partial == path:  # a bucket would keep what was sent before something failed
+            path.write_bytes(encoded.read())
+        else:
+            with partial.open("wb") as file:
+                shutil.copyfileobj(encoded, file)
         if partial != path:
             partial.replace(path)
     except Exception as error:  # of a bucket, what comes depends on the library that reads it

@@ -1,5 +1,6 @@
 """Paths of users, on a disk and in a bucket, and files that are whole or not there."""
 
+import io
 import os
 import pickle
 import sys
@@ -23,9 +24,11 @@ def test_what_is_written_whole_is_read_again_and_nothing_else_is_left(folder):
     files.write_whole(folder / "a.txt", "first")
     files.write_whole(folder / "a.txt", "größer")
     files.write_whole(folder / "b.bin", b"\x00\xff")
+    files.write_whole(folder / "c.bin", io.BytesIO(b"of a file"))
     assert (folder / "a.txt").read_bytes() == "größer".encode()
+    assert (folder / "c.bin").read_bytes() == b"of a file"
     assert (folder / "b.bin").read_bytes() == b"\x00\xff"
-    assert {path.name for path in folder.iterdir()} == {"a.txt", "b.bin"}
+    assert {path.name for path in folder.iterdir()} == {"a.txt", "b.bin", "c.bin"}
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def gather_bytes(own: bytes) -> list[bytes]:
     """
     if jax.process_count() == 1:
         return [own]
-    lengths = multihost_utils.process_allgather(np.int32([len(own)])).ravel()
+    lengths = multihost_utils.process_allgather(np.array([len(own)], np.int32)).ravel()
     whole = -(-max(int(lengths.max()), 1) // _CHUNK) * _CHUNK
     padded = np.zeros(whole, np.uint8)
     padded[: len(own)] = np.frombuffer(own, np.uint8)

@@ -53,16 +53,23 @@ def curves_for_page(curve: Curve) -> list[bytes]:
             figure = matplotlib.figure.Figure(figsize=(WIDTH / 2, CURVES_HEIGHT))
             draw(figure.subplots(), [curve])
             figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.15)
-            encoded.append(_encoded(figure, "svg", transparent=True, metadata={"Date": None}))
+            encoded.append(encoded_figure(figure, "svg", transparent=True, metadata={"Date": None}))
     return encoded
 
 
 def save_figure(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:
     """Writes a figure as a PNG."""
-    write_whole(path, _encoded(figure, "png"))
+    write_whole(path, encoded_figure(figure, "png"))
 
 
-def _encoded(figure: matplotlib.figure.Figure, kind: str, **options: Any) -> bytes:
+def encoded_figure(figure: matplotlib.figure.Figure, kind: str, **options: Any) -> bytes:
+    """Returns a figure as the bytes of a file.
+
+    Args:
+        figure: to encode.
+        kind: of the file: "png" or "svg".
+        **options: of matplotlib's `savefig`.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # of a name in a script it has no font of

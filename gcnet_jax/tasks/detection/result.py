@@ -11,11 +11,11 @@ from PIL import Image
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
-from gcnet_jax.tasks.detection.pictures import ShownObject, draw_objects
-from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host
-
-SHOWN_FROM = 0.3
-"""Score from which objects are drawn, unless told otherwise."""
+from gcnet_jax.tasks.detection.evaluation.image_detections import FoundObjects
+from gcnet_jax.tasks.detection.found_objects_picture import SHOWN_FROM, shown_objects
+from gcnet_jax.tasks.detection.pictures import draw_objects
+from gcnet_jax.tasks.detection.regions.pasted_run_lengths import encode_part
+from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host, paste_part
 
 
 class DetectionResult:
@@ -60,23 +60,36 @@ class DetectionResult:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network finds masks, and not boxes alone."""
+        return self._box_masks is not None
+
     def mask(self, index: int) -> Bool[np.ndarray, "h w"]:
         """The pixels of the image that are an object's, computed when asked for.
 
         Raises:
             InputError: the network finds boxes alone.
         """
-        if self._box_masks is None:
-            raise InputError("the network finds boxes, and no masks")
+        box_mask = self._box_mask(index)
         return paste_on_host(
-            self._box_masks[index],
-            self.boxes[index],
-            (self.image.shape[0], self.image.shape[1]),
-            threshold=self._mask_threshold,
+            box_mask, self.boxes[index], self._size, threshold=self._mask_threshold
         )
+
+    def run_lengths(self, index: int) -> dict[str, Any]:
+        """An object's mask as compressed run lengths, a `segmentation` in COCO's format.
+
+        Raises:
+            InputError: the network finds boxes alone.
+        """
+        box_mask = self._box_mask(index)
+        part = paste_part(box_mask, self.boxes[index], self._size, threshold=self._mask_threshold)
+        return {"size": list(self._size), "counts": encode_part(part, self._size).decode()}
 
     def picture(self, *, min_score: float = SHOWN_FROM, opacity: float = 0.5) -> Image.Image:
         """The image with boxes, masks, classes and scores of its objects.
+
+        Where there are many, classes and scores are left out, which would hide them.
 
         Args:
             min_score: of the objects that are drawn.
@@ -88,31 +101,38 @@ class DetectionResult:
         for name, value in (("min_score", min_score), ("opacity", opacity)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name} is {value}; expected a number from 0 to 1")
-        objects = [
-            ShownObject(
-                box=self.boxes[index],
-                words=f"{self.names[self.labels[index]]} {self.scores[index]:.2f}",
-                mask=None if self._box_masks is None else self.mask(index),
-            )
-            for index in range(len(self))
-            if self.scores[index] >= min_score
-        ]
+        objects = shown_objects(
+            FoundObjects(self.boxes, self.scores, self.labels, self._box_masks),
+            self.names,
+            self._size,
+            self._size,
+            min_score=min_score,
+            mask_threshold=self._mask_threshold,
+        )
         return draw_objects(self.image, objects, opacity=opacity)
 
     def to_plain(self) -> list[dict[str, Any]]:
-        """Class, score and box of each object as plain JSON."""
+        """Class, score, box and mask of each object as plain JSON; see `run_lengths`."""
         return [
             {
                 "class": self.names[label],
                 "index": int(label),
                 "score": float(score),
                 "box": [float(x) for x in box],
+                **({"mask": self.run_lengths(row)} if self.has_masks else {}),
             }
-            for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True)
+            for row, (box, score, label) in enumerate(
+                zip(self.boxes, self.scores, self.labels, strict=True)
+            )
         ]
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Boxes, scores, labels, and what the network says of masks in their boxes, by name."""
+        arrays = {"boxes": self.boxes, "scores": self.scores, "labels": self.labels}
+        return arrays if self._box_masks is None else {**arrays, "box_masks": self._box_masks}
+
     def save(self, path: str | os.PathLike) -> None:
-        """Writes class, score and box of each object as JSON.
+        """Writes class, score, box and mask of each object as JSON.
 
         Raises:
             InputError: the file cannot be written.
@@ -120,10 +140,19 @@ class DetectionResult:
         write_whole(as_path(path), json.dumps(self.to_plain(), indent=2) + "\n")
 
     def __repr__(self) -> str:
-        height, width = self.image.shape[:2]
+        height, width = self._size
         surest = ", ".join(
             f"{self.names[label]} {score:.2f}"
             for label, score in zip(self.labels[:3], self.scores[:3], strict=True)
         )
         more = ", ..." if len(self) > 3 else ""
         return f"DetectionResult({width}x{height}, {len(self)} objects: {surest}{more})"
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.image.shape[0], self.image.shape[1]
+
+    def _box_mask(self, index: int) -> Float[np.ndarray, "side side"]:
+        if self._box_masks is None:
+            raise InputError("the network finds boxes, and no masks")
+        return self._box_masks[index]

@@ -47,7 +47,7 @@ def save_samples(
 def _cell(name: str, sample: Sample, classes: ObjectClasses) -> UInt8[np.ndarray, "h w 3"]:
     image, annotations = sample["image"], sample["annotations"]
     shown = fitted(image, _CELL)
-    objects = _objects(annotations, classes, image.shape[:2], shown.shape[:2])
+    objects = annotated_objects(annotations, classes, image.shape[:2], shown.shape[:2])
     drawn = np.asarray(draw_objects(shown, objects))
     number = len(annotations.boxes)
     more = f", {_MOST_DRAWN} of them drawn" if number > _MOST_DRAWN else ""
@@ -55,13 +55,20 @@ def _cell(name: str, sample: Sample, classes: ObjectClasses) -> UInt8[np.ndarray
     return np.asarray(draw_table([""], [row], [], cell=_CELL))
 
 
-def _objects(
+def annotated_objects(
     annotations: Annotations,
     classes: ObjectClasses,
     size: tuple[int, int],
     shown_size: tuple[int, int],
 ) -> list[ShownObject]:
-    """Returns what to draw into a copy of an image that has another size."""
+    """Returns what to draw into a copy of an image that has another size.
+
+    Args:
+        annotations: of the image.
+        classes: of the objects; their names are written where there are not too many.
+        size: height and width of the image.
+        shown_size: of the copy.
+    """
     height, width = (shown / real for shown, real in zip(shown_size, size, strict=True))
     number = len(annotations.boxes)
     objects = []

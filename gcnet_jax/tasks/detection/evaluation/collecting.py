@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Int32
 
 from gcnet_jax.parallel import rows_here
 from gcnet_jax.tasks.detection.detector import Detections
-from gcnet_jax.tasks.detection.evaluation.image_detections import (
-    ImageDetections,
-    NetworkOutput,
-    detections_of,
-)
+from gcnet_jax.tasks.detection.evaluation.image_detections import FoundObjects, ImageDetections
 
 _BATCHES_LATER = 3  # when the devices are done with a batch, and reading it waits for nothing
 _MAX_THREADS = 16
@@ -25,7 +22,7 @@ _IMAGES_A_THREAD = 4  # that wait to be made small, at 0.3 megabytes of masks ea
 class _Places(NamedTuple):
     """Of the images of a batch: their indices, and sizes for the network and of their own."""
 
-    index: Int32[np.ndarray, " b"]
+    indices: Int32[np.ndarray, " b"]
     seen: Int32[np.ndarray, "b 2"]
     size: Int32[np.ndarray, "b 2"]
 
@@ -80,29 +77,19 @@ class DetectionCollector:
         return sorted(self._done, key=lambda image: image.index)
 
     def _read(self, places: _Places, detections: Detections) -> None:
-        boxes, scores, classes, valid = (rows_here(x) for x in detections[:4])
-        has_masks = self._with_masks and detections.masks is not None
-        masks = rows_here(detections.masks) if has_masks else None
-        for row, index in enumerate(places.index.tolist()):
+        if not self._with_masks:
+            detections = detections._replace(masks=None)
+        here = jax.tree.map(rows_here, detections)
+        for row, index in enumerate(places.indices.tolist()):
             if index < 0:
                 continue
-            output = NetworkOutput(
-                boxes[row],
-                scores[row],
-                classes[row],
-                valid[row],
-                None if masks is None else masks[row],
-            )
             (seen_height, seen_width), (height, width) = (
                 x[row].tolist() for x in (places.seen, places.size)
             )
+            size = height, width
+            found = FoundObjects.of(here, row, seen=(seen_height, seen_width), size=size)
             made = self._pool.submit(
-                detections_of,
-                output,
-                index,
-                seen=(seen_height, seen_width),
-                size=(height, width),
-                mask_threshold=self._mask_threshold,
+                ImageDetections.of, found, index, size=size, mask_threshold=self._mask_threshold
             )
             self._waiting.append(made)
             self._wait(keep=self._most_waiting)
