@@ -4,11 +4,10 @@ import dataclasses
 import zlib
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from etils import epath
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 from gcnet_jax.config import MAX_IMAGE_PIXELS
 from gcnet_jax.data.image_files import read_displayed
@@ -31,19 +30,61 @@ _FLIPS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
 class AnnotationTable:
-    """The annotations of many images, in arrays of all of them."""
+    """The annotations of many images, in arrays of all of them, image by image.
+
+    Attributes:
+        images: the number of the image of each, ascending.
+        ids: what the data set calls each.
+        numbers: x, y, width, height and area of each.
+        classes: of each.
+        crowds: whether each is a crowd.
+        ends: in `counts`, where the run lengths of each begin and end.
+        counts: run lengths of all masks; None in sets of boxes alone.
+    """
+
+    images: Int32[np.ndarray, " n"]
+    ids: Int64[np.ndarray, " n"]
+    numbers: Float32[np.ndarray, "n 5"]
+    classes: Int32[np.ndarray, " n"]
+    crowds: Bool[np.ndarray, " n"]
+    ends: Int64[np.ndarray, "n 2"]
+    counts: bytearray | None
+
+    def of_image(self, image: int) -> Annotations:
+        """Returns what is annotated in an image, in the order in which it has been added."""
+        where, counts = self._rows(image), self.counts
+        return Annotations(
+            self.numbers[where, :4],
+            self.classes[where],
+            self.crowds[where],
+            self.numbers[where, 4],
+            None
+            if counts is None
+            else tuple(bytes(counts[start:end]) for start, end in self.ends[where].tolist()),
+        )
+
+    def ids_of_image(self, image: int) -> list[int]:
+        """Returns what the data set calls the annotations of an image, in the same order."""
+        return self.ids[self._rows(image)].tolist()
+
+    def _rows(self, image: int) -> slice:
+        return slice(*np.searchsorted(self.images, [image, image + 1]).tolist())
+
+
+class AnnotationRows:
+    """Annotations of which a table is made, as they come."""
 
     def __init__(self) -> None:
-        self._images = array("l")
+        self._images = array("i")
         self._ids = array("q")
-        self._numbers = array("f")  # x, y, width, height and area of each
-        self._classes = array("l")
+        self._numbers = array("f")
+        self._classes = array("i")
         self._crowds = array("b")
+        self._ends = array("q", [0])
         self._counts = bytearray()
-        self._ends = array("q")
-        self._has_masks = False
-        self._sorted: Any = None
+        self._have_masks = False
 
     def add(
         self,
@@ -73,47 +114,24 @@ class AnnotationTable:
         self._classes.append(label)
         self._crowds.append(is_crowd)
         if mask is not None:
-            self._has_masks = True
+            self._have_masks = True
             self._counts += mask
         self._ends.append(len(self._counts))
 
-    def sort(self) -> None:
-        """Makes it possible to look annotations up, once all are there."""
-        images = np.asarray(self._images, np.int64)
+    def table(self) -> AnnotationTable:
+        """Returns them image by image, each image's in the order in which they have been added."""
+        images = np.frombuffer(self._images, np.int32)
         order = np.argsort(images, kind="stable")
-        ends = np.asarray(self._ends, np.int64)
-        starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-        numbers = np.asarray(self._numbers, np.float32).reshape(-1, 5)[order]
-        self._sorted = (
+        ends = np.frombuffer(self._ends, np.int64)
+        return AnnotationTable(
             images[order],
-            np.asarray(self._ids, np.int64)[order],
-            numbers,
-            np.asarray(self._classes, np.int32)[order],
-            np.asarray(self._crowds, bool)[order],
-            np.stack([starts[: len(order)][order], ends[order]], -1),
+            np.frombuffer(self._ids, np.int64)[order],
+            np.frombuffer(self._numbers, np.float32).reshape(-1, 5)[order],
+            np.frombuffer(self._classes, np.int32)[order],
+            np.frombuffer(self._crowds, np.int8)[order] > 0,
+            np.stack([ends[:-1][order], ends[1:][order]], -1),
+            self._counts if self._have_masks else None,
         )
-
-    def of_image(self, image: int) -> Annotations:
-        """Returns what is annotated in an image, in the order in which it has been added."""
-        images, _, numbers, classes, crowds, places = self._sorted
-        where = _rows_of(image, images)
-        masks = tuple(bytes(self._counts[start:end]) for start, end in places[where].tolist())
-        return Annotations(
-            numbers[where, :4],
-            classes[where],
-            crowds[where],
-            numbers[where, 4],
-            masks if self._has_masks else None,
-        )
-
-    def ids_of_image(self, image: int) -> list[int]:
-        """Returns what the data set calls the annotations of an image, in the same order."""
-        images, ids, *_ = self._sorted
-        return ids[_rows_of(image, images)].tolist()
-
-
-def _rows_of(image: int, images: Int64[np.ndarray, " n"]) -> slice:
-    return slice(*np.searchsorted(images, [image, image + 1]).tolist())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from etils import epath
 
 from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.data.annotations import reasons_against
-from gcnet_jax.tasks.detection.data.sources.annotated_files import AnnotationTable
+from gcnet_jax.tasks.detection.data.sources.annotated_files import AnnotationRows, AnnotationTable
 from gcnet_jax.tasks.detection.data.sources.coco_images import Described, FoundImage
 from gcnet_jax.tasks.detection.data.sources.faults import Faults
 from gcnet_jax.tasks.detection.data.sources.json_elements import read_elements
@@ -52,8 +52,7 @@ def read_annotations(
     """
     reader = _Reader(path, described, classes, segmented, faults)
     read_elements(path, {"annotations": reader.add}, advance)
-    reader.table.sort()
-    return reader.table
+    return reader.rows.table()
 
 
 def refuse_left_out(
@@ -94,7 +93,7 @@ class _Reader:
         segmented: Segmented,
         faults: Faults,
     ):
-        self.table = AnnotationTable()
+        self.rows = AnnotationRows()
         self._path = path
         self._faults = faults
         self._segmented = segmented
@@ -142,7 +141,7 @@ class _Reader:
         if number is None or self._faults.number > before:
             return
         box = annotation["bbox"]
-        self.table.add(
+        self.rows.add(
             number,
             annotation_id,
             box,
