@@ -16,10 +16,11 @@
         --val_json=val.json
 
 The official sets are, for segmentation, ade20k, camvid, cityscapes, context_shapes and voc12aug;
-for classification, context_scenes and imagenet; for detection, coco. Every file is checked while it
-is written and what it shows is counted, and a picture of samples is left with the data. After an
-interruption the same command goes on where it ended; splits that are already prepared are left as
-they are. With --splits only the files of these splits are needed, and a later start adds others.
+for classification, context_scenes and imagenet; for detection, coco and context_objects. Every file
+is checked while it is written and what it shows is counted, and a picture of samples is left with
+the data. After an interruption the same command goes on where it ended; splits that are already
+prepared are left as they are. With --splits only the files of these splits are needed, and a later
+start adds others.
 
 `folder` makes a data set of your own images and masks. An image belongs to the mask for which the
 stars of its pattern match the same text. Without splits every fifth image is kept for evaluation.

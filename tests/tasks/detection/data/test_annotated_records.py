@@ -8,7 +8,8 @@ from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.data import preparation
+from gcnet_jax.data import Contents, preparation
+from gcnet_jax.data.contents import ShardContents
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.data import (
     DATA_SETS,
@@ -123,6 +124,17 @@ def test_counts_add_up_in_order_however_they_are_grouped(images, cut):
     assert whole.annotated.tolist() == [len(objects) for objects in images]
     assert whole.trainable.tolist() == [sum(not c for _, c in objects) for objects in images]
     assert ObjectCounts.from_plain(json.loads(json.dumps(whole.to_plain())), 3) == whole
+
+
+def test_counts_of_a_split_are_in_the_order_of_its_files_however_a_table_lists_them():
+    record_format = AnnotatedImages("as_found", CLASSES, True)
+    shards = {}
+    for index in (1, 0):
+        boxes = annotations_of_boxes([(0, 0, 2, 2)] * (index + 1), (4, 4))
+        sizes, identities = np.full((1, 2), 4, np.int32), np.zeros(1, np.uint32)
+        shards[index] = ShardContents("", sizes, identities, ObjectCounts.of(boxes, (4, 4)))
+    contents = Contents(record_format, {"train": shards})
+    assert contents.counts("train").trainable.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,20 @@ def test_other_categories_than_cocos_are_listed(release, tmp_path):
 def test_strict_refuses_images_without_annotation(release, tmp_path):
     with pytest.raises(InputError, match="image 139: has no annotation"):
         prepare("coco", tmp_path / "data", release, splits=["val"], strict=True)
+
+
+def test_annotations_of_the_release_that_are_none_are_no_faults(release, tmp_path):
+    path = release / "annotations" / "instances_train2017.json"
+    changed = json.loads(path.read_text())
+    line = [296.65, 388.33, 296.65, 388.33, 297.68, 388.33, 297.68, 388.33]  # of annotation 918
+    entries = {"segmentation": [line], "area": 0.0, "bbox": [296.65, 388.33, 1.03, 0.0]}
+    triangle = [2.0, 3.0, 14.5, 4.0, 6.0, 12.5]
+    short = annotation(919, 9, segmentation=[[1, 2, 3, 4], triangle], category_id=1)
+    changed["annotations"] += [annotation(918, 9, category_id=62, **entries), short]
+    path.write_text(json.dumps(changed))
+    prepare("coco", tmp_path / "data", release, subset=True, splits=["train"])
+    counts = DATA_SETS.counts("coco", tmp_path / "data", "train")
+    assert (counts.annotated[0], counts.trainable[0]) == (4, 3)
+    masks = annotations_of(DATA_SETS.open_split("coco", tmp_path / "data", "train")[0]).masks
+    assert masks is not None
+    assert masks[3] == masks[0]

@@ -30,7 +30,7 @@ _FLIPS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class AnnotationTable:
     """The annotations of many images, in arrays of all of them, image by image.
 

@@ -45,8 +45,9 @@ def find_examples(
         )
         for split, root in zip(wanted, images, strict=True)
     }
-    # As mmdetection, which turns images as they are displayed, and annotations never.
-    checks = Checks(max_pixels, "displayed", strict, may_lack)
+    # As mmdetection, which turns images as they are displayed, and annotations never; and which
+    # passes over polygons that are none.
+    checks = Checks(max_pixels, "displayed", strict, may_lack, skip_short=True)
     return find_in_files(files, checks, known_classes("coco")).examples
 
 

@@ -35,6 +35,8 @@ def read_annotations(
     classes: ObjectClasses,
     segmented: Segmented,
     faults: Faults,
+    *,
+    skip_short: bool,
     advance: Callable[[int], None] = lambda characters: None,
 ) -> AnnotationTable:
     """Reads the annotations of a json; images are numbered as they are described.
@@ -45,12 +47,13 @@ def read_annotations(
         classes: of the data set.
         segmented: where to note which have a segmentation.
         faults: where to note what is wrong.
+        skip_short: whether polygons of too few corners are passed over where others are left.
         advance: called with the number of characters that have been read since.
 
     Raises:
         InputError: the file has changed since its images were read, and is none any more.
     """
-    reader = _Reader(path, described, classes, segmented, faults)
+    reader = _Reader(path, described, classes, segmented, faults, skip_short)
     read_elements(path, {"annotations": reader.add}, advance)
     return reader.rows.table()
 
@@ -92,11 +95,13 @@ class _Reader:
         classes: ObjectClasses,
         segmented: Segmented,
         faults: Faults,
+        skip_short: bool,
     ):
         self.rows = AnnotationRows()
         self._path = path
         self._faults = faults
         self._segmented = segmented
+        self._skip_short = skip_short
         # Categories that the data set has not are at fault themselves: not each annotation too.
         self._labels = dict.fromkeys(described.classes.category_ids or (), 0) | {
             category_id: label for label, category_id in enumerate(classes.category_ids or ())
@@ -213,7 +218,9 @@ class _Reader:
         self._segmented.number += 1
         if number is None:
             return None
-        mask = counts_of_segmentation(segmentation, self._sizes[number])
+        mask = counts_of_segmentation(
+            segmentation, self._sizes[number], skip_short=self._skip_short
+        )
         if isinstance(mask, bytes):
             return mask
         self._fault("segmentations that are none", f"{self._where}: its segmentation {mask}")

@@ -45,12 +45,14 @@ class Checks(NamedTuple):
             stored, where these differ by EXIF and sizes fit both; None where nobody has said.
         strict: whether objects and images that would be left out of training are refused.
         may_lack: whether images may be missing, which are left out then.
+        skip_short: whether polygons of too few corners are passed over where others are left.
     """
 
     max_pixels: int
     orientation: Orientation | None = None
     strict: bool = False
     may_lack: bool = False
+    skip_short: bool = False
 
 
 class Found(NamedTuple):
@@ -97,7 +99,13 @@ def find_examples(
                 classes, reference = of_split.classes, str(path)
             check_same_classes(path, of_split.classes, reference, classes, faults)
             tables[split] = read_annotations(
-                path, of_split, classes, segmented, faults, progress[split]
+                path,
+                of_split,
+                classes,
+                segmented,
+                faults,
+                skip_short=checks.skip_short,
+                advance=progress[split],
             )
             if checks.strict:
                 refuse_left_out(path, of_split.images, tables[split], faults)

@@ -18,7 +18,9 @@ Problem = str
 """What is wrong with a segmentation, in words, with what was expected."""
 
 
-def counts_of_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | Problem:
+def counts_of_segmentation(
+    segmentation: Any, size: tuple[int, int], *, skip_short: bool = False
+) -> bytes | Problem:
     """Returns the pixels of a segmentation as the counts of compressed run lengths.
 
     Polygons are filled and joined as pycocotools' `annToRLE` and mmdetection's `_poly2mask` do.
@@ -26,6 +28,8 @@ def counts_of_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | 
     Args:
         segmentation: whatever JSON has there: a list of polygons, or `size` and `counts`.
         size: height and width of the image.
+        skip_short: whether lists of too few coordinates are passed over where others are left, as
+            mmdetection does.
     """
     if isinstance(segmentation, dict):
         return _counts_of_run_lengths(segmentation, size)
@@ -34,6 +38,9 @@ def counts_of_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | 
             f"is {str(segmentation)[:40]!r}, expected a list of polygons, or the size and counts "
             "of run lengths"
         )
+    if skip_short:
+        long = [one for one in segmentation if not _is_short(one)]
+        segmentation = long or segmentation
     polygons = []
     for number, coordinates in enumerate(segmentation):
         polygon = _polygon(coordinates)
@@ -44,6 +51,10 @@ def counts_of_segmentation(segmentation: Any, size: tuple[int, int]) -> bytes | 
     rings: Any = pycocotools.mask.frPyObjects(polygons, height, width)
     merged: Any = pycocotools.mask.merge(rings) if len(rings) > 1 else rings[0]
     return merged["counts"]
+
+
+def _is_short(coordinates: Any) -> bool:
+    return isinstance(coordinates, list) and len(coordinates) < _LEAST_COORDINATES
 
 
 def _polygon(coordinates: Any) -> np.ndarray | Problem:
