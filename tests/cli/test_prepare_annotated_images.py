@@ -64,7 +64,7 @@ def test_faults_are_listed_with_a_line_at_the_end(prepare, own, tmp_path):
             ["coco_json", "--name=own", "--source=x"],
             "--source is not for 'coco_json', which takes --train_json --train_images --val_json",
         ),
-        (["folder", "--name=own", "--strict"], "--strict is for 'coco_json' or 'coco', not for"),
+        (["folder", "--name=own", "--strict"], "--strict is for 'coco_json' or 'coco' or "),
         (["coco", "--val_json=x"], "--val_json is for 'coco_json', not for 'coco'"),
         (["coco"], "data set 'coco' needs a source: a folder with train2017/ or train2017.zip"),
         (
