@@ -99,11 +99,9 @@ def test_two_processes_stop_together_and_other_numbers_of_hosts_and_devices_go_o
     assert_same_run(tmp_path / "run", alone)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.skipif(sys.platform != "linux", reason="limits another process, as only Linux can")
-@pytest.mark.parametrize(
-    "without_room", [0, pytest.param(1, marks=pytest.mark.campaign)]
-)  # the second until the first is missed after 100 s
+@pytest.mark.parametrize("without_room", [0, 1])  # the second until the first is missed after 100 s
 def test_a_process_without_room_for_its_part_of_a_checkpoint_ends_the_job_soon(
     arguments, tmp_path, without_room
 ):
@@ -141,7 +139,7 @@ def test_two_processes_count_every_pixel_once(root, tiny, trained, tmp_path):
     assert np.abs(confusion[0] - confusion[1]).sum() <= 4
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_two_processes_train_a_classifier_and_count_every_image_once(
     root, tiny_classifier, command, tmp_path
 ):

@@ -221,10 +221,19 @@ def test_networks_with_every_block_treat_a_batch_as_single_images(block):
     assert (ours[1, :, 27:] == 0).all()
 
 
+WAYS = [("whole", False), ("whole", True), ("slide", False), ("slide", True)]
+"""Modes of inference, at one scale or several."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(
-    ("mode", "multi_scale"), [("whole", False), ("whole", True), ("slide", False), ("slide", True)]
+    ("block", "mode", "multi_scale"),
+    [
+        # Each block in one way, each way with several blocks; all pairs in the campaign.
+        pytest.param(block, *way, marks=[pytest.mark.campaign] * (index % len(WAYS) != way_index))
+        for index, block in enumerate(BLOCKS)
+        for way_index, way in enumerate(WAYS)
+    ],
 )
 def test_networks_with_every_block_score_a_batch_as_single_images(block, mode, multi_scale):
     graphdef, variables = narrow(block, BLOCKS[block])
