@@ -5,7 +5,8 @@
 measures on one core how many images a second the training input pipeline makes, from records on
 disk to crops ready for a batch, with the config's crops, scales and distortions. The images are
 generated; they are stored as PNG and as plain pixels, and all pipelines take turns on them. What
-counts is the processor's time.
+counts is the processor's time. Of a detection config they are photographs of 480x640 with seven
+objects, as JPEG and as plain pixels; mmdetection's steps take turns by functions of mmcv.
 
     python -m benchmarks train --config=configs/gcnet/RUN.py --peer=openmmlab
 
@@ -54,13 +55,14 @@ neither allocated nor run.
 Prints tables, and writes the same as JSON (--output).
 """
 
+import contextlib
 import importlib.util
 import json
 import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -75,7 +77,11 @@ from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, write_whole
 
+_PACKAGES_OF_PEERS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"openmmlab": ("mmcv-lite", "mmsegmentation"), "torchvision": ("torchvision",)}
+)
 _SIZE_OF_COCO, _CLASSES_OF_COCO = (800, 1333), 80
+_SIZE_OF_PHOTOGRAPHS = (480, 640)  # most of COCO's, as they are stored
 
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
@@ -102,7 +108,7 @@ _PEER = flags.DEFINE_enum(
 _SIZE = flags.DEFINE_string(
     "size",
     "1024,2048",
-    "HEIGHT,WIDTH of the images in pixels (`detect`: 800,1333)",
+    "HEIGHT,WIDTH of the images in pixels (`detect`: 800,1333; `input` of detection: 480,640)",
     flag_values=_OPTIONS,
 )
 _IMAGES = flags.DEFINE_integer(
@@ -138,9 +144,10 @@ def _input(config: ConfigDict) -> dict[str, Any]:
     from benchmarks.input import measure_input
     from gcnet_jax.cli.cost_tables import parse_size
 
+    photographs = _is_of_detection(config) and not _OPTIONS["size"].present
     return measure_input(
-        config.data,
-        size=parse_size(_SIZE.value),
+        config,
+        size=_SIZE_OF_PHOTOGRAPHS if photographs else parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
         peer=_PEER.value is not None,
@@ -299,7 +306,7 @@ def _benchmark(arguments: list[str]) -> None:
     # Fail now, not after the work.
     output = options.output_file(output, key="benchmark", beside=[f"{output.stem}.png"])
     if _PEER.value is not None:
-        _check_peer(name)
+        _check_peer(name, config)
         _make_room_for_peer()
     if name in _RUN_NETWORKS:
         with importing():
@@ -311,7 +318,11 @@ def _benchmark(arguments: list[str]) -> None:
     print(f"written to {output}")
 
 
-def _check_peer(name: str) -> None:
+def _is_of_detection(config: ConfigDict) -> bool:
+    return config.task == "detection"
+
+
+def _check_peer(name: str, config: ConfigDict) -> None:
     if name == "detect" and _PEER.value == "openmmlab":
         raise InputError(
             "--peer=openmmlab: mmdetection needs mmcv's compiled operators, of which PyPI has no "
@@ -321,10 +332,12 @@ def _check_peer(name: str) -> None:
         raise UsageError(
             f"--peer=torchvision is for `detect`; expected --peer=openmmlab for {name}"
         )
+    peer = "mmcv" if _is_of_detection(config) and name == "input" else str(_PEER.value)
     installed, remedy = {
+        "mmcv": ("mmcv", "mmcv is not installed; pip install '.[peer]'"),
         "openmmlab": ("mmseg", "mmsegmentation is not installed; pip install '.[peer]'"),
         "torchvision": ("torchvision", "torchvision is not installed; pip install torchvision"),
-    }[str(_PEER.value)]
+    }[peer]
     if importlib.util.find_spec(installed) is None:
         raise InputError(f"--peer={_PEER.value}: {remedy}")
 
@@ -350,7 +363,14 @@ def _machine() -> dict[str, str]:
         processor = models[0].partition(":")[2].strip() if models else processor
     packages = ["jax", "numpy", "opencv-python-headless"]
     if _PEER.value is not None:
-        packages += ["mmsegmentation" if _PEER.value == "openmmlab" else "torchvision", "torch"]
-    return {"processor": processor, "python": platform.python_version()} | {
-        package: version(package) for package in packages
-    }
+        packages += ["torch", *_PACKAGES_OF_PEERS[_PEER.value]]
+    return {"processor": processor, "python": platform.python_version()} | _versions(packages)
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those packages that are installed: of a peer not all need be."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,34 +1,33 @@
-"""How fast one core makes training images, with mmsegmentation's pipeline beside ours."""
+"""How fast one core makes training images, with the reference's pipeline beside ours."""
 
 import contextlib
 import itertools
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
 import rich.console
-import rich.progress
 import rich.table
 from ml_collections import ConfigDict
 
-from benchmarks.input_pipelines import (
-    STAGES,
-    STORAGES,
-    InputPipeline,
-    OurPipeline,
-    PeerPipeline,
-    write_source,
+from benchmarks.detection_input import object_pipelines
+from benchmarks.input_pipelines import Contestants, InputPipeline, label_pipelines
+from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
+from gcnet_jax.errors import InputError
+
+_PIPELINES: Mapping[str, Callable[..., Contestants]] = MappingProxyType(
+    {"segmentation": label_pipelines, "detection": object_pipelines}
 )
-from benchmarks.scenes import draw_scene
-from gcnet_jax.cli.timing import CONSOLE, measure_in_turn, median_and_spread
+"""What makes the pipelines to measure, by the task of a config."""
 
 
 def measure_input(
-    data_config: ConfigDict, *, size: tuple[int, int], images: int, rounds: int, peer: bool
+    config: ConfigDict, *, size: tuple[int, int], images: int, rounds: int, peer: bool
 ) -> dict[str, Any]:
     """Measures, prints and returns the speed of training input pipelines on one core.
 
@@ -38,34 +37,44 @@ def measure_input(
     distributions are the same for all pipelines.
 
     Args:
-        data_config: the parameters of the transforms.
+        config: of a run, with the parameters of the transforms.
         size: (height, width) of the images.
         images: how many different ones.
         rounds: how often each pipeline is measured.
-        peer: whether mmsegmentation's pipeline takes turns.
+        peer: whether the reference's pipeline takes turns.
+
+    Raises:
+        InputError: the pipelines of the config's task are not measured.
     """
+    if config.task not in _PIPELINES:
+        raise InputError(
+            f"input pipelines of '{config.task}' are not measured; expected a config of "
+            + " or ".join(_PIPELINES)
+        )
     with tempfile.TemporaryDirectory() as folder, _one_core():
-        pipelines = _pipelines(data_config, Path(folder), size, images, peer)
+        contestants = _PIPELINES[config.task](config, Path(folder), size, images, peer)
+        pipelines, stages = contestants.pipelines, contestants.stages
         ways = {f"{p.name} {p.storage}": _ProcessorTime(p, images) for p in pipelines}
         seconds = measure_in_turn(ways, rounds)
         rows = []
         for pipeline, times in zip(pipelines, seconds.values(), strict=True):
-            stages = pipeline.stage_seconds(images)
+            by_stage = pipeline.stage_seconds(images)
             row = {
                 "pipeline": pipeline.name,
                 "storage": pipeline.storage,
                 "images_per_second": median_and_spread([images / x for x in times])._asdict(),
                 "seconds_of_rounds": times,
-                "milliseconds_by_stage": {s: 1000 * stages[s] / images for s in STAGES},
+                "milliseconds_by_stage": {s: 1000 * by_stage[s] / images for s in stages},
             }
             rows.append(row)
-    _compare(rows)
-    _print(rows, f"one core, {images} images of {size[0]}x{size[1]}, {rounds} rounds")
+    _compare(rows, contestants.basis)
+    title = f"one core, {images} images of {size[0]}x{size[1]}, {rounds} rounds"
+    _print(rows, title, contestants)
     return {
         "size": list(size),
         "images": images,
         "rounds": rounds,
-        "data_config": data_config.to_dict(),
+        "data_config": config.data.to_dict(),
         "rows": rows,
     }
 
@@ -86,20 +95,6 @@ def _one_core() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _pipelines(
-    data_config: ConfigDict, folder: Path, size: tuple[int, int], images: int, peer: bool
-) -> list[InputPipeline]:
-    scenes = (
-        draw_scene(seed, size)
-        for seed in rich.progress.track(range(images), "drawing images", console=CONSOLE)
-    )
-    write_source(scenes, folder)
-    pipelines: list[InputPipeline] = [OurPipeline(data_config, folder, x) for x in STORAGES]
-    if peer:
-        pipelines += [PeerPipeline(data_config, folder, x) for x in STORAGES]
-    return pipelines
-
-
 class _ProcessorTime:
     """What a pipeline takes of the processor to make all images once, after a first one."""
 
@@ -116,31 +111,38 @@ class _ProcessorTime:
         return time.process_time() - start
 
 
-def _compare(rows: list[dict[str, Any]]) -> None:
-    """Enters how many times as fast each is as mmsegmentation on PNG files, round by round."""
-    peer = [r for r in rows if r["pipeline"] == PeerPipeline.name and r["storage"] == "png"]
-    for row in rows if peer else []:
+def _compare(rows: list[dict[str, Any]], basis: tuple[str, str]) -> None:
+    """Enters how many times as fast each is as the basis, if that is there, round by round."""
+    there = [row for row in rows if (row["pipeline"], row["storage"]) == basis]
+    for row in rows if there else []:
         ratios = [
             theirs / ours
             for theirs, ours in zip(
-                peer[0]["seconds_of_rounds"], row["seconds_of_rounds"], strict=True
+                there[0]["seconds_of_rounds"], row["seconds_of_rounds"], strict=True
             )
         ]
-        row["times_as_fast_as_mmsegmentation_on_png"] = median_and_spread(ratios)._asdict()
+        row[_times(basis)] = median_and_spread(ratios)._asdict()
 
 
-def _print(rows: list[dict[str, Any]], title: str) -> None:
-    speeds = _table(f"{title}; times: as fast as mmsegmentation on PNG", ("images/s", "times"))
-    stages = _table("milliseconds an image", STAGES)
+def _times(basis: tuple[str, str]) -> str:
+    """The key of how many times as fast as the basis a row is."""
+    return f"times_as_fast_as_{basis[0].replace(' ', '_')}_on_{basis[1]}"
+
+
+def _print(rows: list[dict[str, Any]], title: str, contestants: Contestants) -> None:
+    basis = contestants.basis
+    speeds = _table(f"{title}; times: as fast as {' on '.join(basis)}", ("images/s", "times"))
+    stages = _table("milliseconds an image", tuple(contestants.stages))
     for row in rows:
         name = row["pipeline"], row["storage"]
-        speed, times = row["images_per_second"], row.get("times_as_fast_as_mmsegmentation_on_png")
+        speed, times = row["images_per_second"], row.get(_times(basis))
         speeds.add_row(
             *name,
             f"{speed['median']:.1f} ± {speed['spread']:.1f}",
             f"{times['median']:.2f} ± {times['spread']:.2f}" if times else "",
         )
-        stages.add_row(*name, *(f"{row['milliseconds_by_stage'][x]:.1f}" for x in STAGES))
+        by_stage = row["milliseconds_by_stage"]
+        stages.add_row(*name, *(f"{by_stage[stage]:.1f}" for stage in contestants.stages))
     rich.console.Console().print(speeds, stages)
 
 

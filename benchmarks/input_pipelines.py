@@ -1,14 +1,15 @@
-"""The training input pipelines that can be measured: ours and mmsegmentation's."""
+"""The training input pipelines of segmentation that can be measured: ours and mmsegmentation's."""
 
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import rich.progress
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -17,9 +18,11 @@ from benchmarks.scenes import (
     DATASET,
     SPLIT,
     Scene,
+    draw_scene,
     prepare_scenes,
     write_scenes,
 )
+from gcnet_jax.cli.timing import CONSOLE
 from gcnet_jax.config import Pixels
 from gcnet_jax.data import Split
 from gcnet_jax.data.image_coding import decode_rgb, encode_plain
@@ -41,7 +44,7 @@ class InputPipeline(Protocol):
 
     Attributes:
         name: whose it is.
-        storage: what it reads, a key of ``STORAGES``.
+        storage: what it reads, such as a key of ``STORAGES``.
     """
 
     name: str
@@ -52,8 +55,45 @@ class InputPipeline(Protocol):
         ...
 
     def stage_seconds(self, images: int) -> dict[str, float]:
-        """Makes that many images, and returns the processor's seconds for each of ``STAGES``."""
+        """Makes that many images, and returns the processor's seconds for each stage."""
         ...
+
+
+class Contestants(NamedTuple):
+    """What is measured in turn.
+
+    Attributes:
+        pipelines: each a library and a way of storing images.
+        stages: parts of the work that all of them tell apart.
+        basis: name and storage of the one that the others are compared with, where it is there.
+    """
+
+    pipelines: Sequence[InputPipeline]
+    stages: Sequence[str]
+    basis: tuple[str, str]
+
+
+def label_pipelines(
+    config: ConfigDict, folder: Path, size: tuple[int, int], images: int, peer: bool
+) -> Contestants:
+    """Draws street scenes with labels, and returns the pipelines that take turns on them.
+
+    Args:
+        config: of a segmentation run; its data set does not matter.
+        folder: an empty one.
+        size: (height, width) of the images.
+        images: how many.
+        peer: whether mmsegmentation's pipeline takes turns.
+    """
+    scenes = (
+        draw_scene(seed, size)
+        for seed in rich.progress.track(range(images), "drawing images", console=CONSOLE)
+    )
+    write_source(scenes, folder)
+    pipelines: list[InputPipeline] = [OurPipeline(config.data, folder, x) for x in STORAGES]
+    if peer:
+        pipelines += [PeerPipeline(config.data, folder, x) for x in STORAGES]
+    return Contestants(pipelines, STAGES, (PeerPipeline.name, "png"))
 
 
 def write_source(scenes: Iterable[Scene], folder: Path) -> None:
@@ -96,7 +136,7 @@ class OurPipeline:
             transforms.resize,
             transforms.distort_photometric,
         )
-        with _processor_seconds(functions) as spent:
+        with processor_seconds(functions) as spent:
             for index in range(images):
                 self.make(index, seed=0)
         stages = {
@@ -110,7 +150,7 @@ class OurPipeline:
 
 
 @contextlib.contextmanager
-def _processor_seconds(functions: Iterable[Callable]) -> Iterator[Mapping[Any, float]]:
+def processor_seconds(functions: Iterable[Callable]) -> Iterator[Mapping[Any, float]]:
     """The processor's seconds in each of some functions, with all they call, while in the context.
 
     Not by cProfile: those of Python 3.12.1 and 3.13.0 lose ends of calls in here, and give their

@@ -52,20 +52,21 @@ class Transform(Protocol):
 
 
 class BucketTransform(Protocol):
-    """Makes samples of the records of several buckets. Worker processes get it pickled.
+    """Makes batches of the records of several buckets. Worker processes get it pickled.
 
     Attributes:
-        sample_bytes: size of a sample of the bucket with the largest ones, in bytes.
+        sample_bytes: size of a sample in a batch of the bucket with the largest ones, in bytes.
     """
 
     @property
     def sample_bytes(self) -> int: ...  # noqa: D102
 
-    def __call__(
-        self, record: Any, bucket: int, rng: np.random.Generator, /
-    ) -> Mapping[str, np.ndarray]:
-        """Makes, of a record, its bucket and a source of randomness, the entries of a batch without
-        the batch axis."""
+    def __call__(self, record: Any, bucket: int, rng: np.random.Generator, /) -> Any:
+        """Makes a sample of a record, its bucket and a source of randomness."""
+        ...
+
+    def batch(self, samples: Sequence[Any], /) -> Mapping[str, np.ndarray]:
+        """Makes a batch of samples of one bucket, whose batches all have the same shapes."""
         ...
 
 
@@ -132,8 +133,7 @@ def bucketed_batches(
     Args:
         records: of one split.
         members: the records of each bucket, one at least in all.
-        transform: makes a sample of a record and the number of its bucket; all samples of a bucket
-            have the same shapes.
+        transform: makes samples of records, and batches of samples.
         batch_size: as of `shuffled_batches`, as all that follows.
         seed: see there.
         num_workers: see there.
@@ -153,7 +153,8 @@ def bucketed_batches(
 
     def batches_from(first: int) -> grain.MapDataset[Any]:
         first = -(-first // batch_size) * batch_size
-        return samples[first:].batch(local_batch_size)[shard_index::shard_count]
+        batches = samples[first:].batch(local_batch_size, batch_fn=transform.batch)
+        return batches[shard_index::shard_count]
 
     return TrainIterator(
         batches_from,
@@ -172,7 +173,7 @@ class _OfBuckets:
     order: BucketedOrder
     transform: BucketTransform
 
-    def __call__(self, sample: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    def __call__(self, sample: int, rng: np.random.Generator) -> Any:
         bucket, member = self.order(int(sample))
         return self.transform(self.records[int(self.members[bucket][member])], bucket, rng)
 

@@ -47,7 +47,8 @@ def sample_of(name, theirs):
         num_classes=3,
         with_masks=True,
     )
-    return transform(record_of(name, theirs), 0, np.random.default_rng(0))
+    sample = transform(record_of(name, theirs), 0, np.random.default_rng(0))
+    return {key: value[0] for key, value in transform.batch([sample]).items()}
 
 
 @pytest.mark.parametrize("name", ["transform0", "transform1"])

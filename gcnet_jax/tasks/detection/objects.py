@@ -1,5 +1,6 @@
-"""The objects in images: any number in each, in arrays of one shape."""
+"""The objects in the images of a batch: any number in each, in arrays of one shape."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,36 +46,52 @@ class ImageObjects(NamedTuple):
 
 
 def padded_objects(
-    image: ImageObjects, *, capacity: int, num_classes: int, array_size: tuple[int, int]
+    images: Sequence[ImageObjects],
+    *,
+    capacity: int,
+    num_classes: int,
+    array_size: tuple[int, int],
 ) -> dict[str, np.ndarray]:
-    """Fields of `Objects` by name, with `capacity` rows for one image, without the batch axis.
+    """Fields of the `Objects` of a batch by name, with `capacity` rows for each image.
 
     There are no `masks` if they are not known.
 
     Args:
-        image: at the top left of its array.
+        images: of the batch, at the top left of their arrays.
         capacity: rows for each image.
         num_classes: classes that the detector tells apart.
-        array_size: height and width of the array that the image lies in, whose width is a multiple
-          of 8.
+        array_size: height and width of the arrays that the images lie in, the width a multiple of
+          8.
 
     Raises:
-        InputError: the capacity is below 1, or the image has more objects than that, a box that
-            reaches out of the image or has no area, an unknown class, or masks of another shape.
+        InputError: the capacity is below 1; an image has more objects than that, a box that
+            reaches out of the image or has no area, an unknown class, or masks of another shape;
+            or some images of the batch have masks and others have none.
     """
     if capacity < 1:
         raise InputError(f"the capacity is {capacity}; expected 1 or more, also without objects")
-    _check(image, capacity, num_classes, array_size)
-    rows = len(image.boxes)
-    boxes = np.zeros((capacity, 4), np.float32)
-    boxes[:rows] = image.boxes
-    classes = np.zeros(capacity, np.int32)
-    classes[:rows] = image.classes
-    fields = {"boxes": boxes, "classes": classes, "valid": np.arange(capacity) < rows}
-    if image.masks is not None:
-        masks = np.zeros((capacity, array_size[0], array_size[1] // 8), np.uint8)
-        masks[:rows, : image.size[0], : row_bytes(image.size[1])] = image.masks
-        fields["masks"] = masks
+    for image in images:
+        _check(image, capacity, num_classes, array_size)
+    with_masks = [image.masks is not None for image in images]
+    if any(with_masks) and not all(with_masks):
+        name = images[with_masks.index(False)].name
+        raise InputError(f"image {name} has no masks, but others of its batch have; expected all")
+    count, (height, width) = len(images), array_size
+    fields = {
+        "boxes": np.zeros((count, capacity, 4), np.float32),
+        "classes": np.zeros((count, capacity), np.int32),
+        "valid": np.zeros((count, capacity), bool),
+    }
+    if any(with_masks):
+        # Large, mostly of rows that are not there: memory that nothing is written to costs nothing.
+        fields["masks"] = np.zeros((count, capacity, height, width // 8), np.uint8)
+    for index, image in enumerate(images):
+        rows = len(image.boxes)
+        fields["boxes"][index, :rows], fields["classes"][index, :rows] = image.boxes, image.classes
+        fields["valid"][index, :rows] = True
+        if image.masks is not None:
+            height, row = image.masks.shape[1:]
+            fields["masks"][index, :rows, :height, :row] = image.masks
     return fields
 
 

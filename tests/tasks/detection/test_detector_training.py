@@ -1,6 +1,7 @@
 """The losses of a batch: the same bits each time, and numbers whatever the images hold."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -49,11 +50,8 @@ def step():
 
 def together(objects):
     """The objects of several images in the arrays of a batch."""
-    padded = (
-        padded_objects(each, capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
-        for each in objects
-    )
-    return Objects(**jax.tree.map(lambda *rows: np.stack(rows), *padded))
+    padded = padded_objects(objects, capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
+    return Objects(**jax.tree.map(jnp.asarray, padded))
 
 
 def scene(seed, size, count):

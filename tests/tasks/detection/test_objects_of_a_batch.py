@@ -12,22 +12,19 @@ def image(boxes=((1, 2, 10, 12),), classes=(0,), masks=None, name="cat.jpg", siz
     return ImageObjects(name, size, np.array(boxes, np.float32), np.array(classes), packed)
 
 
-def padded(image, capacity=3):
-    return padded_objects(image, capacity=capacity, num_classes=2, array_size=ARRAY)
+def padded(*images, capacity=3):
+    return padded_objects(images, capacity=capacity, num_classes=2, array_size=ARRAY)
 
 
 def test_objects_fill_the_first_rows_and_masks_the_top_left():
-    objects = padded(image(masks=np.ones((1, *SIZE), bool)))
-    assert objects["valid"].tolist() == [True, False, False]
-    assert objects["boxes"][0].tolist() == [1, 2, 10, 12]
-    assert objects["masks"].shape == (3, ARRAY[0], ARRAY[1] // 8)
+    nothing = image(np.zeros((0, 4)), np.zeros(0, int), np.zeros((0, *SIZE), bool))
+    objects = padded(image(masks=np.ones((1, *SIZE), bool)), nothing)
+    assert objects["valid"].tolist() == [[True, False, False], [False, False, False]]
+    assert objects["boxes"][0, 0].tolist() == [1, 2, 10, 12]
+    assert objects["masks"].shape == (2, 3, ARRAY[0], ARRAY[1] // 8)
     masks = np.unpackbits(objects["masks"], axis=-1)
-    assert masks[0, : SIZE[0], : SIZE[1]].all()
+    assert masks[0, 0, : SIZE[0], : SIZE[1]].all()
     assert masks.sum() == SIZE[0] * SIZE[1]
-    nothing = padded(image(np.zeros((0, 4)), np.zeros(0, int), np.zeros((0, *SIZE), bool)))
-    assert not nothing["valid"].any()
-    assert not nothing["masks"].any()
-    assert "masks" not in padded(image())
 
 
 @pytest.mark.parametrize(
@@ -57,6 +54,12 @@ def test_objects_fill_the_first_rows_and_masks_the_top_left():
 def test_what_would_be_cut_or_learnt_wrongly_is_refused_by_the_image(given, message):
     with pytest.raises(InputError, match=message):
         padded(given)
+
+
+def test_masks_are_of_all_images_or_of_none():
+    with pytest.raises(InputError, match="image b has no masks, but others of its batch have"):
+        padded(image(masks=np.ones((1, *SIZE), bool)), image(name="b"))
+    assert "masks" not in padded(image(), image())
 
 
 def test_there_is_room_for_an_object_also_where_there_is_none():

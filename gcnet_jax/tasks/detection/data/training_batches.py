@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from gcnet_jax.tasks.detection.data.annotations import Annotations, trainable
 from gcnet_jax.tasks.detection.data.datasets import DATA_SETS
 from gcnet_jax.tasks.detection.data.records import Record, decode
 from gcnet_jax.tasks.detection.data.training_shapes import (
+    TrainingImages,
     capacity,
     training_images,
     training_scales,
@@ -55,9 +56,16 @@ class Batch(TypedDict):
     masks: NotRequired[UInt8[np.ndarray, "b m h w_bytes"]]
 
 
+class Transformed(NamedTuple):
+    """An image in the array of its bucket, and the objects in it."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    objects: ImageObjects
+
+
 @dataclasses.dataclass(frozen=True)
 class RandomTransform:
-    """The training transforms, in mmdetection's order, from a record to a sample of a batch.
+    """The training transforms, in mmdetection's order, and what makes batches of their results.
 
     Attributes:
         scales: (long edge, short edge) in pixels, of which one is drawn for the image to fit.
@@ -82,13 +90,11 @@ class RandomTransform:
         of_object = _BYTES_OF_OBJECT + (pixels // 8 if self.with_masks else 0)
         return 3 * pixels + self.capacity * of_object
 
-    def __call__(
-        self, record: Record, bucket: int, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """Returns the entries of a `Batch` for one image, without the batch axis.
+    def __call__(self, record: Record, bucket: int, rng: np.random.Generator) -> Transformed:
+        """Returns an image with its objects.
 
         Raises:
-            InputError: the record cannot be decoded, or the image does not fit its bucket.
+            InputError: the record cannot be decoded.
         """
         sample = decode(record)
         scale = self.scales[int(rng.integers(len(self.scales)))]
@@ -96,16 +102,32 @@ class RandomTransform:
         height, width, _ = sample["image"].shape
         size = rescaled_size((height, width), scale)
         array = np.zeros((*self.shapes[bucket], 3), np.uint8)
+        image = array[: size[0], : size[1]]
+        if flip:
+            cv2.flip(resize_image(sample["image"], size), 1, dst=image)
+        else:
+            image[:] = resize_image(sample["image"], size)
         objects = self._objects(record, sample["annotations"], size, flip=flip)
-        entries = padded_objects(
-            objects,
+        return Transformed(array, objects)
+
+    def batch(self, samples: Sequence[Transformed]) -> dict[str, np.ndarray]:
+        """Returns the entries of a `Batch` of some samples of one bucket.
+
+        Raises:
+            InputError: an image has more objects than there is room for.
+        """
+        height, width, _ = samples[0].image.shape
+        objects = padded_objects(
+            [sample.objects for sample in samples],
             capacity=self.capacity,
             num_classes=self.num_classes,
-            array_size=self.shapes[bucket],
+            array_size=(height, width),
         )
-        image = resize_image(sample["image"], size)
-        array[: size[0], : size[1]] = cv2.flip(image, 1) if flip else image
-        return {"image": array, "size": np.array(size, np.int32), **entries}
+        return {
+            "image": np.stack([sample.image for sample in samples]),
+            "size": np.array([sample.objects.size for sample in samples], np.int32),
+            **objects,
+        }
 
     def _objects(
         self, record: Record, annotations: Annotations, size: transforms.Size, *, flip: bool
@@ -130,6 +152,19 @@ class RandomTransform:
         )
 
 
+def random_transform(config: ConfigDict, images: TrainingImages) -> RandomTransform:
+    """Returns the transforms that a config describes, of the images that it is trained on."""
+    classes = DATA_SETS.meaning(config.data.name, config.data.data_dir)
+    return RandomTransform(
+        scales=training_scales(config),
+        flip_probability=config.data.flip_probability,
+        shapes=images.shapes,
+        capacity=images.capacity,
+        num_classes=classes.num_classes,
+        with_masks=config.model.mask_head.enabled,
+    )
+
+
 def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator[Batch]:
     """A process's part of the batches of training, each of one shape.
 
@@ -147,19 +182,10 @@ def training_batches(config: ConfigDict, shard: InputShard) -> TrainIterator[Bat
     shard_size(batch_size, shard.count)  # the quickest to be refused
     records = DATA_SETS.training_records(config.data)
     images = training_images(config)
-    classes = DATA_SETS.meaning(config.data.name, config.data.data_dir)
-    transform = RandomTransform(
-        scales=training_scales(config),
-        flip_probability=config.data.flip_probability,
-        shapes=images.shapes,
-        capacity=images.capacity,
-        num_classes=classes.num_classes,
-        with_masks=config.model.mask_head.enabled,
-    )
     return bucketed_batches(
         records,
         images.members,
-        transform,
+        random_transform(config, images),
         batch_size=batch_size,
         seed=config.seed,
         num_workers=config.data.num_workers,

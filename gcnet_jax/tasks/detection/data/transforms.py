@@ -6,14 +6,15 @@ object has around it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import pycocotools.mask
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from gcnet_jax.data import nearest_pixels
-from gcnet_jax.tasks.detection.data.run_lengths import pixels_of
+from gcnet_jax.tasks.detection.data.run_lengths import columns_of
 from gcnet_jax.tasks.detection.objects import row_bytes
 
 Boxes = Float32[np.ndarray, "n 4"]
@@ -64,19 +65,33 @@ def resize_masks(
     packed = np.zeros((len(masks), new_size[0], row_bytes(new_size[1])), np.uint8)
     for counts, result in zip(masks, packed, strict=True):
         x, y, width, height = _extent(counts, old_size)
-        if not width or not height:
-            continue
         down = np.flatnonzero((y <= rows) & (rows < y + height))
         across = np.flatnonzero((x <= columns) & (columns < x + width))
         if not down.size or not across.size:  # of which no pixel is the nearest
             continue
-        top, bottom, left, right = down[0], down[-1] + 1, across[0] // 8 * 8, across[-1] + 1
-        pixels = pixels_of([counts], old_size)[0]
-        # Columns first: run lengths are by columns, which lie in a row.
-        taken = pixels.T[columns[left:right]][:, rows[top:bottom]]
-        part = np.packbits(cv2.transpose(taken), axis=1)
-        result[top:bottom, left // 8 : left // 8 + part.shape[1]] = part
+        left, right = across[0] // 8 * 8, across[-1] + 1  # from the first pixel of a byte
+        taken, of_rows = np.unique(rows[down], return_inverse=True)
+        part = _packed(counts, old_size, taken, columns[left:right])[of_rows]
+        result[down[0] : down[-1] + 1, left // 8 : left // 8 + part.shape[1]] = part
     return packed
+
+
+def _packed(
+    counts: bytes,
+    size: Size,
+    rows: Int[np.ndarray, " rows"],
+    columns: Int[np.ndarray, " columns"],
+) -> UInt8[np.ndarray, "rows columns_in_bytes"]:
+    """The bits of some pixels of a mask, the rows packed."""
+    first = columns.min()
+    pixels = columns_of(counts, size, first, columns.max() + 1 - first)
+    if rows[-1] - rows[0] + 1 == len(rows):  # all of a range, which need not be copied
+        pixels = pixels[:, rows[0] : rows[-1] + 1]
+    else:
+        pixels = pixels[:, rows]
+    # Columns lie in a row, rows do not: they are gathered before they change places.
+    taken: Any = cv2.transpose(pixels[columns - first])
+    return np.packbits(taken, axis=1)
 
 
 def _extent(counts: bytes, size: Size) -> tuple[int, int, int, int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pycocotools.mask
-from jaxtyping import Int64
+
+from gcnet_jax.tasks.detection.data.run_lengths import lengths_of
 
 _LEAST_COORDINATES = 6
 _FARTHEST = 1_000_000  # pixels of a coordinate: as long as an edge of an image can be
@@ -110,32 +111,9 @@ def _checked_compressed(text: str, pixels: int) -> bytes | Problem:
         counts = text.encode("ascii")
     except UnicodeEncodeError:
         return f"has counts with letters that are not ASCII, {expected}"
-    lengths = _decompressed(counts)
+    lengths = lengths_of(counts)
     if lengths is None:
         return f"has counts that cannot be read, {expected}"
     if lengths.min(initial=0) < 0 or lengths.sum() != pixels:
         return f"has counts that add up to {lengths.sum()}, expected {pixels} pixels"
     return counts
-
-
-def _decompressed(counts: bytes) -> Int64[np.ndarray, " n"] | None:
-    """Returns the run lengths of compressed counts; None if they are none.
-
-    Six bits a letter, from "0": five of the number, the lowest first, and one that says that more
-    follow; the last one's highest bit is the sign. From the fourth on each is the difference to the
-    last but one, see `rleToString` in pycocotools' maskApi.c.
-    """
-    letters = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
-    if not len(letters) or letters.min() < 0 or letters.max() > 63 or letters[-1] & 32:
-        return None
-    last = np.flatnonzero((letters & 32) == 0)
-    first = np.concatenate([[0], last[:-1] + 1])
-    if (last - first).max() > 6:  # 35 bits are more than any image's pixels take
-        return None
-    place = np.arange(len(letters)) - np.repeat(first, last - first + 1)
-    lengths = np.add.reduceat((letters & 31) << (5 * place), first)
-    negative = (letters[last] & 16) > 0
-    lengths -= negative.astype(np.int64) << (5 * (last - first + 1))
-    lengths[1::2] = np.cumsum(lengths[1::2])
-    lengths[2::2] = np.cumsum(lengths[2::2])
-    return lengths
