@@ -62,6 +62,7 @@ def measure(folder: str):
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(3600)
 def test_as_many_annotations_as_cocos_are_prepared_in_4_gb(root, tmp_path):
     write_many(tmp_path, **TRAIN2017)
     categories = [{"id": i, "name": f"class {i}"} for i in range(1, 81)]
