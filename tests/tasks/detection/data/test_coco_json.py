@@ -78,6 +78,16 @@ def test_boxes_alone_need_no_segmentation_flags_or_areas(tmp_path):
     prepare_written(tmp_path, train, val)  # which finds that nothing has changed
 
 
+def test_a_fingerprint_follows_from_what_is_annotated_alone(tmp_path):
+    only_boxes = annotation(1, segmentation=None)
+    files = write(tmp_path, document([only_boxes]))
+    split = CocoFiles(*(epath.Path(files[key]) for key in ("train_json", "train_images")))
+    examples = find_examples({"train": split}, Checks(MAX_IMAGE_PIXELS)).examples["train"]
+    # Not from where things lie in memory: another process has to find the same.
+    assert examples[0].fingerprint().startswith("1.png 1 1 0033ee84 ")
+    assert examples[1].fingerprint().startswith("2.png 2 1 00000000 ")
+
+
 def test_an_area_that_nobody_says_is_that_of_the_mask(tmp_path):
     prepare_written(tmp_path, document([annotation(1, area=None)]))
     found = stored(tmp_path)["1.png"]

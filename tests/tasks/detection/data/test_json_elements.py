@@ -56,6 +56,16 @@ def test_elements_come_whole_and_in_order_wherever_chunks_end(
     assert sum(read) == len(path.read_text("utf-8"))
 
 
+@pytest.mark.parametrize("chunk", range(1, 45))
+def test_numbers_are_whole_wherever_a_chunk_ends(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(json_elements, "_CHUNK", chunk)
+    path = tmp_path / "x.json"
+    path.write_text('{"a": [0.5, 1.5e3, -12, 1E-2, 100000000]}')
+    found = []
+    read_elements(path, {"a": found.append})
+    assert found == [0.5, 1500.0, -12, 0.01, 100_000_000]
+
+
 def test_numbers_that_are_none_are_handed_over(tmp_path):
     path = tmp_path / "x.json"
     path.write_text('{"a": [NaN, -Infinity, Infinity]}')
