@@ -1,6 +1,6 @@
 """A generated evaluation, as large as is wanted: how long it takes on the host, and in what memory.
 
-    python -m tests.tasks.detection.many_detections 5000
+    PYTHONPATH=. python tests/tasks/detection/many_detections.py 5000
 
 takes 100 detections with masks in each of 5,000 images of 480x640 off the device, as a network of
 80 classes would leave them, and compares them with seven annotated objects an image. Prints JSON.

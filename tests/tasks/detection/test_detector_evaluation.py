@@ -12,14 +12,29 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import InputShard, create_mesh, place, replicated
-from gcnet_jax.tasks.detection.data import DATA_SETS, annotations_of, counts_of, decode
+from gcnet_jax.tasks.detection.data import (
+    DATA_SETS,
+    Annotations,
+    annotations_of,
+    counts_of,
+    decode,
+)
+from gcnet_jax.tasks.detection.detector import Detections
+from gcnet_jax.tasks.detection.evaluation import collecting, union
 from gcnet_jax.tasks.detection.evaluation.average_precision import average_precision
 from gcnet_jax.tasks.detection.evaluation.image_detections import ImageDetections
-from gcnet_jax.tasks.detection.evaluation.union import checked_union, packed, unpacked
+from gcnet_jax.tasks.detection.evaluation.union import (
+    checked_union,
+    of_all_processes,
+    packed,
+    unpacked,
+)
 from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host
 from gcnet_jax.tasks.detection.split_evaluation import DetectionEvaluator
 from gcnet_jax.training.split_evaluation import count_batches
 from tests.tasks.detection.data.annotated import CLASSES
+from tests.tasks.detection.narrow_detector import CLASSES as NARROW_CLASSES
+from tests.tasks.detection.narrow_detector import narrow_detector
 from tests.tasks.detection.pixel_detector import (
     SIZES,
     PixelDetector,
@@ -145,6 +160,29 @@ def test_two_hosts_have_together_what_one_has(noise_dir):
         checked_union(parts, count=3, name=str)
 
 
+def test_of_processes_that_share_images_the_first_counts(noise_dir, monkeypatch):
+    _, detected = alone(noise_dir)
+    parts = detected[::2], detected[1::2]
+    of_processes = [packed(parts[part], part) for part in (0, 0, 1, 1)]
+    monkeypatch.setattr(union, "gather_bytes", lambda own: [own, *of_processes[1:]])
+    together = of_all_processes(parts[0], InputShard(0, 2), count=len(SIZES), name=str)
+    assert [image.index for image in together] == [*range(len(SIZES))]
+    assert [image.masks for image in together] == [image.masks for image in detected]
+
+
+def test_batches_that_devices_work_on_are_left_alone(monkeypatch):
+    read = []
+    monkeypatch.setattr(collecting, "rows_here", lambda array: read.append(array) or array)
+    collector = collecting.DetectionCollector(with_masks=False, mask_threshold=0.5)
+    for number in range(6):
+        rows = np.zeros((2, 3))
+        found = Detections(np.zeros((2, 3, 4)), rows, rows.astype(int), rows.astype(bool), None)
+        sizes = np.full((2, 2), 32)
+        collector.add(found, index=np.array([number, -1]), seen=sizes, size=sizes)
+        assert len(read) == 4 * max(number - 2, 0)
+    assert [image.index for image in collector.finish()] == [*range(6)]
+
+
 def test_a_set_of_boxes_alone_has_no_figures_of_masks(boxes_dir):
     evaluation = evaluation_of(boxes_dir)
     assert set(evaluation.precision) == {"box"}
@@ -197,3 +235,27 @@ def test_a_split_without_objects_is_refused(noise_dir):
     object.__setattr__(evaluation, "objects", np.zeros(3, int))
     with pytest.raises(InputError, match="no object of split 'val' of made_up is annotated"):
         evaluation.check()
+
+
+@pytest.mark.campaign
+def test_a_network_has_the_same_figures_in_whatever_batches(noise_dir):
+    detected = []
+    for options in ({"batch_size": 1, "max_buckets": 1}, {"batch_size": 3, "max_buckets": 2}):
+        evaluator, variables = evaluator_of(noise_dir, model=narrow_detector(), **options)
+        counts = count_batches(evaluator, variables, evaluator.batches(InputShard(0, 1)))
+        detected.append(counts.finish())
+    annotated = [as_annotated(image) for image in detected[0]]  # nearly all is found
+    for kind, least in (("box", 0.9), ("mask", 0.8)):
+        one, other = (
+            average_precision(annotated, each, num_classes=NARROW_CLASSES, kind=kind).figures
+            for each in detected
+        )
+        assert one["AP"] > least
+        assert other == pytest.approx(one, nan_ok=True)
+
+
+def as_annotated(image):
+    lengths = image.boxes[:, 2:] - image.boxes[:, :2]
+    boxes = np.concatenate([image.boxes[:, :2], lengths], 1)
+    crowds = np.zeros(len(boxes), bool)
+    return Annotations(boxes, image.classes, crowds, lengths.prod(1), image.masks)
