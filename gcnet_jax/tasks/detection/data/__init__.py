@@ -28,7 +28,7 @@ from gcnet_jax.tasks.detection.data.training_batches import (
     random_samples,
     training_batches,
 )
-from gcnet_jax.tasks.detection.data.training_shapes import capacity, training_shapes
+from gcnet_jax.tasks.detection.data.training_shapes import training_arrays
 
 __all__ = [
     "DATA_SETS",
@@ -44,7 +44,6 @@ __all__ = [
     "Record",
     "Sample",
     "annotations_of",
-    "capacity",
     "counts_of",
     "decode",
     "evaluation_batches",
@@ -54,6 +53,6 @@ __all__ = [
     "prepare_coco_json",
     "random_samples",
     "trainable",
+    "training_arrays",
     "training_batches",
-    "training_shapes",
 ]

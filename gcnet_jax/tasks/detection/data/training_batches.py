@@ -25,10 +25,9 @@ from gcnet_jax.tasks.detection.data.datasets import DATA_SETS
 from gcnet_jax.tasks.detection.data.records import Record, decode
 from gcnet_jax.tasks.detection.data.training_shapes import (
     TrainingImages,
-    capacity,
+    training_arrays,
     training_images,
     training_scales,
-    training_shapes,
 )
 from gcnet_jax.tasks.detection.objects import ImageObjects, padded_objects
 
@@ -158,8 +157,8 @@ def random_transform(config: ConfigDict, images: TrainingImages) -> RandomTransf
     return RandomTransform(
         scales=training_scales(config),
         flip_probability=config.data.flip_probability,
-        shapes=images.shapes,
-        capacity=images.capacity,
+        shapes=images.arrays.shapes,
+        capacity=images.arrays.capacity,
         num_classes=classes.num_classes,
         with_masks=config.model.mask_head.enabled,
     )
@@ -200,15 +199,15 @@ def random_samples(
     """Random images with random objects as a `Batch` has them of an image, one of each shape.
 
     Args:
-        config: of the run, see `training_shapes`.
+        config: of the run, see `training_arrays`.
         classes: of the objects.
         rng: source of randomness.
 
     Raises:
         InputError: as `training_images`, of a set that is prepared.
     """
-    room = capacity(config)
-    return [_random_sample(config, shape, room, classes, rng) for shape in training_shapes(config)]
+    shapes, room = training_arrays(config)
+    return [_random_sample(config, shape, room, classes, rng) for shape in shapes]
 
 
 def _random_sample(

@@ -16,18 +16,28 @@ _ROOM_WITHOUT_DATA = 96
 """What COCO needs."""
 
 
+class TrainingArrays(NamedTuple):
+    """The arrays of training batches.
+
+    Attributes:
+        shapes: (height, width) of the images of each bucket; that of the largest ones first.
+        capacity: room for so many objects in each image.
+    """
+
+    shapes: list[tuple[int, int]]
+    capacity: int
+
+
 class TrainingImages(NamedTuple):
     """The images that are trained on.
 
     Attributes:
-        members: the images of each bucket, by their position in the split.
-        shapes: (height, width) of the arrays of each bucket; that of the largest ones first.
-        capacity: room for so many objects in each image.
+        members: those of each bucket, by their position in the split.
+        arrays: that they come in.
     """
 
     members: list[Int[np.ndarray, " _n"]]
-    shapes: list[tuple[int, int]]
-    capacity: int
+    arrays: TrainingArrays
 
 
 def training_images(config: ConfigDict) -> TrainingImages:
@@ -63,16 +73,16 @@ def training_images(config: ConfigDict) -> TrainingImages:
             "--config.data.keep_empty=True"
         )
     needed = counts.trainable[images]
-    return TrainingImages(
-        *_buckets(images, sizes[images], training_scales(config), data.max_shapes),
-        _capacity(needed, data.max_objects, where),
-    )
+    room = _capacity(needed, data.max_objects, where)
+    members, shapes = _buckets(images, sizes[images], training_scales(config), data.max_shapes)
+    return TrainingImages(members, TrainingArrays(shapes, room))
 
 
-def training_shapes(config: ConfigDict) -> list[tuple[int, int]]:
-    """Returns the shapes that images of training batches may have, the largest first.
+def training_arrays(config: ConfigDict) -> TrainingArrays:
+    """Returns which arrays training batches may have.
 
-    Where the data set is not prepared, they are those of photographs that fill the scales.
+    Where the data set is not prepared, they are those of photographs that fill the scales, with
+    room for what COCO needs or `data.max_objects`.
 
     Args:
         config: of the run.
@@ -80,28 +90,13 @@ def training_shapes(config: ConfigDict) -> list[tuple[int, int]]:
     Raises:
         InputError: as `training_images`, of a set that is prepared.
     """
-    if _is_prepared(config):
-        return training_images(config).shapes
+    if DATA_SETS.holds(config.data.name, config.data.data_dir):
+        return training_images(config).arrays
     scales = training_scales(config)
     long, short = (max(bound(scale) for scale in scales) for bound in (max, min))
-    lying = np.array([[short, long], [long, short]])
-    _, shapes = _buckets(np.arange(2), lying, scales, config.data.max_shapes)
-    return shapes
-
-
-def capacity(config: ConfigDict) -> int:
-    """Returns for how many objects of an image training batches have room.
-
-    Args:
-        config: of the run: `data.max_objects`, or what the data set needs; what COCO needs where
-            it is not prepared.
-
-    Raises:
-        InputError: as `training_images`, of a set that is prepared.
-    """
-    if _is_prepared(config):
-        return training_images(config).capacity
-    return config.data.max_objects or _ROOM_WITHOUT_DATA
+    photographs = np.array([[short, long], [long, short]])
+    _, shapes = _buckets(np.arange(2), photographs, scales, config.data.max_shapes)
+    return TrainingArrays(shapes, config.data.max_objects or _ROOM_WITHOUT_DATA)
 
 
 def training_scales(config: ConfigDict) -> list[tuple[int, int]]:
@@ -124,10 +119,6 @@ def resized(
         for height, width in distinct.tolist()
     ]
     return np.array(largest, np.int32)[place.ravel()]
-
-
-def _is_prepared(config: ConfigDict) -> bool:
-    return DATA_SETS.holds(config.data.name, config.data.data_dir)
 
 
 def _buckets(

@@ -14,15 +14,14 @@ from gcnet_jax.parallel import InputShard
 from gcnet_jax.tasks.detection.config import default_config
 from gcnet_jax.tasks.detection.data import (
     DATA_SETS,
-    capacity,
     counts_of,
     decode,
     evaluation_batches,
     images_in_part,
     prepare_coco_json,
     random_samples,
+    training_arrays,
     training_batches,
-    training_shapes,
 )
 from gcnet_jax.tasks.detection.data.training_shapes import training_images
 from gcnet_jax.tasks.detection.data.transforms import resize_boxes, resize_masks
@@ -141,7 +140,7 @@ def test_masks_lie_in_their_boxes_in_mirrored_images_too(config):
 
 def test_each_sample_gets_one_of_the_scales_and_arrays_are_for_the_largest(config):
     several = config(train_scales=((90, 60), (60, 40), (60, 60)))
-    assert training_shapes(several) == [(64, 96), (96, 64)]
+    assert training_arrays(several).shapes == [(64, 96), (96, 64)]
     batches, _ = take(several, 9)
     heights = {tuple(size) for batch in batches for size in batch["size"].tolist()}
     assert heights == {(54, 90), (36, 60), (75, 60), (50, 40), (60, 48)}
@@ -176,8 +175,8 @@ def test_sets_of_boxes_alone_have_no_masks_in_their_batches(config):
 
 
 def test_room_for_fewer_objects_than_there_are_is_refused(config):
-    assert capacity(config()) == 8
-    assert capacity(config(max_objects=3)) == 3
+    assert training_arrays(config()).capacity == 8
+    assert training_arrays(config(max_objects=3)).capacity == 3
     message = (
         "data.max_objects is 2, and 3 images of split 'train' of 'masks' .* expected 3 or more"
     )
@@ -200,11 +199,10 @@ def test_random_samples_are_like_what_batches_hold(config):
 def test_without_a_prepared_set_shapes_are_those_of_photographs_that_fill_the_scales(tmp_path):
     config = default_config()
     config.data.data_dir = str(tmp_path)
-    assert training_shapes(config) == [(800, 1344), (1344, 800)]
-    assert capacity(config) == 96
+    assert training_arrays(config) == ([(800, 1344), (1344, 800)], 96)
     config.data.train_scales = ((1333, 640), (1333, 672))
     config.data.max_shapes = 1
-    assert training_shapes(config) == [(1344, 1344)]
+    assert training_arrays(config).shapes == [(1344, 1344)]
 
 
 boxes_in_image = st.integers(0, 30).flatmap(
@@ -328,7 +326,7 @@ def balloons(shared, tmp_path_factory):
 
 def test_masks_of_photographs_lie_in_their_boxes(config, balloons):
     of_balloons = config(name="balloons", data_dir=str(balloons), base_scale=(320, 192))
-    assert training_shapes(of_balloons) == [(192, 320), (320, 192)]
+    assert training_arrays(of_balloons).shapes == [(192, 320), (320, 192)]
     batches, _ = take(of_balloons, 6)
     assert len({batch["image"].shape for batch in batches}) == 2
     for batch in batches:
