@@ -167,13 +167,14 @@ class _OurPipeline:
         """Reads the image of that index and transforms it at random."""
         rng = np.random.default_rng([seed, index])
         sample = self._transform(self._records[index], self._buckets[index], rng)
-        return self._transform.batch([sample])
+        return self._transform.whole(self._transform.batch([sample]))
 
     def stage_seconds(self, images: int) -> dict[str, float]:
         """Makes that many images, and returns the processor's seconds for each of `STAGES`."""
         functions = (
             type(self).make,
             RandomTransform.batch,
+            RandomTransform.whole,
             Split.__getitem__,
             decode_rgb,
             resize_image,
@@ -188,7 +189,7 @@ class _OurPipeline:
             "resize": spent[resize_image],
             "masks": spent[resize_masks],
             "normalise": 0.0,
-            "batch": spent[RandomTransform.batch],
+            "batch": spent[RandomTransform.batch] + spent[RandomTransform.whole],
         }
         return stages | {"rest": spent[type(self).make] - sum(stages.values())}
 

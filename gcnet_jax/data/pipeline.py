@@ -55,7 +55,8 @@ class BucketTransform(Protocol):
     """Makes batches of the records of several buckets. Worker processes get it pickled.
 
     Attributes:
-        sample_bytes: size of a sample in a batch of the bucket with the largest ones, in bytes.
+        sample_bytes: size of a sample on its way between processes, in bytes: an average one of
+            the bucket with the largest.
     """
 
     @property
@@ -65,8 +66,12 @@ class BucketTransform(Protocol):
         """Makes a sample of a record, its bucket and a source of randomness."""
         ...
 
-    def batch(self, samples: Sequence[Any], /) -> Mapping[str, np.ndarray]:
-        """Makes a batch of samples of one bucket, whose batches all have the same shapes."""
+    def batch(self, samples: Sequence[Any], /) -> Any:
+        """Makes of samples of one bucket what `whole` takes: arrays with as few bytes as it can."""
+        ...
+
+    def whole(self, batch: Any, /) -> Mapping[str, np.ndarray]:
+        """Makes the batch in the process that wants it; those of a bucket have equal shapes."""
         ...
 
 
@@ -161,6 +166,7 @@ def bucketed_batches(
         batch_size=batch_size,
         batch_bytes=local_batch_size * transform.sample_bytes,
         num_workers=num_workers,
+        finish=transform.whole,
     )
 
 
@@ -193,23 +199,27 @@ class TrainIterator(grain.DatasetIterator[B]):
         batch_size: samples a batch, over all processes.
         batch_bytes: size of this process's part of a batch, in bytes.
         num_workers: processes that make batches; 0: threads of this one.
+        finish: makes, in this process, of what these have made the batches to hand out; by default
+          they are it.
     """
 
     def __init__(
         self,
-        batches_from: Callable[[int], grain.MapDataset[B]],
+        batches_from: Callable[[int], grain.MapDataset[Any]],
         *,
         batch_size: int,
         batch_bytes: int,
         num_workers: int,
+        finish: Callable[[Any], B] | None = None,
     ):
         super().__init__()
+        self._finish = finish
         self._batches_from = batches_from
         self._batch_size = batch_size
         self._batch_bytes = batch_bytes
         self._num_workers = num_workers
         self._next_sample = 0
-        self._running: grain.DatasetIterator[B] | None = None
+        self._running: grain.DatasetIterator[Any] | None = None
 
     def __next__(self) -> B:
         self.start_prefetch()
@@ -221,7 +231,7 @@ class TrainIterator(grain.DatasetIterator[B]):
                 raise
             raise InputError(why_ended(exit_code(str(error)))) from error
         self._next_sample += self._batch_size
-        return batch
+        return batch if self._finish is None else self._finish(batch)
 
     def start_prefetch(self) -> None:
         """Starts making batches in the background, so that the first is there when needed.
@@ -237,7 +247,7 @@ class TrainIterator(grain.DatasetIterator[B]):
                 self._running.get_state()
                 self._running.start_prefetch()
 
-    def _prefetched(self, batches: grain.MapDataset[B]) -> grain.IterDataset[B]:
+    def _prefetched(self, batches: grain.MapDataset[Any]) -> grain.IterDataset[Any]:
         if self._num_workers == 0:
             threads = min(os.cpu_count() or 1, _MAX_THREADS)
             return batches.to_iter_dataset(grain.ReadOptions(threads, threads))

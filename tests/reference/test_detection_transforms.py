@@ -44,11 +44,13 @@ def sample_of(name, theirs):
         flip_probability=float(case["flip"]),
         shapes=[_SHAPE],
         capacity=4,
+        mean_objects=2,
         num_classes=3,
         with_masks=True,
     )
     sample = transform(record_of(name, theirs), 0, np.random.default_rng(0))
-    return {key: value[0] for key, value in transform.batch([sample]).items()}
+    batch = transform.whole(transform.batch([sample]))
+    return {key: value[0] for key, value in batch.items()}
 
 
 @pytest.mark.parametrize("name", ["transform0", "transform1"])

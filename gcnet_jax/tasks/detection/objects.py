@@ -1,7 +1,7 @@
 """The objects in the images of a batch: any number in each, in arrays of one shape."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
@@ -45,53 +45,83 @@ class ImageObjects(NamedTuple):
     masks: UInt8[np.ndarray, "n h w_bytes"] | None = None
 
 
-def padded_objects(
-    images: Sequence[ImageObjects],
-    *,
-    capacity: int,
-    num_classes: int,
-    array_size: tuple[int, int],
-) -> dict[str, np.ndarray]:
-    """Fields of the `Objects` of a batch by name, with `capacity` rows for each image.
+class JoinedObjects(TypedDict):
+    """The objects in the images of a batch, one image's after the other's, in few bytes.
 
-    There are no `masks` if they are not known.
+    Attributes:
+        counts: how many objects each image has.
+        boxes: as of `Objects`, as all that follows.
+        classes: see there.
+        masks: see there; absent if they are not known.
+    """
+
+    counts: Int[np.ndarray, " b"]
+    boxes: Float[np.ndarray, "n 4"]
+    classes: Int[np.ndarray, " n"]
+    masks: NotRequired[UInt8[np.ndarray, "n h w_bytes"]]
+
+
+def joined_objects(
+    images: Sequence[ImageObjects], *, num_classes: int, array_size: tuple[int, int]
+) -> JoinedObjects:
+    """The objects of a batch, checked, in arrays of the size that its images lie in.
 
     Args:
         images: of the batch, at the top left of their arrays.
-        capacity: rows for each image.
         num_classes: classes that the detector tells apart.
         array_size: height and width of the arrays that the images lie in, the width a multiple of
           8.
 
     Raises:
-        InputError: the capacity is below 1; an image has more objects than that, a box that
-            reaches out of the image or has no area, an unknown class, or masks of another shape;
-            or some images of the batch have masks and others have none.
+        InputError: an image has a box that reaches out of it or has no area, an unknown class, or
+            masks of another shape; or some images of the batch have masks and others have none.
     """
-    if capacity < 1:
-        raise InputError(f"the capacity is {capacity}; expected 1 or more, also without objects")
     for image in images:
-        _check(image, capacity, num_classes, array_size)
+        _check(image, num_classes, array_size)
     with_masks = [image.masks is not None for image in images]
     if any(with_masks) and not all(with_masks):
         name = images[with_masks.index(False)].name
         raise InputError(f"image {name} has no masks, but others of its batch have; expected all")
-    count, (height, width) = len(images), array_size
-    fields = {
-        "boxes": np.zeros((count, capacity, 4), np.float32),
-        "classes": np.zeros((count, capacity), np.int32),
-        "valid": np.zeros((count, capacity), bool),
+    counts = np.array([len(image.boxes) for image in images], np.int32)
+    joined: JoinedObjects = {
+        "counts": counts,
+        "boxes": np.concatenate([image.boxes for image in images]).astype(np.float32),
+        "classes": np.concatenate([image.classes for image in images]).astype(np.int32),
     }
     if any(with_masks):
-        # Large, mostly of rows that are not there: memory that nothing is written to costs nothing.
-        fields["masks"] = np.zeros((count, capacity, height, width // 8), np.uint8)
-    for index, image in enumerate(images):
-        rows = len(image.boxes)
-        fields["boxes"][index, :rows], fields["classes"][index, :rows] = image.boxes, image.classes
-        fields["valid"][index, :rows] = True
-        if image.masks is not None:
-            height, row = image.masks.shape[1:]
-            fields["masks"][index, :rows, :height, :row] = image.masks
+        masks = np.zeros((counts.sum(), array_size[0], array_size[1] // 8), np.uint8)
+        for of_image, image in zip(np.split(masks, counts.cumsum()[:-1]), images, strict=True):
+            if image.masks is not None:
+                of_image[:, : image.size[0], : row_bytes(image.size[1])] = image.masks
+        joined["masks"] = masks
+    return joined
+
+
+def padded_objects(joined: JoinedObjects, capacity: int) -> dict[str, np.ndarray]:
+    """Fields of `Objects` by name, with `capacity` rows for each image.
+
+    Args:
+        joined: the objects of a batch.
+        capacity: rows for each image.
+
+    Raises:
+        InputError: the capacity is below 1, or an image has more objects than that.
+    """
+    if capacity < 1:
+        raise InputError(f"the capacity is {capacity}; expected 1 or more, also without objects")
+    counts = joined["counts"]
+    if len(counts) and counts.max() > capacity:
+        raise InputError(
+            f"an image has {counts.max()} objects, and there is room for {capacity}; expected a "
+            "capacity of the largest number in an image or more"
+        )
+    valid = np.arange(capacity) < counts[:, None]
+    fields: dict[str, np.ndarray] = {"valid": valid}
+    given: dict[str, Any] = {name: joined[name] for name in joined.keys() - {"counts"}}
+    for name, rows in given.items():
+        # Memory that nothing is written to costs nothing; of masks that is most.
+        fields[name] = np.zeros((*valid.shape, *rows.shape[1:]), rows.dtype)
+        fields[name][valid] = rows
     return fields
 
 
@@ -100,16 +130,9 @@ def row_bytes(width: int) -> int:
     return -(-width // 8)
 
 
-def _check(
-    image: ImageObjects, capacity: int, num_classes: int, array_size: tuple[int, int]
-) -> None:
+def _check(image: ImageObjects, num_classes: int, array_size: tuple[int, int]) -> None:
     rows, (height, width) = len(image.boxes), image.size
     where = f"image {image.name}"
-    if rows > capacity:
-        raise InputError(
-            f"{where} has {rows} objects, and there is room for {capacity}; expected a capacity of "
-            "the largest number in an image or more"
-        )
     if height > array_size[0] or width > array_size[1]:
         raise InputError(
             f"{where} is {height}x{width}; expected no more than the array's "

@@ -9,7 +9,7 @@ from flax import nnx
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.detector_losses import detector_losses
-from gcnet_jax.tasks.detection.objects import ImageObjects, Objects, padded_objects
+from gcnet_jax.tasks.detection.objects import ImageObjects, Objects, joined_objects, padded_objects
 from tests.tasks.detection.narrow_detector import (
     CLASSES,
     narrow_config,
@@ -50,8 +50,8 @@ def step():
 
 def together(objects):
     """The objects of several images in the arrays of a batch."""
-    padded = padded_objects(objects, capacity=CAPACITY, num_classes=CLASSES, array_size=CANVAS)
-    return Objects(**jax.tree.map(jnp.asarray, padded))
+    joined = joined_objects(objects, num_classes=CLASSES, array_size=CANVAS)
+    return Objects(**jax.tree.map(jnp.asarray, padded_objects(joined, CAPACITY)))
 
 
 def scene(seed, size, count):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.tasks.detection.objects import ImageObjects, padded_objects
+from gcnet_jax.tasks.detection.objects import ImageObjects, joined_objects, padded_objects
 
 SIZE, ARRAY = (20, 30), (32, 32)
 
@@ -13,7 +13,8 @@ def image(boxes=((1, 2, 10, 12),), classes=(0,), masks=None, name="cat.jpg", siz
 
 
 def padded(*images, capacity=3):
-    return padded_objects(images, capacity=capacity, num_classes=2, array_size=ARRAY)
+    joined = joined_objects(images, num_classes=2, array_size=ARRAY)
+    return padded_objects(joined, capacity)
 
 
 def test_objects_fill_the_first_rows_and_masks_the_top_left():
@@ -32,7 +33,7 @@ def test_objects_fill_the_first_rows_and_masks_the_top_left():
     [
         (
             image([(0, 0, 5, 5)] * 4, [0] * 4),
-            "image cat.jpg has 4 objects, and there is room for 3",
+            "an image has 4 objects, and there is room for 3; expected a capacity",
         ),
         (image([(1, 2, 31, 12)]), r"box 0 of image cat.jpg is \[1.0, 2.0, 31.0, 12.0\]; expected"),
         (

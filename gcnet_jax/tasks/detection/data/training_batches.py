@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -29,9 +29,9 @@ from gcnet_jax.tasks.detection.data.training_shapes import (
     training_images,
     training_scales,
 )
-from gcnet_jax.tasks.detection.objects import ImageObjects, padded_objects
+from gcnet_jax.tasks.detection.objects import ImageObjects, joined_objects, padded_objects
 
-_BYTES_OF_OBJECT = 21  # without a mask
+_BYTES_OF_OBJECT = 20  # without a mask
 
 
 class Batch(TypedDict):
@@ -71,6 +71,7 @@ class RandomTransform:
         flip_probability: how often to mirror left and right.
         shapes: (height, width) in pixels of the arrays of each bucket.
         capacity: rows for the objects of an image.
+        mean_objects: of an image, on average.
         num_classes: classes that there are.
         with_masks: whether samples have masks.
     """
@@ -79,15 +80,16 @@ class RandomTransform:
     flip_probability: float
     shapes: Sequence[tuple[int, int]]
     capacity: int
+    mean_objects: float
     num_classes: int
     with_masks: bool
 
     @property
     def sample_bytes(self) -> int:
-        """Size of a sample of the largest shape, in bytes."""
+        """Size of a sample of the largest shape with an average number of objects, in bytes."""
         pixels = max(math.prod(shape) for shape in self.shapes)
         of_object = _BYTES_OF_OBJECT + (pixels // 8 if self.with_masks else 0)
-        return 3 * pixels + self.capacity * of_object
+        return 3 * pixels + math.ceil(self.mean_objects * of_object)
 
     def __call__(self, record: Record, bucket: int, rng: np.random.Generator) -> Transformed:
         """Returns an image with its objects.
@@ -109,24 +111,26 @@ class RandomTransform:
         objects = self._objects(record, sample["annotations"], size, flip=flip)
         return Transformed(array, objects)
 
-    def batch(self, samples: Sequence[Transformed]) -> dict[str, np.ndarray]:
-        """Returns the entries of a `Batch` of some samples of one bucket.
+    def batch(self, samples: Sequence[Transformed]) -> dict[str, Any]:
+        """Returns images of one bucket with their objects, which are not padded yet."""
+        height, width, _ = samples[0].image.shape
+        objects = [sample.objects for sample in samples]
+        return {
+            "image": np.stack([sample.image for sample in samples]),
+            "size": np.array([of_image.size for of_image in objects], np.int32),
+            "objects": joined_objects(
+                objects, num_classes=self.num_classes, array_size=(height, width)
+            ),
+        }
+
+    def whole(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Returns the entries of a `Batch`, of what `batch` has made.
 
         Raises:
             InputError: an image has more objects than there is room for.
         """
-        height, width, _ = samples[0].image.shape
-        objects = padded_objects(
-            [sample.objects for sample in samples],
-            capacity=self.capacity,
-            num_classes=self.num_classes,
-            array_size=(height, width),
-        )
-        return {
-            "image": np.stack([sample.image for sample in samples]),
-            "size": np.array([sample.objects.size for sample in samples], np.int32),
-            **objects,
-        }
+        objects = padded_objects(batch["objects"], self.capacity)
+        return {"image": batch["image"], "size": batch["size"], **objects}
 
     def _objects(
         self, record: Record, annotations: Annotations, size: transforms.Size, *, flip: bool
@@ -159,6 +163,7 @@ def random_transform(config: ConfigDict, images: TrainingImages) -> RandomTransf
         flip_probability=config.data.flip_probability,
         shapes=images.arrays.shapes,
         capacity=images.arrays.capacity,
+        mean_objects=images.mean_objects,
         num_classes=classes.num_classes,
         with_masks=config.model.mask_head.enabled,
     )

@@ -34,10 +34,12 @@ class TrainingImages(NamedTuple):
     Attributes:
         members: those of each bucket, by their position in the split.
         arrays: that they come in.
+        mean_objects: that one has on average.
     """
 
     members: list[Int[np.ndarray, " _n"]]
     arrays: TrainingArrays
+    mean_objects: float
 
 
 def training_images(config: ConfigDict) -> TrainingImages:
@@ -75,7 +77,7 @@ def training_images(config: ConfigDict) -> TrainingImages:
     needed = counts.trainable[images]
     room = _capacity(needed, data.max_objects, where)
     members, shapes = _buckets(images, sizes[images], training_scales(config), data.max_shapes)
-    return TrainingImages(members, TrainingArrays(shapes, room))
+    return TrainingImages(members, TrainingArrays(shapes, room), float(needed.mean()))
 
 
 def training_arrays(config: ConfigDict) -> TrainingArrays:
