@@ -88,6 +88,4 @@ def _font_file() -> Path:
     """DejaVu Sans, which comes with matplotlib and has the letters of many languages."""
     import matplotlib  # here: whoever reads data or trains would wait for it
 
-    import matplotlib  # here: it takes long, and whoever trains waits for it
-
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
