@@ -200,6 +200,14 @@ def scenes_dir(made_once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def objects_dir(made_once: Callable[..., Path]) -> Path:
+    """A folder with context_objects prepared."""
+    from gcnet_jax.tasks.detection.data import prepare
+
+    return made_once("objects", lambda folder: prepare("context_objects", folder))
+
+
+@pytest.fixture(scope="session")
 def storage() -> Iterator[Objects]:
     """All objects of the stand-in for Google Cloud Storage."""
     objects = Objects()

@@ -58,7 +58,7 @@ def python_of(page):
     """The examples of a page that need no trained run, and no weights from the network."""
     examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
     return "\n".join(
-        example for example in examples if not re.search(r'"runs/|load_detector\("', example)
+        example for example in examples if not re.search(r'"runs/|load\("mask', example)
     )
 
 

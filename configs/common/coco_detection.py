@@ -5,9 +5,14 @@ from gcnet_jax.tasks.detection.config import default_config
 _STEPS_AN_EPOCH = 7330
 
 
-def mask_rcnn():
-    """Mask R-CNN with ResNet-50, trained for 12 epochs with the normalisation it starts with."""
+def mask_rcnn(run):
+    """Mask R-CNN with ResNet-50, trained for 12 epochs with the normalisation it starts with.
+
+    Args:
+        run: the name of the published run.
+    """
     config = default_config()
+    config.published_run = run
     config.data.name = "coco"
     config.model.backbone.frozen_stages = 1
     config.model.backbone.norm_eval = True
@@ -16,6 +21,7 @@ def mask_rcnn():
     config.optimizer.schedule = "steps"
     config.optimizer.milestones = (8 * _STEPS_AN_EPOCH, 11 * _STEPS_AN_EPOCH)
     config.optimizer.warmup_steps = 500
+    config.training.init_from = "resnet50_v1b"
     config.training.batch_size = 16
     config.training.total_steps = 12 * _STEPS_AN_EPOCH
     config.training.evaluate_every = _STEPS_AN_EPOCH
@@ -23,9 +29,9 @@ def mask_rcnn():
     return config
 
 
-def cascade_mask_rcnn():
+def cascade_mask_rcnn(run):
     """Three stages of heads, each for regions that fit better, each from the boxes before."""
-    config = mask_rcnn()
+    config = mask_rcnn(run)
     rpn, head = config.model.rpn, config.model.box_head
     rpn.train.max_per_image = 2000
     rpn.train.allowed_border = 0
@@ -43,13 +49,16 @@ def cascade_mask_rcnn():
 def with_resnet101(config):
     """ResNet-101 in place of ResNet-50."""
     config.model.backbone.depth = 101
+    config.training.init_from = "resnet101_v1b"
     return config
 
 
 def with_resnext101(config):
     """ResNeXt-101 of 32 groups of 4 channels in place of ResNet-50."""
     config.model.backbone.groups, config.model.backbone.base_width = 32, 4
-    return with_resnet101(config)
+    config = with_resnet101(config)
+    config.training.init_from = "resnext101_32x4d"
+    return config
 
 
 def with_batch_statistics(config):

@@ -13,8 +13,8 @@ from typing import Any
 
 from absl import flags
 
-from gcnet_jax.cli.runs import is_run, published_names
-from gcnet_jax.config import leaves, library_configs
+from gcnet_jax.cli.runs import is_run
+from gcnet_jax.config import leaves, library_configs, published_runs
 from gcnet_jax.tasks import schemas
 
 FIRST_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -24,6 +24,7 @@ FIRST_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "prepare_dataset": (
             *("ade20k", "camvid", "cityscapes", "context_shapes", "voc12aug", "folder"),
             *("context_scenes", "imagenet", "class_folders"),
+            *("coco", "context_objects", "coco_json"),
         ),
     }
 )
@@ -109,4 +110,4 @@ def _trained_networks_and_files(
     if parsed_args.files:  # the first names the network
         return files
     runs = [str(path) for path in sorted(Path("runs").glob("*")) if is_run(path)]
-    return [*published_names(), *runs, *files]
+    return [*published_runs(), *runs, *files]

@@ -5,9 +5,9 @@
     gcnet list weights
     gcnet list runs --runs=runs
 
-Published figures are mIoU in percent, at one scale and at six with mirror images; `fetched` says
-whether the weights are on this machine. Of a run the best mIoU is that of its evaluations while it
-trained, and the network what its config describes.
+Published figures are in percent: mIoU at one scale and at six with mirror images, or AP of boxes
+and of masks; `fetched` says whether the weights are on this machine. Of a run the best metric is
+that of its evaluations while it trained, and the network what its config describes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -126,9 +126,11 @@ def _runs() -> None:
 
 
 def _published_figures() -> dict[str, str]:
+    from gcnet_jax.tasks.detection.published_results import published_detectors
     from gcnet_jax.tasks.segmentation.published_results import published_results
 
-    return {x.run: f"{x.miou:.2f} / {x.miou_multi_scale:.2f}" for x in published_results()}
+    of_pixels = {x.run: f"{x.miou:.2f} / {x.miou_multi_scale:.2f}" for x in published_results()}
+    return of_pixels | {x.run: f"{x.box_ap} / {x.mask_ap}" for x in published_detectors()}
 
 
 def _prepared(task: str, name: str, splits: set[str]) -> str:

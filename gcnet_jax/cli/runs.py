@@ -11,7 +11,7 @@ from gcnet_jax.config import (
     config_of_published,
     configs_named,
     is_checkpoint,
-    library_configs,
+    published_runs,
 )
 from gcnet_jax.errors import InputError, UsageError, did_you_mean
 from gcnet_jax.files import as_path, read_json
@@ -68,11 +68,6 @@ def config_options(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def published_names() -> list[str]:
-    """The names of the published runs."""
-    return [full.rpartition("/")[2] for full in library_configs() if full.startswith("gcnet/")]
-
-
 def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
     """Raises UsageError, with what was probably meant, unless a trained network is named.
 
@@ -95,7 +90,7 @@ def require_model(options: flags.FlagValues, positional: Sequence[str]) -> None:
         raise UsageError(_why_no_run(workdir))
     if checkpoint is None:
         return
-    if checkpoint not in (_PUBLISHED, *published_names()):
+    if checkpoint not in (_PUBLISHED, *published_runs()):
         _refuse_all_checkpoints(checkpoint)
         _refuse_run(checkpoint)
     if not has_config:
@@ -180,7 +175,7 @@ def _why_no_model(first: str) -> str:
     """What is wrong where the first argument should name a trained network, and does not."""
     path = as_path(first)
     if not path.exists():
-        near = did_you_mean(first, [*_runs_beside(path), *published_names()])
+        near = did_you_mean(first, [*_runs_beside(path), *published_runs()])
         return f"there is no run {first}{near}, nor anything else of that name; {_EXPECTED}, first"
     _refuse_all_checkpoints(first)
     kind = "neither a run nor a checkpoint" if path.is_dir() else "no trained network"
@@ -202,7 +197,7 @@ def _why_no_config(checkpoint: str) -> str:
         return f"--checkpoint={_PUBLISHED} does not say of which network; {which}"
     path = as_path(checkpoint)
     if not path.exists():
-        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, published_names())}"
+        return f"there is no checkpoint {checkpoint}{did_you_mean(checkpoint, published_runs())}"
     if path.is_dir():
         return f"{checkpoint} is no whole checkpoint: it has no metadata; {_EXPECTED}"
     return f"{checkpoint} does not say which network it is of; {which}"

@@ -16,6 +16,7 @@ from gcnet_jax.config.library import (
     find_config,
     library_configs,
     library_folder,
+    published_runs,
 )
 from gcnet_jax.config.loading import (
     SchemaOf,
@@ -68,6 +69,7 @@ __all__ = [
     "library_folder",
     "load_config",
     "named_code",
+    "published_runs",
     "read_config",
     "split_argument",
     "task_schema",

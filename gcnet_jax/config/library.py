@@ -4,6 +4,8 @@ from pathlib import Path
 
 from gcnet_jax.errors import InputError, did_you_mean
 
+_PUBLISHED = ("gcnet", "coco")
+"""The folders of the runs whose weights are published."""
 _COMMON = "common"
 """The folder of what configs have in common, which are no configs themselves."""
 
@@ -22,6 +24,12 @@ def library_configs() -> dict[str, Path]:
     return {
         file.with_suffix("").as_posix(): folder / file for file in files if file.parts[0] != _COMMON
     }
+
+
+def published_runs() -> list[str]:
+    """Returns the names of the runs whose weights are published."""
+    names = (full.split("/") for full in library_configs())
+    return [name for folder, name in names if folder in _PUBLISHED]
 
 
 def config_of_published(run: str) -> str:

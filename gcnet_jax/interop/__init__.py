@@ -7,7 +7,6 @@ from gcnet_jax.interop.published import (
     is_fetched,
     published_files,
     published_name,
-    read_published,
 )
 from gcnet_jax.interop.state_dicts import (
     Layers,
@@ -41,7 +40,6 @@ __all__ = [
     "is_fetched",
     "published_files",
     "published_name",
-    "read_published",
     "read_torch_checkpoint",
     "write_torch_checkpoint",
 ]

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -37,13 +36,9 @@ class PublishedFile(NamedTuple):
 
 
 def published_files() -> dict[str, PublishedFile]:
-    """The weights of the sixteen published runs and the ImageNet backbones that they start from."""
-    return read_published(resources.files("gcnet_jax.interop") / "published.json")
-
-
-def read_published(table: Traversable) -> dict[str, PublishedFile]:
-    """The published files of a table of this package, a JSON file."""
-    return {name: PublishedFile(**x) for name, x in json.loads(table.read_text()).items()}
+    """The weights of the published runs, and of the ImageNet backbones that they start from."""
+    table = (resources.files("gcnet_jax.interop") / "published.json").read_text()
+    return {name: PublishedFile(**x) for name, x in json.loads(table).items()}
 
 
 def is_fetched(name: str) -> bool:

@@ -24,6 +24,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
     {
         "segmentation": "gcnet_jax.tasks.segmentation",
         "classification": "gcnet_jax.tasks.classification",
+        "detection": "gcnet_jax.tasks.detection",
     }
 )
 """The package of each task of this library, by what configs call it."""

@@ -211,7 +211,7 @@ def _locate(config: ConfigDict, checkpoint: str | os.PathLike) -> epath.Path:
         if not config.published_run:
             raise InputError(
                 "this config is no published run: its published_run is empty; those of "
-                "configs/gcnet are"
+                "configs/gcnet and configs/coco are"
             )
         return epath.Path(fetch_published(config.published_run))
     published = published_files()

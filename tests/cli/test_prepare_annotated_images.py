@@ -4,16 +4,13 @@ import json
 
 import pytest
 
-from gcnet_jax.cli import data_sets, prepare_dataset
-from gcnet_jax.tasks import TASKS
+from gcnet_jax.cli import prepare_dataset
 from tests.tasks.detection.data.coco_written import annotation, document, write
 
 
 @pytest.fixture
-def prepare(monkeypatch, capsys):
+def prepare(capsys):
     """`prepare(*arguments)`: the exit status, what is printed, and what goes to stderr."""
-    tasks = {**TASKS, "detection": "gcnet_jax.tasks.detection"}
-    monkeypatch.setattr(data_sets, "TASKS", tasks)
 
     def run(*arguments):
         status = prepare_dataset.main([*map(str, arguments)])

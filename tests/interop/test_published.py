@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 
+from gcnet_jax.config import published_runs
 from gcnet_jax.errors import InputError
 from gcnet_jax.interop import PublishedFile, download, fetch_published, published_files
 from gcnet_jax.tasks.configs import load_config
@@ -400,14 +401,21 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         fetch_published("gcnet")
 
 
-def test_the_sixteen_runs_and_both_backbones_have_an_address_that_holds_their_hash(root):
+def test_all_published_runs_and_backbones_have_an_address_that_holds_their_hash(root):
     files = published_files()
-    runs = {path.stem for path in (root / "configs" / "gcnet").glob("*.py")}
-    assert len(runs) == 16
-    assert files.keys() == runs | {"resnet50_v1c", "resnet101_v1c"}
-    for published in files.values():
-        assert published.address.startswith("https://download.openmmlab.com/")
-        assert published.address.endswith(f"-{published.sha256_prefix}.pth")
+    folders = {"gcnet": "mmsegmentation/v0.5/", "coco": "mmdetection/v2.0/"}
+    for folder, place in folders.items():
+        for run in (path.stem for path in (root / "configs" / folder).glob("*.py")):
+            assert files[run].address.startswith(f"https://download.openmmlab.com/{place}")
+    assert len(published_runs()) == 16 + 23
+    theirs = {"resnet50_v1c", "resnet101_v1c", "resnext101_32x4d"}
+    of_torchvision = {"resnet50_v1b", "resnet101_v1b"}
+    assert files.keys() == {*published_runs(), *theirs, *of_torchvision}
+    assert len({file.sha256_prefix for file in files.values()}) == len(files)
+    for name, file in files.items():
+        assert file.address.endswith(f"-{file.sha256_prefix}.pth")
+        host = "download.pytorch.org/models" if name in of_torchvision else "download.openmmlab.com"
+        assert file.address.startswith(f"https://{host}/")
 
 
 def test_published_means_the_weights_of_the_configs_run(root, monkeypatch, tmp_path):

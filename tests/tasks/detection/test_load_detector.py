@@ -2,16 +2,20 @@
 
 import functools
 import hashlib
-import http.server
 import pickle
-import threading
 
 import numpy as np
 import pytest
 
+import gcnet_jax
 from gcnet_jax.errors import InputError
-from gcnet_jax.interop import PublishedFile, read_torch_checkpoint, write_torch_checkpoint
-from gcnet_jax.tasks.detection import load_detector, loading
+from gcnet_jax.interop import (
+    PublishedFile,
+    published_name,
+    read_torch_checkpoint,
+    write_torch_checkpoint,
+)
+from gcnet_jax.tasks import runs
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.classes import ObjectClasses, known_classes
 from gcnet_jax.tasks.detection.config import default_config
@@ -66,7 +70,7 @@ def assert_has(model, arrays):
 
 
 def test_a_file_of_mmdetection_goes_in_and_out(pth, config, arrays, tmp_path):
-    net = load_detector(pth, config=config)
+    net = gcnet_jax.load(pth, config=config)
     assert (net.classes.names, net.classes.palette) == (NAMES, PALETTE)
     assert net.source == pth
     assert_has(net.model, arrays)
@@ -78,7 +82,7 @@ def test_a_file_of_mmdetection_goes_in_and_out(pth, config, arrays, tmp_path):
 
 def test_a_file_of_before_pytorch_1_6_and_mmdetection_3_goes_in(config, arrays, tmp_path):
     (tmp_path / "old.pth").write_bytes(legacy_file(arrays, {"CLASSES": NAMES, "epoch": 12}))
-    net = load_detector(str(tmp_path / "old.pth"), config=config)
+    net = gcnet_jax.load(str(tmp_path / "old.pth"), config=config)
     assert (net.classes.names, net.classes.palette) == (NAMES, None)
     assert_has(net.model, arrays)
 
@@ -87,15 +91,15 @@ def test_classes_are_the_data_sets_where_a_file_names_none(config, arrays, tmp_p
     path = tmp_path / "bare.pth"
     write_torch_checkpoint(path, arrays, {})
     with pytest.raises(InputError, match=r"bare\.pth names no classes.*set data\.name"):
-        load_detector(path, config=config)
+        gcnet_jax.load(path, config=config)
     of_coco = config.copy_and_resolve_references()
     of_coco.data.name = "coco"
     model = build_model(of_coco.model, num_classes=80)
     write_torch_checkpoint(path, FOREIGN.export_state_dict(model), {})
-    assert load_detector(path, config=of_coco).classes == known_classes("coco")
+    assert gcnet_jax.load(path, config=of_coco).classes == known_classes("coco")
     of_coco.data.name = "farm"
-    with pytest.raises(InputError, match=r"classes of the data set 'farm' are not known; .* coco"):
-        load_detector(path, config=of_coco)
+    with pytest.raises(InputError, match=r"data set 'farm' is not prepared"):
+        gcnet_jax.load(path, config=of_coco)
 
 
 def test_the_classes_of_coco_have_their_order():
@@ -117,91 +121,43 @@ def test_a_file_of_another_detector_is_refused_in_a_line_that_names_its_entries(
     with pytest.raises(
         InputError, match=r"narrow\.pth: .*roi_head\.bbox_head\.2\.fc_cls"
     ) as raised:
-        load_detector(pth, config=other)
+        gcnet_jax.load(pth, config=other)
     assert "\n" not in str(raised.value)
     fewer = FOREIGN.meaning_to_meta(ObjectClasses(NAMES[:3]))
     write_torch_checkpoint(tmp_path / "fewer.pth", arrays, fewer)
     with pytest.raises(InputError, match=r"fc_cls\.weight \(\(6, 32\) instead of \(4, 32\)\)"):
-        load_detector(tmp_path / "fewer.pth", config=config)
+        gcnet_jax.load(tmp_path / "fewer.pth", config=config)
     segmentor = {"decode_head.conv_seg.weight": np.zeros((3, 4, 1, 1), np.float32)}
     write_torch_checkpoint(tmp_path / "other.pth", segmentor, fewer)
     with pytest.raises(InputError, match=r"1 unexpected: decode_head\.conv_seg\.weight"):
-        load_detector(tmp_path / "other.pth", config=config)
+        gcnet_jax.load(tmp_path / "other.pth", config=config)
 
 
 def test_a_bare_file_needs_its_config(pth):
     with pytest.raises(InputError, match=r"does not say which network.*config=NAME"):
-        load_detector(pth)
+        gcnet_jax.load(pth)
 
 
-@pytest.fixture
-def server(pth):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=pth.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield running
-        running.shutdown()
-
-
-@pytest.fixture
-def published(pth, config, server, monkeypatch, tmp_path):
-    """The narrow detector as if it were one of the published ones."""
-    address = f"http://127.0.0.1:{server.server_address[1]}/narrow.pth"
+def test_a_file_with_the_content_of_a_published_one_needs_no_config(
+    pth, config, monkeypatch, tmp_path
+):
     digest = hashlib.sha256(pth.read_bytes()).hexdigest()
-    files = {RUN: PublishedFile(address, digest[:8])}
-    monkeypatch.setattr(loading, "published_detectors", lambda: files)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "configs" / "detection" / "coco"
-    folder.mkdir(parents=True)
-    text = config.to_json()
-    (folder / f"{RUN}.py").write_text(
-        "import json\n"
-        "from gcnet_jax.config import from_plain\n"
-        "from gcnet_jax.tasks.detection.config import SCHEMA\n"
-        f"def get_config():\n    return from_plain(json.loads({text!r}), SCHEMA)\n"
+    files = {RUN: PublishedFile("https://localhost/narrow.pth", digest[:8])}
+    found = functools.partial(published_name, files=files)
+    monkeypatch.setattr(runs, "published_name", found)
+    monkeypatch.setattr(runs, "load_config", lambda file: {RUN: config}[file.stem])
+    assert gcnet_jax.load(pth).config == config
+
+
+def test_the_name_of_a_published_detector_means_its_config_and_its_weights(
+    pth, config, monkeypatch, arrays
+):
+    monkeypatch.setattr(
+        "gcnet_jax.training.pretrained.fetch_published", lambda name: {RUN: pth}[name]
     )
-    monkeypatch.setattr(loading, "library_folder", lambda: tmp_path / "configs")
-    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
-    return files
-
-
-def test_a_published_detector_is_fetched_by_its_name_and_kept(published, config, arrays, server):
-    net = load_detector(RUN)
-    assert net.config == config
-    assert net.source.name == "narrow.pth"
+    net = gcnet_jax.load(RUN, config=config)
     assert_has(net.model, arrays)
-    server.shutdown()
-    assert load_detector(RUN).source == net.source
-
-
-def test_a_file_with_the_content_of_a_published_one_needs_no_config(published, pth, config):
-    assert load_detector(pth).config == config
-    assert load_detector(pth, config=RUN).config == config
-
-
-def test_all_published_detectors_have_an_address_that_holds_their_hash(root):
-    files = loading.published_detectors()
-    configs = {path.stem for path in (root / "configs" / "detection" / "coco").glob("*.py")}
-    assert len(configs) == 23
-    assert files.keys() == configs
-    assert len({file.sha256_prefix for file in files.values()}) == 23
-    for file in files.values():
-        assert file.address.startswith("https://download.openmmlab.com/mmdetection/v2.0/")
-        assert file.address.endswith(f"-{file.sha256_prefix}.pth")
-
-
-@pytest.mark.parametrize(
-    ("source", "config", "says"),
-    [
-        ("mask-rcnn_r50-gcb-r4_fpn_1x_coco", None, f"did you mean '{RUN}'"),
-        ("nowhere/at/all.pth", None, "there is no file nowhere/at/all.pth"),
-        (3, None, "the source is a int; expected the name of a published detector"),
-        (".", None, "is a folder; expected a .pth file"),
-        ("x.pth", "mask-rcnn_r50-gcb-r4_fpn_1x_coco", f"no config file.*did you mean '{RUN}'"),
-        ("x.pth", 3, "the config is a int"),
-        ("x.pth", "context_shapes/gcnet", "is of the task 'segmentation'; expected 'detection'"),
-    ],
-)
-def test_what_cannot_be_loaded_is_explained(source, config, says):
-    with pytest.raises(InputError, match=says):
-        load_detector(source, config=config)
+    with pytest.raises(
+        InputError, match=r"narrow\.pth.*instead of"
+    ):  # what the config's own has not
+        gcnet_jax.load(RUN)

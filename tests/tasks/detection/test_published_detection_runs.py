@@ -1,5 +1,6 @@
 """The configs of published detectors: they say what the reference ran, and count its weights."""
 
+import ast
 import json
 import math
 
@@ -9,13 +10,21 @@ from flax import nnx
 from gcnet_jax.config import load_config
 from gcnet_jax.models import frozen_parameters
 from gcnet_jax.nn import BatchNorm, ContextBlock, DeformableConv
+from gcnet_jax.ops.normalization import IMAGE_MEAN, IMAGE_STD
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.config import SCHEMA
+from gcnet_jax.tasks.detection.detector import DIVISOR
+from gcnet_jax.tasks.detection.published_results import published_detectors
 from tests.conftest import ROOT
 
-FOLDER = ROOT / "configs" / "detection" / "coco"
+FOLDER = ROOT / "configs" / "coco"
 STORED = ROOT / "tests" / "reference" / "golden" / "detection" / "published_det_runs.json"
 PUBLISHED = json.loads(STORED.read_text())
+BACKBONES = {
+    "torchvision://resnet50": "resnet50_v1b",
+    "torchvision://resnet101": "resnet101_v1b",
+    "open-mmlab://resnext101_32x4d": "resnext101_32x4d",
+}
 STEPS_AN_EPOCH = math.ceil(117_266 / 16)
 
 
@@ -131,10 +140,43 @@ def test_a_detectors_config_says_what_the_reference_ran(run):
         (config.optimizer.warmup_ratio, warmup["start_factor"]),
         (config.training.batch_size, published["global_batch"]),
         (config.training.total_steps, STEPS_AN_EPOCH * published["max_epochs"]),
+        (config.data.keep_empty, not published["filter_cfg"]["filter_empty_gt"]),
+        (config.data.min_size, published["filter_cfg"]["min_size"]),
+        (config.training.init_from, BACKBONES[published["pretrained"]]),
+        (config.training.init_part, "backbone"),
+        (config.published_run, run),
+        (config.data.name, "coco"),
+        ("sgd", optimizer["type"].lower()),
     ):
         assert ours == theirs
+    loading, annotations, resize, flip, packing = published["train_pipeline"]
+    assert annotations == {"type": "LoadAnnotations", "with_bbox": True, "with_mask": True}
+    assert resize["keep_ratio"]
+    assert list(config.data.base_scale) == resize["scale"] == published["test_scale"]
+    assert config.data.train_scales == ()
+    assert config.data.flip_probability == flip["prob"]
+    assert [loading["type"], packing["type"]] == ["LoadImageFromFile", "PackDetInputs"]
+    assert published["data_preprocessor"]["pad_size_divisor"] == DIVISOR
+    assert tuple(published["data_preprocessor"]["mean"]) == IMAGE_MEAN
+    assert tuple(published["data_preprocessor"]["std"]) == IMAGE_STD
+    assert [model.rpn.anchor_scale] == published["rpn_head"]["anchor_generator"]["scales"]
+
+
+@pytest.mark.parametrize("run", PUBLISHED)
+def test_a_detectors_file_says_how_to_train_it_and_what_to_expect(run):
+    published = PUBLISHED[run]
+    says = " ".join(ast.get_docstring(ast.parse((FOLDER / f"{run}.py").read_text())).split())
     box, mask = (next(iter(figures.values())) for figures in published["published"].values())
-    assert f"Published: {box} box AP, {mask} mask AP" in (FOLDER / f"{run}.py").read_text()
+    memory = published["training_memory_gb"]
+    for expected in (
+        f"gcnet train \\ --config=coco/{run} \\ --workdir=runs/{run}",
+        f"{published['max_epochs']} epochs.",
+        f"Published: {box} box AP, {mask} mask AP; trained on 8 GPUs with "
+        f"{published['batch_per_gpu']} images each" + (f", {memory} GB a GPU." if memory else "."),
+    ):
+        assert expected in says
+    (result,) = (result for result in published_detectors() if result.run == run)
+    assert result[1:] == (box, mask, memory)
 
 
 @pytest.mark.parametrize("run", ["mask-rcnn_r50_fpn_1x_coco", "mask-rcnn_r50-syncbn_fpn_1x_coco"])

@@ -1,12 +1,8 @@
 """Cascade Mask R-CNN X101-32x4d-FPN on COCO, 12 epochs.
 
-With batch statistics and deformable convolutions.
-
-    gcnet_jax.tasks.detection.load_detector(
-        "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco"
-    )
-
-It cannot be trained from the command line yet.
+    gcnet train \\
+        --config=coco/cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco \\
+        --workdir=runs/cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco
 
 Published: 47.5 box AP, 40.9 mask AP; trained on 8 GPUs with 2 images each.
 """
@@ -15,7 +11,9 @@ from configs.common import coco_detection
 
 
 def get_config():
-    config = coco_detection.cascade_mask_rcnn()
+    config = coco_detection.cascade_mask_rcnn(
+        "cascade-mask-rcnn_x101-32x4d-syncbn-dconv-c3-c5_fpn_1x_coco"
+    )
     config = coco_detection.with_resnext101(config)
     config = coco_detection.with_batch_statistics(config)
     return coco_detection.with_deformable_convolutions(config)

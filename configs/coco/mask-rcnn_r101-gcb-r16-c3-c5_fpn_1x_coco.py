@@ -1,10 +1,8 @@
 """Mask R-CNN R101-FPN with global context blocks (ratio 1/16) on COCO, 12 epochs.
 
-    gcnet_jax.tasks.detection.load_detector(
-        "mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco"
-    )
-
-It cannot be trained from the command line yet.
+    gcnet train \\
+        --config=coco/mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco \\
+        --workdir=runs/mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco
 
 Published: 41.3 box AP, 37.2 mask AP; trained on 8 GPUs with 2 images each, 7.6 GB a GPU.
 """
@@ -13,6 +11,6 @@ from configs.common import coco_detection
 
 
 def get_config():
-    config = coco_detection.mask_rcnn()
+    config = coco_detection.mask_rcnn("mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco")
     config = coco_detection.with_resnet101(config)
     return coco_detection.with_global_context(config, 1 / 16)

@@ -1,12 +1,8 @@
 """Mask R-CNN R101-FPN on COCO, 12 epochs.
 
-With batch statistics and global context blocks (ratio 1/4).
-
-    gcnet_jax.tasks.detection.load_detector(
-        "mask-rcnn_r101-syncbn-gcb-r4-c3-c5_fpn_1x_coco"
-    )
-
-It cannot be trained from the command line yet.
+    gcnet train \\
+        --config=coco/mask-rcnn_r101-syncbn-gcb-r4-c3-c5_fpn_1x_coco \\
+        --workdir=runs/mask-rcnn_r101-syncbn-gcb-r4-c3-c5_fpn_1x_coco
 
 Published: 42.2 box AP, 37.8 mask AP; trained on 8 GPUs with 2 images each, 7.8 GB a GPU.
 """
@@ -15,7 +11,7 @@ from configs.common import coco_detection
 
 
 def get_config():
-    config = coco_detection.mask_rcnn()
+    config = coco_detection.mask_rcnn("mask-rcnn_r101-syncbn-gcb-r4-c3-c5_fpn_1x_coco")
     config = coco_detection.with_resnet101(config)
     config = coco_detection.with_batch_statistics(config)
     return coco_detection.with_global_context(config, 1 / 4)

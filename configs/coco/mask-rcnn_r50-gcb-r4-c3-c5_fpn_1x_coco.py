@@ -1,10 +1,8 @@
 """Mask R-CNN R50-FPN with global context blocks (ratio 1/4) on COCO, 12 epochs.
 
-    gcnet_jax.tasks.detection.load_detector(
-        "mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco"
-    )
-
-It cannot be trained from the command line yet.
+    gcnet train \\
+        --config=coco/mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco \\
+        --workdir=runs/mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco
 
 Published: 39.9 box AP, 36.0 mask AP; trained on 8 GPUs with 2 images each, 5.1 GB a GPU.
 """
@@ -13,5 +11,5 @@ from configs.common import coco_detection
 
 
 def get_config():
-    config = coco_detection.mask_rcnn()
+    config = coco_detection.mask_rcnn("mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco")
     return coco_detection.with_global_context(config, 1 / 4)
