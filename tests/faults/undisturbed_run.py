@@ -14,14 +14,38 @@ from tests.faults.jobs import TRAIN, Job, training_commands
 
 TOTAL_STEPS = 40
 DATA_SETS: Mapping[str, str] = MappingProxyType(
-    {"segmentation": "context_shapes", "classification": "context_scenes"}
+    {
+        "segmentation": "context_shapes",
+        "classification": "context_scenes",
+        "detection": "context_objects",
+    }
 )
-"""The data set that each task is harmed on, whose config in `configs/` is the run's."""
+"""The data set that each task is harmed on."""
+_CONFIGS = {
+    "segmentation": "context_shapes/gcnet.py",
+    "classification": "context_scenes/gcnet.py",
+    "detection": "instances/mask-rcnn_nuclei.py:context_objects",
+}
 _OF_TASKS = {
     "segmentation": {"model.decode_head.channels": 8},
     "classification": {
         "model.backbone.num_stages": 1,
         "model.backbone.context.stages": (0,),
+        "optimizer.warmup_steps": 5,
+    },
+    "detection": {
+        "data.base_scale": (64, 32),
+        "model.backbone.num_stages": 1,
+        "model.backbone.context.stages": (0,),
+        "model.neck.channels": 8,
+        "model.rpn.channels": 8,
+        "model.rpn.train.max_per_image": 20,
+        "model.rpn.test.max_per_image": 20,
+        "model.box_head.channels": 8,
+        "model.box_head.train.samples": 16,
+        "model.mask_head.channels": 8,
+        "model.mask_head.convolutions": 1,
+        "model.test.max_per_image": 8,
         "optimizer.warmup_steps": 5,
     },
 }
@@ -62,9 +86,8 @@ def training_arguments(task: str, workdir: Path, data_dir: Path, **settings: obj
     """
     further = {k.replace("__", "."): value for k, value in settings.items()}
     of_config = _SETTINGS | _OF_TASKS[task] | further
-    config = Path(__file__).parents[2] / "configs" / DATA_SETS[task] / "gcnet.py"
     return [
-        f"--config={config}",
+        f"--config={Path(__file__).parents[2] / 'configs' / _CONFIGS[task]}",
         *(f"--config.{key}={value}" for key, value in of_config.items()),
         f"--config.data.data_dir={data_dir}",
         f"--workdir={workdir}",

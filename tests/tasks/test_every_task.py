@@ -20,6 +20,7 @@ from gcnet_jax.training import (
     read_rows,
     run_training,
 )
+from tests.cli.jobs import final_arrays
 
 CONFIGS = {
     "segmentation": ("context_shapes/gcnet.py",),
@@ -128,6 +129,17 @@ def test_a_finished_run_started_again_changes_nothing_and_another_task_is_refuse
     theirs = config_of(other, root)
     with pytest.raises(InputError):
         gcnet_jax.load(workdir, config=theirs)
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(config, workdir, tmp_path):
+    """In what it draws at random, too: in order, transforms, dropout and samples."""
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints" / "6")
+    gcnet_jax.train(config, copy)
+    found, expected = final_arrays(copy, 6), final_arrays(workdir, 6)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def test_a_checkpoint_says_of_which_task_it_is(config, workdir):

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.interop import write_torch_checkpoint
 from gcnet_jax.tasks.detection.build_model import build_model
+from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.config import default_config
+from gcnet_jax.tasks.detection.task import TASK
 from gcnet_jax.tasks.detection.weights import FOREIGN
+from gcnet_jax.training.pretrained import initialize
 
 
 def detector(**options):
@@ -36,6 +40,25 @@ def test_an_imagenet_backbone_starts_a_detectors_and_leaves_what_is_added():
     assert "layer2.0.context_block.conv_mask.weight" in added
     for name, array in after.items():
         np.testing.assert_array_equal(array, (before if name in added else given)[name])
+
+
+def test_a_run_starts_from_an_imagenet_backbone_by_its_name(monkeypatch, tmp_path):
+    """Here a ResNeXt's, without the blocks and the offsets that the detector adds to it."""
+    options = {"backbone.groups": 2, "backbone.base_width": 16}
+    given = FOREIGN.export_state_dict(detector(**options).backbone)
+    write_torch_checkpoint(tmp_path / "resnext.pth", given | {"fc.bias": np.zeros(1000)}, {})
+    files = {"resnext101_32x4d": tmp_path / "resnext.pth"}
+    monkeypatch.setattr("gcnet_jax.training.pretrained.fetch_published", files.__getitem__)
+    config = default_config()
+    config.training.init_from = "resnext101_32x4d"
+    options |= {"backbone.deformable_stages": (1,), "backbone.context.block": "global_context"}
+    model = detector(**options)
+    said = initialize(TASK, model, config, ObjectClasses.numbered(3))
+    assert said.startswith("backbone from ")
+    assert said.endswith("resnext.pth, what is added to it from scratch")
+    after = FOREIGN.export_state_dict(model.backbone)
+    for name, array in given.items():
+        np.testing.assert_array_equal(after[name], array)
 
 
 def test_a_checkpoint_of_another_detector_is_refused_by_name():
