@@ -19,7 +19,9 @@ def mask_rcnn():
     model.rpn.anchor_scale = 4.0
     for proposals in (model.rpn.train, model.rpn.test):
         proposals.nms_pre, proposals.max_per_image = 100, 40
-    model.rpn.train.samples, model.box_head.train.samples = 64, 32
+    model.rpn.train.samples = 64
+    # Half of the regions are of objects, for it is their classes that are hard to learn.
+    model.box_head.train.samples, model.box_head.train.positive_fraction = 64, 0.5
     model.test.max_per_image = 20
 
     config.data.name = "context_objects"
@@ -33,7 +35,7 @@ def mask_rcnn():
     config.optimizer.schedule = "cosine"
     config.optimizer.final_learning_rate = 1e-6
     config.optimizer.warmup_steps = 50
-    config.training.total_steps = 3000
+    config.training.total_steps = 2400
     config.training.batch_size = 8
     config.training.log_every = 50
     config.training.evaluate_every = 500
