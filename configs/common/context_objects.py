@@ -35,7 +35,7 @@ def mask_rcnn():
     config.optimizer.schedule = "cosine"
     config.optimizer.final_learning_rate = 1e-6
     config.optimizer.warmup_steps = 50
-    config.training.total_steps = 2400
+    config.training.total_steps = 1500
     config.training.batch_size = 8
     config.training.log_every = 50
     config.training.evaluate_every = 500
