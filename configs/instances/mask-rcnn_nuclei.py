@@ -7,8 +7,8 @@
     gcnet predict runs/nuclei nuclei/images --output_dir=predictions
 
 For two CPU cores, microscope images above all, and any json in COCO's format that has masks. Images
-are resized to fit 256x256, in which anchors are of 16 pixels and more, and up to 200 objects are found
-in each.
+are resized to fit 256x256, in which anchors are of 16 pixels and more, and up to 200 objects are
+found in each.
 """
 
 from gcnet_jax.tasks.detection.config import default_config
