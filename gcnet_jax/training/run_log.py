@@ -163,7 +163,7 @@ class RunLog:
         self.message("  ".join([f"step {step}", split, *shown.values(), *note]))
 
     def best(self, split: str) -> tuple[int, float] | None:
-        """The step of the best evaluation on a split so far, or the first of them, and its metric.
+        """The step of the best evaluation on a split so far, or the last of them, and its metric.
 
         None where nothing is known of one, as in a process that does not write.
         """
@@ -174,7 +174,7 @@ class RunLog:
             for (of, step), value in sorted(self._evaluated.items())
             if of == split and math.isfinite(value)
         }
-        return max(values.items(), key=lambda item: item[1], default=None)
+        return max(values.items(), key=lambda item: (item[1], item[0]), default=None)
 
     def picture(self, step: int, name: str, encoded: bytes, size: tuple[int, int]) -> None:
         """Shows a picture in TensorBoard.

@@ -337,6 +337,13 @@ def test_outside_a_terminal_nothing_but_lines_is_shown(tmp_path, capsys):
     assert not capsys.readouterr().out
 
 
+def test_of_equal_evaluations_the_last_is_the_best_as_its_checkpoint_is(tmp_path):
+    with log_of(tmp_path) as log:
+        for step in (2, 4, 6):
+            log.evaluation(step, "val", Scores({"mIoU": 0.0}))
+        assert log.best("val") == (6, 0.0)
+
+
 def test_the_best_evaluation_so_far_is_marked_after_a_restart_too(tmp_path, capsys):
     with log_of(tmp_path) as log:
         assert log.best("val") is None

@@ -83,7 +83,9 @@ MODEL: Section = {
             0.5, _SHARE, "one that overlaps a better one of its class by more is dropped"
         ),
         "max_per_image": Leaf(100, _COUNT, "detections of an image"),
-        "mask_threshold": Leaf(0.5, _SHARE, "probability from which a pixel is the object's"),
+        "mask_threshold": Leaf(
+            0.5, Number(0, 1, excluded=(0,)), "probability from which a pixel is the object's"
+        ),
     },
 }
 """The section `model`."""

@@ -76,7 +76,13 @@ def training_images(config: ConfigDict) -> TrainingImages:
         )
     needed = counts.trainable[images]
     room = _capacity(needed, data.max_objects, where)
-    members, shapes = _buckets(images, sizes[images], training_scales(config), data.max_shapes)
+    members, shapes = _buckets(
+        images,
+        sizes[images],
+        training_scales(config),
+        data.max_shapes,
+        least=-(-config.training.batch_size // 2),  # no image is in a batch more than twice
+    )
     return TrainingImages(members, TrainingArrays(shapes, room), float(needed.mean()))
 
 
@@ -97,7 +103,7 @@ def training_arrays(config: ConfigDict) -> TrainingArrays:
     scales = training_scales(config)
     long, short = (max(bound(scale) for scale in scales) for bound in (max, min))
     photographs = np.array([[short, long], [long, short]])
-    _, shapes = _buckets(np.arange(2), photographs, scales, config.data.max_shapes)
+    _, shapes = _buckets(np.arange(2), photographs, scales, config.data.max_shapes, least=1)
     return TrainingArrays(shapes, config.data.max_objects or _ROOM_WITHOUT_DATA)
 
 
@@ -128,9 +134,18 @@ def _buckets(
     sizes: Int[np.ndarray, "n 2"],
     scales: list[tuple[int, int]],
     most: int,
+    *,
+    least: int,
 ) -> tuple[list[Int[np.ndarray, " _n"]], list[tuple[int, int]]]:
+    """Groups images by the arrays they need.
+
+    There are fewer groups than `most` where one would have less than `least` images: batches of it
+    would hold the same images over and over.
+    """
     arrays = array_sizes(resized(sizes, scales))
     groups = group_into_buckets(arrays[:, None], most)
+    while len(groups) > 1 and min(len(group) for group in groups) < least:
+        groups = group_into_buckets(arrays[:, None], len(groups) - 1)
     shapes = [(int(height), int(width)) for height, width in (arrays[g].max(0) for g in groups)]
     return [images[group] for group in groups], shapes
 

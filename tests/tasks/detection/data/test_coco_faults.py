@@ -202,6 +202,13 @@ OF_DOCUMENTS = {
 }
 
 
+def test_a_split_without_images_is_listed_before_anything_of_the_other_is_written(tmp_path):
+    nothing = document([], images=[])
+    listed = faults_of(tmp_path, document([annotation(1)]), nothing)
+    expected = "images: there are none, expected one at least"
+    assert list(listed) == [f"{tmp_path / 'val.json'}: {expected}"]
+
+
 @pytest.mark.parametrize("name", OF_DOCUMENTS)
 def test_a_fault_of_an_image_or_a_category_is_listed(tmp_path, name):
     changed, expected = OF_DOCUMENTS[name]

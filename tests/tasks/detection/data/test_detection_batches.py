@@ -162,6 +162,15 @@ def test_images_are_trained_on_as_mmdetection_has_it(config, tmp_path):
         training_batches(config(min_size=61), ALONE)
 
 
+def test_a_shape_of_few_images_joins_another_so_that_no_batch_is_of_one_image_alone(config):
+    def groups(**changes):
+        images = training_images(config(**changes))
+        return sorted(map(len, images.members)), images.arrays.shapes
+
+    assert groups(batch_size=6) == ([3, 6], [(64, 96), (96, 64)])
+    assert groups(batch_size=8) == ([9], [(96, 96)])
+
+
 def test_sets_of_boxes_alone_have_no_masks_in_their_batches(config):
     boxes = config(name="boxes")
     with pytest.raises(InputError, match=r"boxes alone, .* --config.model.mask_head.enabled=False"):

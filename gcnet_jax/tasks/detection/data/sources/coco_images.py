@@ -90,6 +90,8 @@ def read_images(
     }
     read_elements(path, handlers, advance)
     classes = checked_classes(path, categories, faults)
+    if not entries.images:
+        faults.add(path, "no images", "images: there are none, expected one at least")
     files = _Files(path, folder, faults, max_pixels, orientation, may_lack)
     images = files.find(entries.images)
     return Described(classes, images, entries.known, files.wanting)
