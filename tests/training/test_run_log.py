@@ -356,7 +356,7 @@ def test_the_best_evaluation_so_far_is_marked_after_a_restart_too(tmp_path, caps
         log.evaluation(10, "val", Scores({"mIoU": 0.625}))
         assert log.best("val") == (10, 0.625)
     marked = ["(best)" in line for line in capsys.readouterr().out.splitlines()]
-    assert marked == [False, True, True, True, True, False, True]
+    assert marked == [False, True, True, True, True, True, True]
 
 
 def test_without_any_output_it_logs(tmp_path, monkeypatch):
