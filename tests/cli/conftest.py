@@ -36,6 +36,25 @@ TINY_CLASSIFIER = (
     *(x for x in TINY if "training." in x or "evaluation." in x),
 )
 
+# The same of a detector on images of any sizes with a few objects.
+TINY_DETECTOR = (
+    "--config.data.base_scale=(64,32)",
+    "--config.model.backbone.base_channels=8",
+    "--config.model.backbone.num_stages=1",
+    "--config.model.backbone.context.stages=(0,)",
+    "--config.model.neck.channels=8",
+    "--config.model.rpn.channels=8",
+    "--config.model.rpn.train.max_per_image=20",
+    "--config.model.rpn.test.max_per_image=20",
+    "--config.model.box_head.channels=8",
+    "--config.model.box_head.train.samples=16",
+    "--config.model.mask_head.channels=8",
+    "--config.model.mask_head.convolutions=1",
+    "--config.model.test.max_per_image=8",
+    "--config.optimizer.warmup_steps=5",
+    *(x for x in TINY if "training." in x or "evaluation." in x),
+)
+
 _SLOW_TO_IMPORT = ("jax", "tensorflow_datasets", "orbax", "matplotlib", "grain", "cv2", "scipy")
 
 

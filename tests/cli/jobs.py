@@ -23,11 +23,21 @@ class Job:
         folder: for the output.
         processes: how many; with several each is told the address of the first.
         devices: simulated ones, of each process.
+        optimizes: whether programs are compiled as users have them, or in less time.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, *, processes: int, devices: int):
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        processes: int,
+        devices: int,
+        optimizes: bool = True,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         flags = f"--xla_force_host_platform_device_count={devices}"
+        flags += "" if optimizes else " --xla_backend_optimization_level=0"
         environment = {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
         address = f"127.0.0.1:{free_port()}"
         self._outputs = [folder / f"{index}.txt" for index in range(processes)]
