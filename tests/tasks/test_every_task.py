@@ -131,6 +131,15 @@ def test_a_finished_run_started_again_changes_nothing_and_another_task_is_refuse
         gcnet_jax.load(workdir, config=theirs)
 
 
+@pytest.mark.parametrize(
+    "config",
+    # Others are killed and resumed by tests of the commands.
+    [
+        "detection",
+        *(pytest.param(x, marks=pytest.mark.campaign) for x in TASKS if x != "detection"),
+    ],
+    indirect=True,
+)
 def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(config, workdir, tmp_path):
     """In what it draws at random, too: in order, transforms, dropout and samples."""
     copy = shutil.copytree(workdir, tmp_path / "run")
