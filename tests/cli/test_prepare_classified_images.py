@@ -63,7 +63,7 @@ def test_a_part_of_imagenet_is_prepared_from_its_archives(command, fails, tmp_pa
         (["imagenet"], "needs a source: a folder with train/ or ILSVRC2012_img_train.tar"),
         (["context_scenes", "--source=x"], "is generated and takes no source"),
         (["imagenet", "--images=x"], "--images is for 'folder', not for 'imagenet'"),
-        (["imagenet", "--name=x"], "--name is for 'folder' or 'class_folders', not for"),
+        (["imagenet", "--name=x"], "--name is for 'folder' or 'class_folders' or"),
         (["imagenet", "--orientation=stored"], "'camvid' or"),
         (["class_folders", "--name=x", "--map=255=1"], "--map is for 'folder', not for 'class_f"),
         (["class_folders", "--name=x", "--subset"], "--subset is for official data sets"),

@@ -11,20 +11,29 @@ from gcnet_jax.cli.data_sets import preparables
 from gcnet_jax.tasks import task_of
 from gcnet_jax.tasks.classification.data import ImageClasses
 from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.segmentation.data import DATA_SETS, DatasetClasses
 from gcnet_jax.tasks.segmentation.published_results import published_results
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((ROOT / "tests" / "models" / "published_runs.json").read_text())
 PUBLISHED_RESULTS = json.loads((ROOT / "tests" / "models" / "published_results.json").read_text())
-NUMBERED = {"segmentation": DatasetClasses.numbered, "classification": ImageClasses.numbered}
+NUMBERED = {
+    "segmentation": DatasetClasses.numbered,
+    "classification": ImageClasses.numbered,
+    "detection": ObjectClasses.numbered,
+}
 CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "common")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_has_all_keys_and_describes_a_model(path):
     config = load_config(path)
-    if path.parent.name not in ("folder", "class_folders"):  # whose data sets are the users'
+    if path.parent.name not in (
+        "folder",
+        "class_folders",
+        "instances",
+    ):  # whose data sets are the users'
         assert preparables()[config.task].sets.official_set(config.data.name)
     if not config.published_run:  # the others are built where their parameters are counted
         meaning = NUMBERED[config.task](11)

@@ -22,7 +22,7 @@ EVERY_DAY = (
 
 def published_config(run):
     """The config of a published run."""
-    file = ROOT / "configs" / "detection" / "coco" / f"{run}.py"
+    file = ROOT / "configs" / "coco" / f"{run}.py"
     return load_config(file, schema_of=lambda config: SCHEMA)
 
 
