@@ -23,17 +23,15 @@ NUMBERED = {
     "classification": ImageClasses.numbered,
     "detection": ObjectClasses.numbered,
 }
+OF_USERS = ("folder", "class_folders", "instances")
+"""Folders of configs for data sets of users' own."""
 CONFIGS = sorted(p for p in ROOT.glob("configs/*/*.py") if p.parent.name != "common")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_has_all_keys_and_describes_a_model(path):
     config = load_config(path)
-    if path.parent.name not in (
-        "folder",
-        "class_folders",
-        "instances",
-    ):  # whose data sets are the users'
+    if path.parent.name not in OF_USERS:
         assert preparables()[config.task].sets.official_set(config.data.name)
     if not config.published_run:  # the others are built where their parameters are counted
         meaning = NUMBERED[config.task](11)
