@@ -92,7 +92,7 @@ def test_fsdp_leaves_each_device_its_part_of_large_parameters_and_momentum(make_
         state, _ = step(state, batch)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_accumulation_and_spatial_axes_go_together(make_setup, make_batch):
     runs = [
         three_steps(make_setup, make_batch, devices, spatial, accumulation_steps=2)
@@ -101,7 +101,7 @@ def test_accumulation_and_spatial_axes_go_together(make_setup, make_batch):
     assert_same_run(runs[1], runs[0])
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_devices_that_share_an_image_need_less_memory_for_it(make_setup, make_batch):
     """What is kept for the gradient of one image shrinks almost as the devices grow."""
     temporary = []

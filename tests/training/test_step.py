@@ -175,7 +175,7 @@ def temporary_bytes(remat_stages):
     [
         pytest.param((0,), 0.85, marks=pytest.mark.campaign),
         pytest.param((1,), 0.9, marks=pytest.mark.campaign),
-        ((0, 1), 0.7),
+        pytest.param((0, 1), 0.7, marks=pytest.mark.campaign),
     ],
 )
 def test_stages_that_are_computed_again_need_less_memory(remat_stages, share):
