@@ -1,4 +1,4 @@
-"""Which images are trained on, in arrays of which shapes, with room for how many objects."""
+"""The images that are trained on, the shapes of their arrays, and the room for objects in each."""
 
 from typing import NamedTuple
 

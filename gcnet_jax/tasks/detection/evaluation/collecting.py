@@ -20,7 +20,7 @@ _IMAGES_A_THREAD = 4  # that wait to be made small, at 0.3 megabytes of masks ea
 
 
 class _Places(NamedTuple):
-    """Of the images of a batch: their indices, and sizes for the network and of their own."""
+    """The indices of the images of a batch, their sizes for the network, and their own sizes."""
 
     indices: Int32[np.ndarray, " b"]
     seen: Int32[np.ndarray, "b 2"]

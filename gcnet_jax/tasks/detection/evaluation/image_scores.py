@@ -10,7 +10,7 @@ from gcnet_jax.tasks.detection.data import Annotations
 from gcnet_jax.tasks.detection.evaluation.image_detections import FoundObjects
 
 OVERLAP = 0.5
-"""Of boxes, from which an object is found."""
+"""The overlap of boxes from which an object counts as found."""
 
 
 class ImageScore(NamedTuple):
@@ -65,7 +65,7 @@ def score_image(annotations: Annotations, found: FoundObjects, *, min_score: flo
 def _overlaps(
     boxes: Float[np.ndarray, "boxes 4"], objects: Float[np.ndarray, "objects 4"], crowds: Any
 ) -> Float[np.ndarray, "boxes objects"]:
-    """Of boxes (x1, y1, x2, y2) with objects (x, y, width, height)."""
+    """The overlaps of boxes (x1, y1, x2, y2) with objects (x, y, width, height)."""
     if not len(boxes) or not len(objects):
         return np.zeros((len(boxes), len(objects)))
     corners = boxes.astype(np.float64)

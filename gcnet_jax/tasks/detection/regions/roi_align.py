@@ -90,13 +90,13 @@ class Extent(NamedTuple):
     start: Float[Array, "r"]
     bin: Float[Array, "r"]
     samples: Int[Array, "r"]
-    """Of each bin."""
+    """The number of samples of each bin."""
     length: Int[Array, "r"]
-    """Of the map."""
+    """The number of positions of the map."""
     first: Int[Array, "r"]
     """The first position that any sample has a share in."""
     spanned: Int[Array, "r"]
-    """Of positions from there to the last one that has a share; 0 if there is none."""
+    """The number of positions from the first to the last one that has a share; 0 if none has."""
 
 
 class Places(NamedTuple):

@@ -17,7 +17,7 @@ from gcnet_jax.tasks.detection.data.sources.segmentations import counts_of_segme
 
 
 class Segmented:
-    """Which annotations have a segmentation: all or none may, over the splits of a data set.
+    """The annotations with a segmentation: over the splits of a data set, all or none may have one.
 
     Attributes:
         number: of those that have.
