@@ -19,6 +19,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "train": "trains a network, or goes on where training was interrupted",
         "evaluate": "prints and writes the metrics of a trained network",
         "predict": "segments images, videos and folders of them",
+        "demo": "shows networks on a web page of this machine: drop a photo, see the result",
         "convert_checkpoint": "turns checkpoints into OpenMMLab's files and back",
         "analyze_context": "shows what context blocks attend to, and what they cost",
         "ablate": "trains a network with each kind of block, and compares them",

@@ -12,10 +12,12 @@ from gcnet_jax.data.examples import Example, Examples, OfficialSet, Part
 from gcnet_jax.data.folders import check_name, is_prepared
 from gcnet_jax.data.image_coding import decode_as_stored, decode_rgb, encode_plain, encode_png
 from gcnet_jax.data.image_files import (
+    displayed,
     displayed_pixels,
     displayed_size,
     read_displayed_size,
     read_rgb,
+    said_size,
 )
 from gcnet_jax.data.patterns import Patterns
 from gcnet_jax.data.pipeline import (
@@ -63,6 +65,7 @@ __all__ = [
     "check_name",
     "decode_as_stored",
     "decode_rgb",
+    "displayed",
     "displayed_pixels",
     "displayed_size",
     "encode_plain",
@@ -80,6 +83,7 @@ __all__ = [
     "read_rgb",
     "rescaled_size",
     "resize_image",
+    "said_size",
     "shard_size",
     "shuffled_batches",
     "with_table",

@@ -226,6 +226,14 @@ def read_displayed_size(path: epath.PathLike) -> tuple[int, int] | None:
     return None if header is None else header.size
 
 
+def said_size(encoded: bytes) -> tuple[int, int] | None:
+    """Returns the (height, width) that an image file in memory says it has, if it says any."""
+    try:
+        return displayed_size(_opened(encoded))
+    except Exception:  # it is named when the image is decoded
+        return None
+
+
 @contextlib.contextmanager
 def any_number_of_pixels() -> Iterator[None]:
     """Lets Pillow read headers of any size; it has one limit for the whole process."""

@@ -2,6 +2,7 @@
 
 from gcnet_jax.task.definition import LossFunction, Meaning, Metrics, Task
 from gcnet_jax.task.evaluation import Counter, Evaluated, Evaluator, Look, Scores
+from gcnet_jax.task.layers import Layer, Part, ShownResult
 from gcnet_jax.task.networks import PretrainedModel, TrainedModel, TrainedNetwork
 from gcnet_jax.task.pictures import Observer, ShownExamples, ShowPicture
 from gcnet_jax.task.prediction import Photo, Prediction, PredictionOptions, Written
@@ -10,11 +11,13 @@ __all__ = [
     "Counter",
     "Evaluated",
     "Evaluator",
+    "Layer",
     "Look",
     "LossFunction",
     "Meaning",
     "Metrics",
     "Observer",
+    "Part",
     "Photo",
     "Prediction",
     "PredictionOptions",
@@ -22,6 +25,7 @@ __all__ = [
     "Scores",
     "ShowPicture",
     "ShownExamples",
+    "ShownResult",
     "Task",
     "TrainedModel",
     "TrainedNetwork",

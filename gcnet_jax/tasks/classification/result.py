@@ -10,11 +10,13 @@ from PIL import Image
 
 from gcnet_jax.data.picture_table import Row, draw_table, fitted
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.task import Layer, Part
 from gcnet_jax.tasks.classification.data import ImageClasses
 from gcnet_jax.tasks.predictions import as_percent
 
 _CELL = 480  # pixels of a picture's width, and of its greatest height
 _NAMED = 5
+_COLOR = (31, 111, 235)
 
 
 class ClassificationResult:
@@ -64,6 +66,12 @@ class ClassificationResult:
         """The image with the most likely classes above it."""
         words = ", ".join(f"{name} {as_percent(share)}" for name, share in self.top(3).items())
         return draw_table([""], [Row(words, (fitted(self.image, _CELL),))], [], cell=_CELL)
+
+    def layer(self, size: tuple[int, int]) -> Layer:
+        """The most likely classes, which are about the whole image."""
+        top = self.top().items()
+        parts = [Part(name, share, _COLOR, region) for region, (name, share) in enumerate(top)]
+        return Layer(parts, "probability")
 
     def to_plain(self) -> dict[str, Any]:
         """The most likely classes as plain JSON."""

@@ -11,9 +11,10 @@ from PIL import Image
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.task import Layer, Part
 from gcnet_jax.tasks.detection.evaluation.image_detections import FoundObjects
 from gcnet_jax.tasks.detection.found_objects_picture import SHOWN_FROM, shown_objects
-from gcnet_jax.tasks.detection.pictures import draw_objects
+from gcnet_jax.tasks.detection.pictures import ShownObject, draw_objects, object_color
 from gcnet_jax.tasks.detection.regions.pasted_run_lengths import encode_part
 from gcnet_jax.tasks.detection.regions.pasting_on_host import paste_on_host, paste_part
 
@@ -101,15 +102,31 @@ class DetectionResult:
         for name, value in (("min_score", min_score), ("opacity", opacity)):
             if not 0 <= value <= 1:
                 raise InputError(f"{name} is {value}; expected a number from 0 to 1")
-        objects = shown_objects(
-            FoundObjects(self.boxes, self.scores, self.labels, self._box_masks),
-            self.names,
-            self._size,
-            self._size,
-            min_score=min_score,
-            mask_threshold=self._mask_threshold,
-        )
+        objects = self._shown(self._size, min_score)
         return draw_objects(self.image, objects, opacity=opacity)
+
+    def layer(self, size: tuple[int, int]) -> Layer:
+        """The objects that `picture` draws, and where their masks are in a copy of the image.
+
+        Args:
+            size: height and width of the copy.
+        """
+        objects = self._shown(size, SHOWN_FROM)
+        height, width = size
+        rows = np.flatnonzero(self.scores >= SHOWN_FROM).tolist()
+        parts = []
+        for number, (row, each) in enumerate(zip(rows, objects, strict=True)):
+            left, top, right, bottom = (each.box / (width, height, width, height)).tolist()
+            name, score = self.names[self.labels[row]], float(self.scores[row])
+            box = (left, top, right, bottom)
+            parts.append(Part(name, score, object_color(number), number + 1, box))
+        if not self.has_masks:
+            return Layer(parts, "score")
+        regions = np.zeros(size, np.uint16)
+        for part, each in reversed(list(zip(parts, objects, strict=True))):  # the surest on top
+            assert each.mask is not None
+            regions[each.mask] = part.region
+        return Layer(parts, "score", regions)
 
     def to_plain(self) -> list[dict[str, Any]]:
         """Class, score, box and mask of each object as plain JSON; see `run_lengths`."""
@@ -147,6 +164,16 @@ class DetectionResult:
         )
         more = ", ..." if len(self) > 3 else ""
         return f"DetectionResult({width}x{height}, {len(self)} objects: {surest}{more})"
+
+    def _shown(self, size: tuple[int, int], min_score: float) -> list[ShownObject]:
+        return shown_objects(
+            FoundObjects(self.boxes, self.scores, self.labels, self._box_masks),
+            self.names,
+            self._size,
+            size,
+            min_score=min_score,
+            mask_threshold=self._mask_threshold,
+        )
 
     @property
     def _size(self) -> tuple[int, int]:

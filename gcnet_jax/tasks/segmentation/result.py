@@ -4,13 +4,16 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path, write_whole
+from gcnet_jax.task import Layer, Part
 from gcnet_jax.tasks.predictions import as_percent
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, encode_indexed, label_overlay
 from gcnet_jax.tasks.segmentation.legend import LegendEntry, with_legend
@@ -49,10 +52,8 @@ class SegmentationResult:
 
         Classes that do not occur are left out.
         """
-        counts = np.bincount(self.label.ravel(), minlength=self.classes.num_classes)
-        order = np.argsort(-counts, kind="stable")
-        shares = {self.classes.names[i]: counts[i] / self.label.size for i in order if counts[i]}
-        return MappingProxyType({name: float(share) for name, share in shares.items()})
+        names = self.classes.names
+        return MappingProxyType({names[index]: share for index, share in self._covered})
 
     def scores(self) -> Float[np.ndarray, "h w classes"]:
         """The float32 score of every class at every pixel, computed when asked for.
@@ -85,6 +86,28 @@ class SegmentationResult:
         ]
         return with_legend(picture, entries)
 
+    def layer(self, size: tuple[int, int]) -> Layer:
+        """The classes that occur, and where they are in a copy of the image with some size.
+
+        Args:
+            size: height and width of the copy.
+        """
+        label = self.label
+        if label.shape != size:
+            label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+        names, palette = self.classes.names, self.classes.palette
+        parts = [Part(names[i], share, palette[i], region=i) for i, share in self._covered]
+        return Layer(parts, "share of the image", label.astype(np.uint16))
+
+    def to_plain(self) -> dict[str, Any]:
+        """The size of the image, and the classes that occur with their shares, as plain JSON."""
+        height, width = self.label.shape
+        classes = [
+            {"class": self.classes.names[index], "index": index, "share": share}
+            for index, share in self._covered
+        ]
+        return {"height": height, "width": width, "classes": classes}
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes the label as a PNG of class indices, which viewers show in the classes' colours.
 
@@ -98,6 +121,13 @@ class SegmentationResult:
         if file.suffix.lower() != ".png":
             raise InputError(f"{file} is no name of a PNG; expected one that ends in .png")
         write_whole(file, encode_indexed(self.label, self.classes.palette))
+
+    @functools.cached_property
+    def _covered(self) -> list[tuple[int, float]]:
+        """The index of each class that occurs, with its share, the largest first."""
+        counts = np.bincount(self.label.ravel(), minlength=self.classes.num_classes)
+        order = np.argsort(-counts, kind="stable")
+        return [(int(i), float(counts[i] / self.label.size)) for i in order if counts[i]]
 
     def __repr__(self) -> str:
         height, width = self.label.shape

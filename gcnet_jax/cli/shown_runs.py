@@ -1,0 +1,87 @@
+"""Which runs a demonstration shows, and with which images they can be tried."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from etils import epath
+
+from gcnet_jax.cli.runs import is_run
+from gcnet_jax.errors import InputError, UsageError, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
+    from gcnet_jax.serving import Served
+
+_FOLDERS = ("runs", "quickstart/runs", "quickstart_detection/runs")
+_MOST = 4
+_EXAMPLES = 6
+
+
+def runs_to_show() -> list[str]:
+    """The newest runs of the first folder here that has any.
+
+    Raises:
+        UsageError: there are none.
+    """
+    for name in _FOLDERS:
+        folder = epath.Path(name)
+        if not folder.is_dir():
+            continue
+        runs = [run for run in folder.iterdir() if is_run(run) and _has_checkpoint(run)]
+        runs.sort(key=lambda run: run.stat().mtime, reverse=True)
+        if len(runs) > _MOST:
+            print(printable(f"{folder} has {len(runs)} runs; the newest {_MOST} are shown"))
+        if runs:
+            return sorted(map(os.fspath, runs[:_MOST]))
+    raise UsageError(
+        "no run is given, and there is none in ./runs or ./quickstart; `gcnet quickstart` trains "
+        "two in two minutes, and then `gcnet demo` shows them"
+    )
+
+
+def load_networks(runs: Sequence[str]) -> "list[Served]":
+    """Loads networks, named by what tells them apart in their paths.
+
+    Raises:
+        InputError: one of them cannot be loaded.
+    """
+    from gcnet_jax.serving import Served
+    from gcnet_jax.tasks.runs import load
+
+    networks = []
+    for run, name in zip(runs, _short_names(runs), strict=True):
+        networks.append(Served(name, load(run)))
+        print(printable(f"loaded {networks[-1].network.source}"), flush=True)
+    return networks
+
+
+def examples_of(networks: "Sequence[Served]") -> "list[UInt8[np.ndarray, 'h w 3']]":
+    """Images that the first network has not learnt from, where its data set is still there."""
+    from gcnet_jax.data import decode_rgb
+    from gcnet_jax.tasks import task_of
+
+    config = networks[0].network.config
+    task = task_of(config)
+    try:
+        split = task.with_evaluation_split(config).evaluation.split
+        records = task.data_sets.open_split(config.data.name, config.data.data_dir, split)
+        indices = range(0, len(records), max(1, len(records) // _EXAMPLES))
+        return [decode_rgb(records[i]["image"], "an example") for i in indices[:_EXAMPLES]]
+    except InputError:  # it is elsewhere, and photos can be dropped all the same
+        return []
+
+
+def _has_checkpoint(run: epath.Path) -> bool:
+    return any(path.name.isdecimal() for path in (run / "checkpoints").iterdir())
+
+
+def _short_names(runs: Sequence[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart."""
+    parts = [tuple(part for part in run.split("/") if part) for run in runs]
+    count = 1
+    while count < max(map(len, parts)) and len({of_run[-count:] for of_run in parts}) < len(parts):
+        count += 1
+    return [printable("/".join(of_run[-count:])) for of_run in parts]

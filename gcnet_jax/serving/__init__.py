@@ -1,0 +1,20 @@
+"""Trained networks behind HTTP: a page to drop a photo on, and an interface for programs."""
+
+from gcnet_jax.serving.application import Application, Served
+from gcnet_jax.serving.guard import Guard
+from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError
+from gcnet_jax.serving.server import bound_socket, is_loopback, serve, url_of
+from gcnet_jax.serving.uploads import UploadLimits
+
+__all__ = [
+    "Application",
+    "Guard",
+    "NetworkQueue",
+    "QueueFullError",
+    "Served",
+    "UploadLimits",
+    "bound_socket",
+    "is_loopback",
+    "serve",
+    "url_of",
+]

@@ -1,0 +1,285 @@
+"""The HTTP application: photos in, results as JSON and PNG out, and the page for people."""
+
+import asyncio
+import contextlib
+import functools
+import importlib.resources
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import anyio.to_thread
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from gcnet_jax.data import encode_png
+from gcnet_jax.errors import InputError
+from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError, Waiting
+from gcnet_jax.serving.shown_layers import layer_to_plain
+from gcnet_jax.serving.uploads import UploadLimits, read_photo
+from gcnet_jax.task import ShownResult, TrainedNetwork
+
+_PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/layers.js": ("layers.js", "text/javascript"),
+    "/legends.js": ("legends.js", "text/javascript"),
+    "/requests.js": ("requests.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_FAILED = "the network failed; the server's log says how"
+_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_TO_TRY_AGAIN = 2
+
+
+class Served:
+    """A network that the server has.
+
+    Args:
+        name: what people know it by.
+        network: whose results are `ShownResult`.
+    """
+
+    def __init__(self, name: str, network: TrainedNetwork):
+        self.name = name
+        self.network = network
+
+    @functools.cached_property
+    def see(self) -> Callable[[Sequence[Any]], Sequence[ShownResult]]:
+        """Sends images through the network; always the same function, see `NetworkQueue`."""
+        return lambda images: self.network(list(images))
+
+    def to_plain(self) -> dict[str, Any]:
+        """What the page has to know of it."""
+        return {"name": self.name}
+
+
+class Application:
+    """What the server answers, by path.
+
+    Args:
+        networks: those it has.
+        examples: images to try them with.
+        queue: before the networks.
+        limits: of photos.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Served],
+        examples: Sequence[UInt8[np.ndarray, "h w 3"]],
+        queue: NetworkQueue,
+        limits: UploadLimits,
+    ):
+        self._networks = networks
+        self._examples = examples
+        self._queue = queue
+        self._limits = limits
+
+    def starlette(self) -> Starlette:
+        """The application, for a server of ASGI."""
+        post = functools.partial(Route, methods=["POST"])
+        page = importlib.resources.files("gcnet_jax.serving") / "page"
+        files = [
+            Route(path, _file((page / name).read_bytes(), kind), methods=["GET"])
+            for path, (name, kind) in _PAGE.items()
+        ]
+        of_network = "/networks/{network:int}"
+        return Starlette(
+            routes=[
+                *files,
+                Route("/networks", self._list, methods=["GET"]),
+                Route("/examples/{example:int}.png", self._example, methods=["GET"]),
+                post("/photo.png", self._photo),
+                post(f"{of_network}/result.json", self._answer(_result_json)),
+                post(f"{of_network}/picture.png", self._answer(_picture_png)),
+                post(f"{of_network}/regions.png", self._answer(_regions_png)),
+                post(f"{of_network}/layer", self._layer),
+            ],
+            exception_handlers={
+                HTTPException: _refused,
+                QueueFullError: _full,
+                ClientDisconnect: _gone,
+                Exception: _failed,
+            },
+        )
+
+    def _list(self, request: Request) -> Response:
+        """The networks, how many examples there are, and what photos may be."""
+        return JSONResponse(
+            {
+                "networks": [network.to_plain() for network in self._networks],
+                "examples": len(self._examples),
+                "limits": {
+                    "bytes": self._limits.size,
+                    "pixels": self._limits.pixels,
+                    "requests": self._queue.places,
+                },
+            }
+        )
+
+    def _example(self, request: Request) -> Response:
+        example = request.path_params["example"]
+        if example >= len(self._examples):
+            raise HTTPException(404, f"there is no example {example}")
+        return _png(self._examples[example])
+
+    async def _photo(self, request: Request) -> Response:
+        """The photo as networks see it, for browsers that cannot show its file."""
+        with self._queue.place():
+            image = await read_photo(request, self._limits)
+            return await anyio.to_thread.run_sync(_png, image)
+
+    def _answer(self, to_response: Callable[[Any], Response]) -> Callable[[Request], Any]:
+        """What sends a photo through a network, and answers with the result in some form."""
+
+        async def answer(request: Request) -> Response:
+            network = self._network(request)
+            with self._queue.place():
+                image = await read_photo(request, self._limits)
+                waiting = self._queue.submit(network.see, image)
+                result = await _result_of(waiting, request)
+                return await anyio.to_thread.run_sync(to_response, result)
+
+        return answer
+
+    async def _layer(self, request: Request) -> Response:
+        """Lines of JSON: how the photo's turn comes, and at last what to show over it."""
+        network = self._network(request)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._queue.place())
+            image = await read_photo(request, self._limits)
+            waiting = self._queue.submit(network.see, image)
+            lines = self._states(waiting, layer_to_plain)
+            return _Stream(lines, stack.pop_all())
+
+    async def _states(
+        self, waiting: Waiting, to_plain: Callable[[Any], Mapping[str, Any]]
+    ) -> AsyncIterator[str]:
+        try:
+            said = None
+            while not waiting.result.done():
+                state: dict[str, Any] = {"state": "running"}
+                if not waiting.result.running():
+                    state = {"state": "waiting", "ahead": self._queue.ahead(waiting)}
+                if state != said:
+                    said = state
+                    yield json.dumps(state) + "\n"
+                await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            try:
+                result = waiting.result.result()
+            except InputError as error:
+                yield json.dumps({"state": "failed", "error": str(error)}) + "\n"
+                return
+            except Exception:  # the queue has logged it
+                yield json.dumps({"state": "failed", "error": _FAILED}) + "\n"
+                return
+            plain = await anyio.to_thread.run_sync(to_plain, result)
+            yield json.dumps({"state": "done", **plain}) + "\n"
+        finally:
+            waiting.result.cancel()
+
+    def _network(self, request: Request) -> Served:
+        number = request.path_params["network"]
+        if number >= len(self._networks):
+            raise HTTPException(404, f"there is no network {number}; GET /networks lists them")
+        return self._networks[number]
+
+
+class _Stream(StreamingResponse):
+    """Lines that come as they are made.
+
+    Args:
+        lines: each a JSON object.
+        held: closed when all are sent, or nobody reads them any more.
+    """
+
+    def __init__(self, lines: AsyncIterator[str], held: contextlib.ExitStack):
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._held = held
+
+    async def __call__(self, *scope: Any) -> None:
+        with self._held:
+            await super().__call__(*scope)
+
+
+async def _result_of(waiting: Waiting, request: Request) -> ShownResult:
+    """The result, once it is there.
+
+    Raises:
+        HTTPException: the network takes no such image, or fails.
+        ClientDisconnect: whoever asked is gone, and so is the turn.
+    """
+    finished = asyncio.wrap_future(waiting.result)
+    try:
+        while not finished.done():
+            await asyncio.wait({finished}, timeout=_SECONDS_BETWEEN_LOOKS)
+            if await request.is_disconnected():
+                raise ClientDisconnect
+        return finished.result()
+    except InputError as error:
+        raise HTTPException(422, str(error)) from error
+    except ClientDisconnect:
+        raise
+    except Exception as error:  # the queue has logged it
+        raise HTTPException(500, _FAILED) from error
+    finally:
+        finished.cancel()  # and with it the turn, if it has not come
+
+
+def _result_json(result: ShownResult) -> Response:
+    return JSONResponse(result.to_plain())
+
+
+def _picture_png(result: ShownResult) -> Response:
+    buffer = io.BytesIO()
+    result.picture().save(buffer, "PNG")
+    return Response(buffer.getvalue(), media_type="image/png")
+
+
+def _regions_png(result: ShownResult) -> Response:
+    height, width = result.image.shape[:2]
+    regions = result.layer((height, width)).regions
+    if regions is None:
+        raise HTTPException(404, "this network says nothing of single pixels; ask for result.json")
+    small = regions.astype(np.uint8) if regions.max(initial=0) < 256 else regions
+    buffer = io.BytesIO()
+    Image.fromarray(small).save(buffer, "PNG")
+    return Response(buffer.getvalue(), media_type="image/png")
+
+
+def _png(image: UInt8[np.ndarray, "h w 3"]) -> Response:
+    return Response(encode_png(image), media_type="image/png")
+
+
+def _file(content: bytes, kind: str) -> Callable[[Request], Response]:
+    return lambda request: Response(content, media_type=kind)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+def _full(request: Request, error: Exception) -> Response:
+    return JSONResponse(
+        {"error": "as many requests as are taken wait already; try again in a moment"},
+        503,
+        headers={"retry-after": str(_SECONDS_TO_TRY_AGAIN)},
+    )
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the server failed; its log says how"}, 500)

@@ -1,0 +1,281 @@
+// The page: a photo, what networks make of it, and what is under the pointer.
+
+import { AttentionLayer, ResultLayer } from "./layers.js";
+import { fillLegend, markEntry } from "./legends.js";
+import * as requests from "./requests.js";
+
+const STEP = 0.02; // of the photo, that an arrow key moves the point by
+const get = (id) => document.getElementById(id);
+
+const server = await requests.networks().catch((error) => {
+  say(`The server cannot be reached: ${error.message}`, true);
+  throw error;
+});
+const sides = ["first", "second"].map((name) => ({
+  network: get(`${name}-network`),
+  choice: get(`${name}-layer`),
+  canvas: get(name),
+  legend: get(`${name}-legend`),
+  layer: null,
+}));
+const [, second] = sides;
+let photo = null; // the file
+let point = { x: 0.5, y: 0.5 }; // that is read, and whose attention is asked for
+let asked = point; // whose attention is shown
+let answers = new Map(); // of this photo, by what was asked
+let work = new AbortController();
+
+start();
+
+function start() {
+  const several = server.networks.length > 1;
+  for (const side of sides) {
+    if (side === second) side.network.add(new Option("nothing", ""));
+    server.networks.forEach(({ name }, number) => side.network.add(new Option(name, number)));
+    side.network.value = side === second ? (several ? "1" : "") : "0";
+    offerLayers(side);
+    side.network.addEventListener("change", () => (offerLayers(side), refresh()));
+    side.choice.addEventListener("change", refresh);
+  }
+  for (let number = 0; number < server.examples; number++) get("examples").append(exampleButton(number));
+  get("examples").hidden = !server.examples;
+  get("file").addEventListener("change", ({ target }) => target.files[0] && take(target.files[0]));
+  document.addEventListener("dragover", (event) => (event.preventDefault(), get("drop").classList.add("over")));
+  document.addEventListener("dragleave", () => get("drop").classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    get("drop").classList.remove("over");
+    const files = event.dataTransfer.files;
+    if (files.length > 1) say("Drop one photo at a time.", true);
+    else if (files.length) take(files[0]);
+  });
+  const stage = get("stage");
+  stage.addEventListener("pointermove", (event) => read(pointOf(event)));
+  stage.addEventListener("click", (event) => ask(pointOf(event)));
+  stage.addEventListener("keydown", pressed);
+  get("opacity").addEventListener("input", draw);
+  get("split").addEventListener("input", draw);
+  get("save-picture").addEventListener("click", savePicture);
+  get("save-json").addEventListener("click", saveJson);
+  get("photo").addEventListener("load", ({ target }) => {
+    stage.style.setProperty("--aspect", target.naturalWidth / target.naturalHeight);
+    draw();
+  });
+  new ResizeObserver(draw).observe(stage);
+}
+
+function exampleButton(number) {
+  const button = document.createElement("button");
+  const image = document.createElement("img");
+  image.src = `examples/${number}.png`;
+  image.alt = `Example ${number + 1}`;
+  button.type = "button";
+  button.append(image);
+  button.addEventListener("click", async () => {
+    const blob = await requests.example(number);
+    take(new File([blob], `example-${number + 1}.png`, { type: "image/png" }));
+  });
+  return button;
+}
+
+function offerLayers(side) {
+  const network = server.networks[side.network.value];
+  const before = side.choice.value;
+  side.choice.replaceChildren(new Option("result", ""));
+  for (const block of network?.blocks ?? []) side.choice.add(new Option(`attention of ${block}`, block));
+  side.choice.value = [...side.choice.options].some(({ value }) => value === before) ? before : "";
+  side.choice.disabled = !network;
+}
+
+async function take(file) {
+  work.abort();
+  photo = file;
+  point = asked = { x: 0.5, y: 0.5 };
+  answers = new Map();
+  for (const side of sides) side.layer = null;
+  get("shown").hidden = false;
+  get("cross").hidden = true;
+  show(file);
+  await refresh();
+}
+
+function show(blob) {
+  const image = get("photo");
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(blob);
+}
+
+// Asks for what is chosen and not there yet, and shows it.
+async function refresh() {
+  if (!photo) return;
+  work.abort();
+  work = new AbortController();
+  const { signal } = work;
+  get("progress").hidden = false;
+  try {
+    for (const side of sides) {
+      if (side.network.value === "") side.layer = null;
+      else side.layer = await layerOf(side, signal);
+      draw();
+    }
+    say("");
+  } catch (error) {
+    if (signal.aborted) return;
+    say(sentence(error.message), true);
+  }
+  if (!signal.aborted) get("progress").hidden = true;
+}
+
+async function layerOf(side, signal) {
+  const network = side.network.value;
+  const block = side.choice.value;
+  const name = server.networks[network].name;
+  const tell = (text) => say(server.networks.length > 1 ? `${name}: ${text}` : text);
+  const key = JSON.stringify(block ? [network, block, asked] : [network]);
+  if (!answers.has(key)) {
+    if (block) {
+      const answer = await requests.attention(network, block, asked, photo, signal, tell);
+      answers.set(key, new AttentionLayer(answer));
+    } else {
+      const answer = await requests.result(network, photo, signal, tell);
+      await makeShown(answer, signal);
+      answers.set(key, new ResultLayer(answer));
+    }
+  }
+  return answers.get(key);
+}
+
+// Shows the server's copy of the photo if the browser shows none, or has turned it another way.
+async function makeShown({ width, height }, signal) {
+  const image = get("photo");
+  const isRight = await image.decode().then(
+    () => image.naturalWidth === width && image.naturalHeight === height,
+    () => false,
+  );
+  if (isRight || signal.aborted) return;
+  show(await requests.decoded(photo, signal));
+  await image.decode();
+}
+
+function draw() {
+  const image = get("photo");
+  const isSplit = second.layer !== null;
+  const share = get("split").value;
+  const opacity = get("opacity").value / 100;
+  sides.forEach(({ canvas, layer, legend, network, choice }) => {
+    const ratio = window.devicePixelRatio;
+    canvas.width = Math.round(image.clientWidth * ratio);
+    canvas.height = Math.round(image.clientHeight * ratio);
+    legend.hidden = !layer;
+    if (!layer || !canvas.width) return;
+    layer.draw(canvas.getContext("2d"), canvas.width, canvas.height, opacity);
+    const title = [server.networks[network.value].name, choice.value].filter(Boolean).join(": ");
+    if (legend.layer !== layer) fillLegend(legend, title, layer);
+    legend.layer = layer;
+  });
+  sides[0].canvas.style.clipPath = isSplit ? `inset(0 ${100 - share}% 0 0)` : "";
+  second.canvas.style.clipPath = `inset(0 0 0 ${share}%)`;
+  get("divider").style.left = `${share}%`;
+  get("divider").hidden = get("split-label").hidden = !isSplit;
+  image.classList.toggle("grey", sides.some(({ layer }) => layer?.grey));
+}
+
+function pointOf(event) {
+  const box = get("photo").getBoundingClientRect();
+  const within = (value) => Math.min(Math.max(value, 0), 1);
+  return {
+    x: within((event.clientX - box.left) / box.width),
+    y: within((event.clientY - box.top) / box.height),
+  };
+}
+
+function pressed(event) {
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  if (event.key === "Enter" || event.key === " ") ask(point);
+  else if (moves[event.key]) {
+    const [x, y] = moves[event.key];
+    const within = (value) => Math.min(Math.max(value, 0), 1);
+    read({ x: within(point.x + STEP * x), y: within(point.y + STEP * y) });
+    mark(point);
+  } else return;
+  event.preventDefault();
+}
+
+// Says what is at a point.
+function read(where) {
+  point = where;
+  const texts = [];
+  for (const side of sides) {
+    if (!side.layer) continue;
+    const found = side.layer.at(where);
+    markEntry(side.legend, side.layer, found.part);
+    texts.push(found.text);
+  }
+  if (texts.length) get("reading").textContent = texts.join("  |  ");
+}
+
+// Marks a point, and asks for the attention of blocks that attend from there to something else.
+function ask(where) {
+  read(where);
+  mark(where);
+  if (!sides.some(({ layer }) => layer?.of_query)) return;
+  asked = where;
+  refresh();
+}
+
+function mark({ x, y }) {
+  const cross = get("cross");
+  cross.style.left = `${100 * x}%`;
+  cross.style.top = `${100 * y}%`;
+  cross.hidden = false;
+}
+
+function savePicture() {
+  const image = get("photo");
+  const canvas = document.createElement("canvas");
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  const context = canvas.getContext("2d");
+  if (image.classList.contains("grey")) context.filter = "grayscale(1)";
+  context.drawImage(image, 0, 0);
+  context.filter = "none";
+  const opacity = get("opacity").value / 100;
+  const border = second.layer ? (canvas.width * get("split").value) / 100 : canvas.width;
+  const parts = [[0, border], [border, canvas.width]];
+  sides.forEach(({ layer }, index) => {
+    if (!layer) return;
+    const [left, right] = parts[index];
+    context.save();
+    context.beginPath();
+    context.rect(left, 0, right - left, canvas.height);
+    context.clip();
+    layer.draw(context, canvas.width, canvas.height, opacity);
+    context.restore();
+  });
+  canvas.toBlob((blob) => save(blob, "png"));
+}
+
+function saveJson() {
+  const found = sides
+    .filter(({ layer }) => layer)
+    .map(({ network, layer }) => ({ network: server.networks[network.value].name, result: layer.json }));
+  const text = JSON.stringify(found.length === 1 ? found[0] : found, null, 2);
+  save(new Blob([text], { type: "application/json" }), "json");
+}
+
+function save(blob, suffix) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${photo.name.replace(/\.[^.]*$/, "")}_result.${suffix}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function say(text, isWrong = false) {
+  get("status").textContent = text;
+  get("status").classList.toggle("wrong", isWrong);
+}
+
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}

@@ -1,0 +1,108 @@
+"""The server: an application on a socket, until it is asked to stop."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gcnet_jax.errors import UsageError
+from gcnet_jax.serving.guard import Guard
+from gcnet_jax.serving.network_queue import NetworkQueue
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+_CONNECTIONS = 256  # at a time; each costs little, but is not free
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: an address of this machine, or a name of one.
+        port: 0 for a free one.
+
+    Raises:
+        UsageError: the address is not this machine's, or the port is in use or not allowed.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"--host={host} --port={port} cannot be listened at ({reason}); --port=0 takes a free "
+            "port"
+        ) from error
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a server at a socket, for a browser on this machine."""
+    host, port = listening.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether this machine alone can reach a socket."""
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
+def serve(
+    application: ASGIApp,
+    listening: socket.socket,
+    queue: NetworkQueue,
+    *,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serves until SIGTERM or Ctrl-C: then nothing new is taken, and what was taken is answered.
+
+    A second Ctrl-C ends it at once.
+
+    Args:
+        application: what answers.
+        listening: where it is asked; closed afterwards.
+        queue: before the networks; closed afterwards.
+        ready: called when it begins.
+    """
+    anywhere = not is_loopback(listening)
+    names = [socket.gethostname(), socket.getfqdn()] if anywhere else []
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Guard(application, hosts=names, any_address=anywhere),
+            log_level="warning",
+            access_log=False,
+            limit_concurrency=_CONNECTIONS,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+        )
+    )
+    try:
+        with listening, _stops_are_answered():
+            ready()
+            asyncio.run(server.serve(sockets=[listening]))
+    finally:
+        queue.close()
+
+
+@contextlib.contextmanager
+def _stops_are_answered() -> Iterator[None]:
+    """Makes signals to stop harmless but for the server, which hands them on when it has stopped.
+
+    Raises in the end what Ctrl-C raises, if it came.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOPS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,102 @@
+"""A server in this process, with a network that needs no weights."""
+
+import contextlib
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from gcnet_jax.serving import Application, Guard, NetworkQueue, Served, UploadLimits
+from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.result import SegmentationResult
+
+CLASSES = DatasetClasses(("dark", "bright"), ((20, 40, 160), (240, 200, 30)))
+LIMITS = UploadLimits(size=200_000, pixels=50_000, seconds=0.5)
+
+
+class Brightness:
+    """Tells bright pixels from dark ones.
+
+    Attributes:
+        batches: how many images each call had.
+        may_go_on: an image waits until it is set.
+    """
+
+    def __init__(self):
+        self.batches: list[int] = []
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def __call__(self, images):
+        self.batches.append(len(images))
+        self.may_go_on.wait(30)
+        return [
+            SegmentationResult(image, (image.mean(-1) > 127).astype(np.uint8), CLASSES, None)
+            for image in images
+        ]
+
+
+def half_bright(height=20, width=30):
+    """An image whose right third is white."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, 2 * width // 3 :] = 255
+    return image
+
+
+def encoded(image, kind="PNG", **options):
+    """The bytes of its file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def network() -> Brightness:
+    """The network of the server."""
+    return Brightness()
+
+
+@pytest.fixture
+def queue() -> Iterator[NetworkQueue]:
+    """The queue before it."""
+    queue = NetworkQueue(places=4, batch_size=8)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def application(network: Brightness, queue: NetworkQueue) -> Guard:
+    """What answers."""
+    served = [Served("brightness", network), Served("the same", network)]
+    return Guard(Application(served, [half_bright()], queue, LIMITS).starlette())
+
+
+@pytest.fixture
+def client(application: Guard, network: Brightness) -> Iterator[TestClient]:
+    """Asks the server, by its address."""
+    yield TestClient(application, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    network.may_go_on.set()
+
+
+@contextlib.contextmanager
+def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """Does something meanwhile."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(30)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits until something is so."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

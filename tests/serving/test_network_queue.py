@@ -1,0 +1,108 @@
+"""Batches, turns and the end of the queue before a network."""
+
+import threading
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.serving import NetworkQueue, QueueFullError
+
+
+class Recorder:
+    """Work that takes as long as it is told to, and returns each image's first value."""
+
+    def __init__(self):
+        self.batches = []
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def __call__(self, images):
+        values = [int(image[0, 0, 0]) for image in images]
+        self.batches.append(values)
+        self.begun.set()
+        assert self.may_go_on.wait(30)
+        if 13 in values:
+            raise InputError("13 is refused")
+        return values
+
+
+def image(value, size=(4, 4)):
+    return np.full((*size, 3), value, np.uint8)
+
+
+@pytest.fixture
+def work():
+    return Recorder()
+
+
+@pytest.fixture
+def queue(work):
+    queue = NetworkQueue(places=2, batch_size=8)
+    yield queue
+    work.may_go_on.set()
+    queue.close()
+
+
+def under_way(queue, work):
+    """Submits an image, and returns once the thread is at it."""
+    first = queue.submit(work, image(0))
+    assert work.begun.wait(30)
+    return first
+
+
+def test_images_of_one_size_go_together_in_batches_of_few_sizes(queue, work):
+    first = under_way(queue, work)
+    same = [queue.submit(work, image(value)) for value in range(1, 7)]
+    other = queue.submit(work, image(9, (4, 5)))
+    work.may_go_on.set()
+    assert [x.result.result(30) for x in [first, *same, other]] == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert work.batches == [[0], [1, 2, 3, 4], [5, 6], [9]]
+
+
+def test_different_work_never_goes_together(queue, work):
+    under_way(queue, work)
+    other = Recorder()
+    other.may_go_on.set()
+    turns = [queue.submit(which, image(1)) for which in (work, other, work)]
+    work.may_go_on.set()
+    assert [turn.result.result(30) for turn in turns] == [1, 1, 1]
+    assert other.batches == [[1]]
+
+
+def test_one_bad_image_of_a_batch_fails_alone(queue, work):
+    under_way(queue, work)
+    turns = [queue.submit(work, image(value)) for value in (1, 13)]
+    work.may_go_on.set()
+    assert turns[0].result.result(30) == 1
+    with pytest.raises(InputError, match="13 is refused"):
+        turns[1].result.result(30)
+
+
+def test_a_turn_says_how_many_come_before_it_and_can_be_given_up(queue, work):
+    first = under_way(queue, work)
+    second, third = queue.submit(work, image(1)), queue.submit(work, image(2))
+    assert [queue.ahead(x) for x in (first, second, third)] == [0, 1, 2]
+    second.result.cancel()
+    work.may_go_on.set()
+    assert third.result.result(30) == 2
+    with pytest.raises(CancelledError):
+        second.result.result(30)
+    assert [1] not in work.batches
+    assert queue.ahead(third) == 0
+
+
+def test_places_are_bounded_and_come_back(queue):
+    with queue.place(), queue.place(), pytest.raises(QueueFullError), queue.place():
+        pass
+    with queue.place():
+        pass
+
+
+def test_closing_finishes_what_waits(work):
+    queue = NetworkQueue(places=2, batch_size=1)
+    under_way(queue, work)
+    last = queue.submit(work, image(5))
+    work.may_go_on.set()
+    queue.close()
+    assert last.result.result(0) == 5
