@@ -10,9 +10,9 @@ Published: 46.2 box AP, 39.7 mask AP; trained on 8 GPUs with 2 images each, 10.3
 from configs.common import coco_detection
 
 
-def get_config():
+def get_config(schedule="1x"):
     config = coco_detection.cascade_mask_rcnn(
-        "cascade-mask-rcnn_x101-32x4d-syncbn-r16-gcb-c3-c5_fpn_1x_coco"
+        "cascade-mask-rcnn_x101-32x4d-syncbn-r16-gcb-c3-c5_fpn_1x_coco", schedule
     )
     config = coco_detection.with_resnext101(config)
     config = coco_detection.with_batch_statistics(config)

@@ -10,6 +10,6 @@ Published: 44.3 box AP, 38.3 mask AP; trained on 8 GPUs with 2 images each, 9.2 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.cascade_mask_rcnn("cascade-mask-rcnn_x101-32x4d_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.cascade_mask_rcnn("cascade-mask-rcnn_x101-32x4d_fpn_1x_coco", schedule)
     return coco_detection.with_resnext101(config)

@@ -10,7 +10,7 @@ Published: 41.3 box AP, 37.2 mask AP; trained on 8 GPUs with 2 images each, 7.6 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r101-gcb-r16-c3-c5_fpn_1x_coco", schedule)
     config = coco_detection.with_resnet101(config)
     return coco_detection.with_global_context(config, 1 / 16)

@@ -10,8 +10,8 @@ Published: 42.2 box AP, 37.8 mask AP; trained on 8 GPUs with 2 images each, 7.6 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r101-syncbn-gcb-r16-c3-c5_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r101-syncbn-gcb-r16-c3-c5_fpn_1x_coco", schedule)
     config = coco_detection.with_resnet101(config)
     config = coco_detection.with_batch_statistics(config)
     return coco_detection.with_global_context(config, 1 / 16)

@@ -10,7 +10,7 @@ Published: 40.5 box AP, 36.3 mask AP; trained on 8 GPUs with 2 images each, 6.4 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r101-syncbn_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r101-syncbn_fpn_1x_coco", schedule)
     config = coco_detection.with_resnet101(config)
     return coco_detection.with_batch_statistics(config)

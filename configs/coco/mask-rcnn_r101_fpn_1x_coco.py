@@ -10,6 +10,6 @@ Published: 40.0 box AP, 36.1 mask AP; trained on 8 GPUs with 2 images each, 6.4 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r101_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r101_fpn_1x_coco", schedule)
     return coco_detection.with_resnet101(config)

@@ -10,6 +10,6 @@ Published: 39.9 box AP, 36.0 mask AP; trained on 8 GPUs with 2 images each, 5.1 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r50-gcb-r4-c3-c5_fpn_1x_coco", schedule)
     return coco_detection.with_global_context(config, 1 / 4)

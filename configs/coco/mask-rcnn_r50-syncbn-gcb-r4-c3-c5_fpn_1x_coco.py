@@ -10,7 +10,7 @@ Published: 40.7 box AP, 36.5 mask AP; trained on 8 GPUs with 2 images each, 5.1 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r50-syncbn-gcb-r4-c3-c5_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r50-syncbn-gcb-r4-c3-c5_fpn_1x_coco", schedule)
     config = coco_detection.with_batch_statistics(config)
     return coco_detection.with_global_context(config, 1 / 4)

@@ -10,6 +10,6 @@ Published: 38.4 box AP, 34.6 mask AP; trained on 8 GPUs with 2 images each, 4.4 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_r50-syncbn_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn("mask-rcnn_r50-syncbn_fpn_1x_coco", schedule)
     return coco_detection.with_batch_statistics(config)

@@ -10,5 +10,5 @@ Published: 38.2 box AP, 34.7 mask AP; trained on 8 GPUs with 2 images each, 4.4 
 from configs.common import coco_detection
 
 
-def get_config():
-    return coco_detection.mask_rcnn("mask-rcnn_r50_fpn_1x_coco")
+def get_config(schedule="1x"):
+    return coco_detection.mask_rcnn("mask-rcnn_r50_fpn_1x_coco", schedule)

@@ -10,8 +10,10 @@ Published: 43.5 box AP, 38.6 mask AP; trained on 8 GPUs with 2 images each, 8.8 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_x101-32x4d-syncbn-gcb-r16-c3-c5_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn(
+        "mask-rcnn_x101-32x4d-syncbn-gcb-r16-c3-c5_fpn_1x_coco", schedule
+    )
     config = coco_detection.with_resnext101(config)
     config = coco_detection.with_batch_statistics(config)
     return coco_detection.with_global_context(config, 1 / 16)

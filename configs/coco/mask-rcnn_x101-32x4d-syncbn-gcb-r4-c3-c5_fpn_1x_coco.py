@@ -10,8 +10,10 @@ Published: 43.9 box AP, 39.0 mask AP; trained on 8 GPUs with 2 images each, 9.0 
 from configs.common import coco_detection
 
 
-def get_config():
-    config = coco_detection.mask_rcnn("mask-rcnn_x101-32x4d-syncbn-gcb-r4-c3-c5_fpn_1x_coco")
+def get_config(schedule="1x"):
+    config = coco_detection.mask_rcnn(
+        "mask-rcnn_x101-32x4d-syncbn-gcb-r4-c3-c5_fpn_1x_coco", schedule
+    )
     config = coco_detection.with_resnext101(config)
     config = coco_detection.with_batch_statistics(config)
     return coco_detection.with_global_context(config, 1 / 4)

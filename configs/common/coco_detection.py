@@ -1,16 +1,22 @@
 """Networks and schedule of the runs on COCO: 117,266 images with objects, 80 classes, batch 16."""
 
+from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.detection.config import default_config
 
-_STEPS_AN_EPOCH = 7330
+_SCHEDULES = {"1x": (12, 8, 11), "20e": (20, 16, 19), "2x": (24, 16, 22)}
+"""Epochs in all, and those after which the rate falls, by mmdetection's names."""
 
 
-def mask_rcnn(run):
-    """Mask R-CNN with ResNet-50, trained for 12 epochs with the normalisation it starts with.
+def mask_rcnn(run, schedule):
+    """Mask R-CNN with ResNet-50, trained with the normalisation it starts with.
 
     Args:
         run: the name of the published run.
+        schedule: 1x, the published one; 20e or 2x.
     """
+    if schedule not in _SCHEDULES:
+        raise InputError(f"there is no schedule {schedule!r}; expected {', '.join(_SCHEDULES)}")
+    total, *milestones = _SCHEDULES[schedule]
     config = default_config()
     config.published_run = run
     config.data.name = "coco"
@@ -19,19 +25,22 @@ def mask_rcnn(run):
     config.optimizer.learning_rate = 0.02
     config.optimizer.weight_decay = 1e-4
     config.optimizer.schedule = "steps"
-    config.optimizer.milestones = (8 * _STEPS_AN_EPOCH, 11 * _STEPS_AN_EPOCH)
     config.optimizer.warmup_steps = 500
     config.training.init_from = "resnet50_v1b"
     config.training.batch_size = 16
-    config.training.total_steps = 12 * _STEPS_AN_EPOCH
-    config.training.evaluate_every = _STEPS_AN_EPOCH
-    config.training.checkpoint_every = _STEPS_AN_EPOCH
+    config.training.total_steps = 0
+    config.training.evaluate_every = 0
+    config.training.checkpoint_every = 0
+    config.epochs.total = total
+    config.epochs.milestones = tuple(milestones)
+    config.epochs.evaluate_every = 1
+    config.epochs.checkpoint_every = 1
     return config
 
 
-def cascade_mask_rcnn(run):
+def cascade_mask_rcnn(run, schedule):
     """Three stages of heads, each for regions that fit better, each from the boxes before."""
-    config = mask_rcnn(run)
+    config = mask_rcnn(run, schedule)
     rpn, head = config.model.rpn, config.model.box_head
     rpn.train.max_per_image = 2000
     rpn.train.allowed_border = 0

@@ -2,8 +2,6 @@
 
 from gcnet_jax.tasks.classification.config import default_config
 
-_STEPS_AN_EPOCH = 1_281_167 // 256
-
 
 def get_config():
     """ResNet-50 as torchvision has it, 100 epochs, the rate falling by a cosine from 0.1.
@@ -16,12 +14,15 @@ def get_config():
     config.optimizer.schedule = "cosine"
     config.optimizer.learning_rate = 0.1
     config.optimizer.final_learning_rate = 0.0
-    config.optimizer.warmup_steps = 5 * _STEPS_AN_EPOCH
     config.optimizer.weight_decay = 1e-4
     config.training.batch_size = 256
-    config.training.total_steps = 100 * _STEPS_AN_EPOCH
-    config.training.evaluate_every = 5 * _STEPS_AN_EPOCH
-    config.training.checkpoint_every = _STEPS_AN_EPOCH
+    config.training.total_steps = 0
+    config.training.evaluate_every = 0
+    config.training.checkpoint_every = 0
+    config.epochs.total = 100
+    config.epochs.warmup = 5
+    config.epochs.evaluate_every = 5
+    config.epochs.checkpoint_every = 1
     config.evaluation.batch_size = 256
     return config
 

@@ -2,6 +2,7 @@
 
 from gcnet_jax.config.cache import cache_folder, enable_compilation_cache
 from gcnet_jax.config.checking import check_config, check_section, named_code
+from gcnet_jax.config.epochs import in_steps, schedule_in_words
 from gcnet_jax.config.image_files import (
     MAX_IMAGE_PIXELS,
     MOST_IMAGE_PIXELS,
@@ -63,6 +64,7 @@ __all__ = [
     "enable_compilation_cache",
     "find_config",
     "from_plain",
+    "in_steps",
     "is_checkpoint",
     "leaves",
     "library_configs",
@@ -71,6 +73,7 @@ __all__ = [
     "named_code",
     "published_runs",
     "read_config",
+    "schedule_in_words",
     "split_argument",
     "task_schema",
     "to_plain",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gcnet_jax.config.epochs import check_epochs
 from gcnet_jax.config.ranges import NamedOrCode, shown
 from gcnet_jax.config.schema import Leaf, Schema, Section, leaves
 from gcnet_jax.errors import InputError
@@ -20,6 +21,7 @@ def check_config(config: Any, schema: Schema) -> None:
     check_section(config, schema.section, "the config", "")
     schema.check(config)
     _check_training(config)
+    check_epochs(config)
     _check_schedule(config)
 
 
@@ -108,31 +110,38 @@ def _check_training(config: ConfigDict) -> None:
 
 
 def _check_schedule(config: ConfigDict) -> None:
-    optimizer, total_steps = config.optimizer, config.training.total_steps
-    schedule, warmup, milestones = (
-        optimizer[key] for key in ("schedule", "warmup_steps", "milestones")
-    )
-    if schedule != "steps" and optimizer.final_learning_rate > optimizer.learning_rate:
+    optimizer = config.optimizer
+    if optimizer.schedule != "steps" and optimizer.final_learning_rate > optimizer.learning_rate:
         raise InputError(
             f"optimizer.final_learning_rate is {optimizer.final_learning_rate}; expected no more "
             f"than optimizer.learning_rate, {optimizer.learning_rate}, from which it falls"
         )
-    if warmup >= total_steps:
-        raise InputError(
-            f"optimizer.warmup_steps is {warmup}; expected fewer than training.total_steps, "
-            f"{total_steps}"
-        )
+    _check_order(config, "optimizer.warmup_steps", "optimizer.milestones", "training.total_steps")
+    _check_order(config, "epochs.warmup", "epochs.milestones", "epochs.total")
+
+
+def _check_order(config: ConfigDict, warmup_key: str, milestones_key: str, total_key: str) -> None:
+    """Raises InputError unless warm-up, milestones and the end come in this order.
+
+    A total of 0 is counted otherwise, and compared once it is known in the same unit.
+    """
+    warmup, milestones, total = (
+        config[section][key]
+        for section, key in (x.split(".") for x in (warmup_key, milestones_key, total_key))
+    )
+    schedule = config.optimizer.schedule
+    if total and warmup >= total:
+        raise InputError(f"{warmup_key} is {warmup}; expected fewer than {total_key}, {total}")
     if milestones and schedule != "steps":
         raise InputError(
-            f"optimizer.milestones is {milestones}, which optimizer.schedule '{schedule}' has no "
+            f"{milestones_key} is {milestones}, which optimizer.schedule '{schedule}' has no "
             "use for; expected () or schedule 'steps'"
         )
     if any(later <= earlier for earlier, later in itertools.pairwise(milestones)):
+        raise InputError(f"{milestones_key} is {milestones}; expected each above the one before")
+    if milestones and not (warmup <= milestones[0] and (milestones[-1] < total or not total)):
+        end = f", and all before {total_key}, {total}" if total else ""
         raise InputError(
-            f"optimizer.milestones is {milestones}; expected each above the one before"
-        )
-    if milestones and not (warmup <= milestones[0] and milestones[-1] < total_steps):
-        raise InputError(
-            f"optimizer.milestones is {milestones}; expected none before the end of "
-            f"optimizer.warmup_steps, {warmup}, and all before training.total_steps, {total_steps}"
+            f"{milestones_key} is {milestones}; expected none before the end of {warmup_key}, "
+            f"{warmup}{end}"
         )

@@ -50,7 +50,7 @@ SHARED: Section = {
         ),
     },
     "training": {
-        "total_steps": Leaf(40_000, _COUNT, "of the optimizer"),
+        "total_steps": Leaf(40_000, Whole(0), "of the optimizer; 0: counted in epochs"),
         "batch_size": Leaf(8, Whole(1, 1 << 20), "images in a step, over all devices of all hosts"),
         "accumulation_steps": Leaf(
             1, Whole(1, 1 << 20), "the batch is worked through in so many parts"
@@ -59,13 +59,21 @@ SHARED: Section = {
             4, Whole(0, 64), "images shown of the first batch and at each evaluation; 0: none"
         ),
         "log_every": Leaf(50, _COUNT, "steps"),
-        "evaluate_every": Leaf(4000, _COUNT, "steps"),
-        "checkpoint_every": Leaf(2000, _COUNT, "steps"),
+        "evaluate_every": Leaf(4000, Whole(0), "steps; 0: counted in epochs"),
+        "checkpoint_every": Leaf(2000, Whole(0), "steps; 0: counted in epochs"),
         "keep_newest": Leaf(2, _COUNT, "checkpoints, beside the best one"),
         "init_from": Leaf("", Text(), "a checkpoint of any kind, or a published one by name"),
         "init_part": Leaf(
             "backbone", OneOf("backbone", "model"), "what to take of it; model: everything"
         ),
+    },
+    "epochs": {
+        "total": Leaf(0, Whole(0), "of the run, in place of training.total_steps"),
+        "warmup": Leaf(0, Whole(0), "in place of optimizer.warmup_steps"),
+        "milestones": Leaf((), Several(_COUNT), "in place of optimizer.milestones"),
+        "evaluate_every": Leaf(0, Whole(0), "in place of training.evaluate_every"),
+        "checkpoint_every": Leaf(0, Whole(0), "in place of training.checkpoint_every"),
+        "steps": Leaf(0, Whole(0), "of an epoch; 0: the batches that hold all training images"),
     },
     "parallel": {
         "spatial": Leaf(1, Whole(1, 1 << 16), "devices that split each image, by its height"),

@@ -113,6 +113,7 @@ def shuffled_batches(
 
     return TrainIterator(
         batches_from,
+        examples=len(records),
         batch_size=batch_size,
         batch_bytes=local_batch_size * transform.sample_bytes,
         num_workers=num_workers,
@@ -163,6 +164,7 @@ def bucketed_batches(
 
     return TrainIterator(
         batches_from,
+        examples=sum(order.counts),
         batch_size=batch_size,
         batch_bytes=local_batch_size * transform.sample_bytes,
         num_workers=num_workers,
@@ -196,23 +198,29 @@ class TrainIterator(grain.DatasetIterator[B]):
     Args:
         batches_from: this process's part of each batch, from the batch that begins with the sample
           of a number.
+        examples: how many different ones there are: those of an epoch.
         batch_size: samples a batch, over all processes.
         batch_bytes: size of this process's part of a batch, in bytes.
         num_workers: processes that make batches; 0: threads of this one.
         finish: makes, in this process, of what these have made the batches to hand out; by default
           they are it.
+
+    Attributes:
+        examples: as given.
     """
 
     def __init__(
         self,
         batches_from: Callable[[int], grain.MapDataset[Any]],
         *,
+        examples: int,
         batch_size: int,
         batch_bytes: int,
         num_workers: int,
         finish: Callable[[Any], B] | None = None,
     ):
         super().__init__()
+        self.examples = examples
         self._finish = finish
         self._batches_from = batches_from
         self._batch_size = batch_size

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gcnet_jax.config import check_config, to_plain
-from gcnet_jax.errors import Interrupted, Preempted
+from gcnet_jax.config import check_config, in_steps, schedule_in_words, to_plain
+from gcnet_jax.errors import InputError, Interrupted, Preempted
 from gcnet_jax.files import write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.parallel import (
@@ -78,7 +78,6 @@ def _train(
 ) -> None:
     check_config(config, task.schema)
     workdir = storage_path(workdir)
-    training = config.training
     shows = is_first_process()
     with doing("starting the devices", shows=shows):
         mesh = create_mesh(spatial=config.parallel.spatial)
@@ -89,11 +88,13 @@ def _train(
         for split in (config.data.train_split, evaluation.split):
             task.check_split(config, split)
         meaning = task.meaning_of_data(config)
+        shard = input_shard(mesh)
+        batches = task.training_batches(config, shard)
+        config = _in_steps(task, config, batches.examples)
+        training = config.training
     with doing("tracing the network", shows=shows):
         program = TrainingProgram(task, config, meaning, mesh)
     check_batch_size(evaluation.batch_size, mesh, key="evaluation.batch_size")
-    shard = input_shard(mesh)
-    batches = task.training_batches(config, shard)
     evaluation_graphdef, _ = split_for_evaluation(program.model)
     held_out = SplitEvaluation(task, config, meaning, evaluation_graphdef, mesh)
     metadata = run_metadata(config, meaning)
@@ -151,7 +152,8 @@ def _train(
                         return None
 
             with log, observer or contextlib.nullcontext():
-                log.message(_summary(config, workdir, state, initialization, mesh))
+                schedule = schedule_in_words(config, batches.examples)
+                log.message(_summary(config, workdir, state, initialization, schedule, mesh))
                 log.text(int(state.step), "config", _as_markdown(metadata["config"]))
                 to_do = int(state.step) < training.total_steps
                 step = program.compile(log.stage).run if to_do else program.step
@@ -204,8 +206,26 @@ class _GivenUp(Exception):
     """An evaluation that the machine is taken away from."""
 
 
+def _in_steps(task: Task, config: ConfigDict, images: int) -> ConfigDict:
+    """The config with its schedule in steps; InputError if these do not fit together."""
+    counted = in_steps(config, images)
+    try:
+        check_config(counted, task.schema)
+    except InputError as error:
+        raise InputError(
+            f"an epoch of {images} images at batch {config.training.batch_size} has "
+            f"{counted.epochs.steps} steps: {error}"
+        ) from error
+    return counted
+
+
 def _summary(
-    config: ConfigDict, workdir: epath.Path, state: TrainState, initialization: str, mesh: Mesh
+    config: ConfigDict,
+    workdir: epath.Path,
+    state: TrainState,
+    initialization: str,
+    schedule: str,
+    mesh: Mesh,
 ) -> str:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     step = int(state.step)
@@ -220,6 +240,7 @@ def _summary(
             f"workdir   {workdir}",
             f"start     {initialization}",
             f"data      {config.data.name}, {config.data.train_split} split",
+            "schedule  " + schedule.replace("\n", "\n          "),
             f"model     {parameters:,} parameters, computing in {config.model.dtype}",
             f"devices   {mesh.size} x {jax.devices()[0].device_kind}, {how}",
         ]

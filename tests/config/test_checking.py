@@ -243,6 +243,27 @@ def test_a_placeholder_that_nobody_has_filled_is_named():
             r"optimizer\.milestones is .*; expected none before .*warmup_steps, 11",
         ),
         (
+            {"epochs.total": 12},
+            r"training\.total_steps is 40000 and epochs\.total is 12; expected one of them to be 0",
+        ),
+        (
+            {"training.evaluate_every": 0},
+            r"training\.evaluate_every and epochs\.evaluate_every are both 0",
+        ),
+        (
+            {
+                "training.total_steps": 0,
+                "epochs.total": 12,
+                "epochs.milestones": (8, 12),
+                "optimizer.schedule": "steps",
+            },
+            r"epochs\.milestones is \(8, 12\); expected .*, and all before epochs\.total, 12",
+        ),
+        (
+            {"training.total_steps": 0, "epochs.total": 5, "epochs.warmup": 5},
+            r"epochs\.warmup is 5; expected fewer than epochs\.total, 5",
+        ),
+        (
             {"training.batch_size": 8, "training.accumulation_steps": 3},
             r"training\.batch_size is 8, which does not divide into .*, 3, equal parts",
         ),

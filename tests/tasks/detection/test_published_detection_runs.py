@@ -7,7 +7,8 @@ import math
 import pytest
 from flax import nnx
 
-from gcnet_jax.config import load_config
+from gcnet_jax.config import in_steps, load_config
+from gcnet_jax.errors import InputError
 from gcnet_jax.models import frozen_parameters
 from gcnet_jax.nn import BatchNorm, ContextBlock, DeformableConv
 from gcnet_jax.ops.normalization import IMAGE_MEAN, IMAGE_STD
@@ -25,11 +26,13 @@ BACKBONES = {
     "torchvision://resnet101": "resnet101_v1b",
     "open-mmlab://resnext101_32x4d": "resnext101_32x4d",
 }
-STEPS_AN_EPOCH = math.ceil(117_266 / 16)
+IMAGES = 117_266  # of COCO that have objects
+STEPS_AN_EPOCH = 7330
 
 
-def config_of(run):
-    return load_config(FOLDER / f"{run}.py", schema_of=lambda config: SCHEMA)
+def config_of(run, *schedule):
+    config = load_config(FOLDER / f"{run}.py", *schedule, schema_of=lambda config: SCHEMA)
+    return in_steps(config, IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,20 @@ def test_a_detectors_config_says_what_the_reference_ran(run):
     assert tuple(published["data_preprocessor"]["mean"]) == IMAGE_MEAN
     assert tuple(published["data_preprocessor"]["std"]) == IMAGE_STD
     assert [model.rpn.anchor_scale] == published["rpn_head"]["anchor_generator"]["scales"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "falls"),
+    [("1x", 12, (8, 11)), ("20e", 20, (16, 19)), ("2x", 24, (16, 22))],
+)
+def test_the_schedules_of_the_reference_go_by_its_names(schedule, epochs, falls):
+    config = config_of("mask-rcnn_r50_fpn_1x_coco", schedule)
+    assert config.training.total_steps == epochs * STEPS_AN_EPOCH
+    assert config.optimizer.milestones == tuple(n * STEPS_AN_EPOCH for n in falls)
+    assert config.training.evaluate_every == config.training.checkpoint_every == STEPS_AN_EPOCH
+    assert config.optimizer.warmup_steps == 500
+    with pytest.raises(InputError, match="there is no schedule '3x'; expected 1x, 20e, 2x"):
+        config_of("mask-rcnn_r50_fpn_1x_coco", "3x")
 
 
 @pytest.mark.parametrize("run", PUBLISHED)
