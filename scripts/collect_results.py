@@ -105,6 +105,8 @@ def _miou(folder: epath.Path, result: "PublishedResult", *, multi_scale: bool) -
     try:
         evaluation: dict[str, Any] = json.loads(file.read_text())
         found = {key: evaluation[key] for key in expected}
+        # Which earlier versions did not say.
+        found["settings"] = {"dtype": config.model.dtype, **found["settings"]}
         miou = 100 * float(evaluation["summary"]["mIoU"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is no whole evaluation as `gcnet evaluate` writes it") from error

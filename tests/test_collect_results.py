@@ -89,12 +89,23 @@ def test_the_pages_table_is_that_of_the_published_figures(root: Path):
         )
 
 
+def test_an_evaluation_of_a_version_that_did_not_say_the_precision_is_taken(
+    collect: Callable, page: Path, tmp_path: Path
+):
+    settings = {key: x for key, x in EVALUATION["settings"].items() if key != "dtype"}
+    write(tmp_path / "runs", settings=settings)
+    process = collect(tmp_path / "runs")
+    assert process.returncode == 0, process.stderr
+    assert rows(page)[RUN][1] == "77.12"
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"images": 499}, "images: 500 -> 499"),
         ({"dataset": "camvid"}, "dataset: cityscapes -> camvid"),
         ({"settings": EVALUATION["settings"] | {"base_scale": [96, 48]}}, "[96, 48]"),
+        ({"settings": EVALUATION["settings"] | {"dtype": "bfloat16"}}, "float32 -> bfloat16"),
         ({"settings": NARROW}, "settings.model.backbone.base_channels: 64 -> 8"),
         ({"summary": {}}, "no whole evaluation"),
     ],

@@ -67,8 +67,8 @@ def _evaluate(arguments: list[str]) -> None:
     run = EvaluationRun(
         task_of(config), config, split=_SPLIT.value, multi_scale=_TTA.value, **_MODEL.values()
     )
-    output, report = _outputs(run.split)
     shown = run.shown_examples(_PICTURES)
+    output, report = _outputs(run.split, shown.endings if shown is not None else ())
     evaluation = run.evaluate(shown.look if shown is not None else None)
     if not is_first_process():
         return  # all have the same figures; one shows and writes them
@@ -86,8 +86,9 @@ def _evaluate(arguments: list[str]) -> None:
     print(f"checkpoint {run.trained.checkpoint}\nwritten to {written}")
 
 
-def _outputs(split: str) -> tuple[epath.Path, epath.Path]:
-    """The JSON file and the report, once it is clear that they can be written."""
+def _outputs(split: str, endings: Sequence[str]) -> tuple[epath.Path, epath.Path]:
+    """The JSON file and the report, once it is clear that they can be written, and files of the
+    JSON's name with some endings too."""
     name = f"{split}_tta" if _TTA.value else split
     if _OUTPUT.value is None:
         folder = as_path(_MODEL.workdir.value or ".")
@@ -96,5 +97,7 @@ def _outputs(split: str) -> tuple[epath.Path, epath.Path]:
         output = as_path(_OUTPUT.value)
         report = f"{output.stem}.html"
     # Fail before the work, not after it.
-    output = options.output_file(output, key="inference", beside=[f"{output.stem}.png", report])
+    output = options.output_file(
+        output, key="inference", beside=[*(output.stem + x for x in endings), report]
+    )
     return output, output.parent / report

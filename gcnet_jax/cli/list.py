@@ -150,10 +150,13 @@ def _prepared(task: str, name: str, splits: set[str]) -> str:
 def _network(model: ConfigDict) -> str:
     """Such as `resnet18-d16 + global_context`: the backbone, and the blocks beside or in it."""
     backbone = model.backbone
+    name = f"resnet{backbone.depth}"
+    if backbone.groups > 1:
+        name = f"resnext{backbone.depth}-{backbone.groups}x{backbone.base_width}d"
     blocks = [backbone.context.block and f"{backbone.context.block} in the backbone"]
     if "decode_head" in model:
         blocks.append(model.decode_head.context.block)
-    return " + ".join([f"resnet{backbone.depth}-d{backbone.output_stride}", *filter(None, blocks)])
+    return " + ".join([f"{name}-d{backbone.output_stride}", *filter(None, blocks)])
 
 
 def _best(rows: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -34,8 +34,8 @@ image of a class is kept for evaluation.
 
 `coco_json` makes a data set of your own images with annotations in COCO's format: boxes alone, or
 with polygons or run lengths. All that is wrong with them is listed before anything is written.
-Objects that would be left out of training, as they lie outside the image or have no area, and
-images without any are counted, and refused with --strict.
+Objects that would be left out of training, as they lie outside the image or have no area, images
+without any and masks without a pixel are counted, and refused with --strict.
 """
 
 import os
@@ -154,7 +154,8 @@ _VAL_IMAGES = flags.DEFINE_string(
 _STRICT = flags.DEFINE_bool(
     "strict",
     False,
-    "coco, coco_json: refuse objects that would be left out of training, and images without any",
+    "coco, coco_json: refuse objects that would be left out of training, images without any, and "
+    "masks without a pixel",
     flag_values=_OPTIONS,
 )
 

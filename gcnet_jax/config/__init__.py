@@ -2,7 +2,7 @@
 
 from gcnet_jax.config.cache import cache_folder, enable_compilation_cache
 from gcnet_jax.config.checking import check_config, check_section, named_code
-from gcnet_jax.config.epochs import in_steps, schedule_in_words
+from gcnet_jax.config.epochs import check_same_epochs, in_steps, schedule_in_words
 from gcnet_jax.config.image_files import (
     MAX_IMAGE_PIXELS,
     MOST_IMAGE_PIXELS,
@@ -57,6 +57,7 @@ __all__ = [
     "brief_reason",
     "cache_folder",
     "check_config",
+    "check_same_epochs",
     "check_section",
     "config_of_published",
     "configs_named",

@@ -1,5 +1,6 @@
 """Schedules that are counted in epochs, and the steps that they come to."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -60,6 +61,26 @@ def in_steps(config: ConfigDict, images: int) -> ConfigDict:
     for key, (section, name) in counted.items():
         config[section][name] = _times(config.epochs[key], config.epochs.steps)
     return config
+
+
+def check_same_epochs(old: Mapping[str, Any], new: Mapping[str, Any], what: str) -> None:
+    """Refuses to go on where epochs would come to another number of steps than until now.
+
+    Args:
+        old: the plain config so far, in steps.
+        new: the plain config from now on.
+        what: is of the old one, for a message.
+
+    Raises:
+        InputError: they would, for the data set or the batch has another size.
+    """
+    before, now = (plain.get("epochs", {}).get("steps") for plain in (old, new))
+    if before and now and before != now:
+        raise InputError(
+            f"{what} whose epochs have {before} steps, and now they would have {now}: the data set "
+            "or training.batch_size has changed. Use another workdir, or go on with the old steps: "
+            f"--config.epochs.steps={before}"
+        )
 
 
 def schedule_in_words(config: ConfigDict, images: int) -> str:

@@ -31,6 +31,7 @@ from gcnet_jax.data.pipeline import (
 from gcnet_jax.data.preparable import OwnFiles, Preparable
 from gcnet_jax.data.preparation import Check
 from gcnet_jax.data.prepare_sets import (
+    lacking_advice,
     own_data_dir,
     own_files,
     prepare_official,
@@ -73,6 +74,7 @@ __all__ = [
     "evaluation_order",
     "group_into_buckets",
     "is_prepared",
+    "lacking_advice",
     "nearest_pixels",
     "ordered_batches",
     "own_data_dir",

@@ -67,7 +67,9 @@ def prepare_official(
         contents = _whole_contents(target, record_format)
         sizes = {s: len(contents.sizes(s)) for s in wanted if s in contents.splits}
         if not subset:
-            _check_counts(official, sizes, f"{target} holds a part of it: delete that, or")
+            _check_counts(
+                official, sizes, f"{target} holds a part of it: delete that, or pass --subset"
+            )
         wanted = [split for split in wanted if split not in contents.splits]
     source = _checked_source(official, source, wanted)
     if not wanted:
@@ -81,10 +83,21 @@ def prepare_official(
         _check_counts(
             official,
             {split: len(examples[split]) for split in examples},
-            f"if {source} is meant to be a part of the official set,",
+            lacking_advice(source),
         )
     write_dataset(data_dir, official.name, official.description, record_format, examples, check)
     return target
+
+
+def lacking_advice(source: epath.PathLike | None) -> str:
+    """Returns what to do about an official set that lacks something, for a message.
+
+    Args:
+        source: where the files of the set are; None if it is generated.
+    """
+    if source is None:
+        return "it is generated, so that the library is at fault: report it"
+    return f"if {source} is meant to be a part of the official set, pass --subset"
 
 
 def own_files(
@@ -269,6 +282,5 @@ def _check_counts(official: OfficialSet, found: Mapping[str, int], advice: str) 
     ]
     if wrong:
         raise InputError(
-            f"data set '{official.name}' is not complete: {'; '.join(wrong)}; "
-            f"{advice} pass --subset"
+            f"data set '{official.name}' is not complete: {'; '.join(wrong)}; {advice}"
         )

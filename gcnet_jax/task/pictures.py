@@ -1,6 +1,6 @@
 """What a task may show of its runs and its evaluations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -65,7 +65,14 @@ class MakeObserver(Protocol[M_contra]):
 
 
 class ShownExamples(Protocol):
-    """Picks the examples that are shown of an evaluation while it goes on."""
+    """Picks the examples that are shown of an evaluation while it goes on.
+
+    Attributes:
+        endings: of the names of the files that `write` leaves beside the page; that of the picture
+            is the first.
+    """
+
+    endings: Sequence[str]
 
     def look(self, batch: Any, predicted: Any) -> None:
         """Sees a batch under way; see `Look`."""
@@ -85,7 +92,7 @@ class ShownExamples(Protocol):
         Args:
             evaluation: what came of it.
             config: of the run.
-            picture: the PNG.
+            picture: the PNG; other files have its name with the other endings.
             report: the page, one HTML file.
             command: how to repeat it.
         """

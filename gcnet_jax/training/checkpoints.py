@@ -27,7 +27,7 @@ from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 from orbax.checkpoint import multihost
 
-from gcnet_jax.config import architecture, differences, with_defaults
+from gcnet_jax.config import architecture, check_same_epochs, differences, with_defaults
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import is_loss_of_partner, meet
@@ -330,7 +330,7 @@ class Checkpoints:
                     f"{folder} holds a checkpoint of another {part} ({'; '.join(found)}); "
                     "use another workdir, or the config that this one was started with"
                 )
-        _check_same_epochs(theirs.get("epochs", {}), ours.get("epochs", {}), folder)
+        check_same_epochs(theirs, ours, f"{folder} is of a run")
         for difference in differences(theirs, ours):
             logging.warning("Resuming under a changed config: %s", difference)
 
@@ -393,19 +393,6 @@ def _waits_unless_failed() -> multihost.BarrierSyncFn:
             wait(key=key, timeout_ms=timeout_ms)
 
     return wait_unless_failed
-
-
-def _check_same_epochs(
-    theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: epath.Path
-) -> None:
-    """Raises InputError if the same number of epochs would come to another one of steps."""
-    old, new = theirs.get("steps"), ours.get("steps")
-    if old and new and old != new:
-        raise InputError(
-            f"{folder} is of a run whose epochs have {old} steps, and now they would have {new}: "
-            "the data set or training.batch_size has changed. Use another workdir, or go on with "
-            f"the old steps: --config.epochs.steps={old}"
-        )
 
 
 def _kept_by_optimizer(config: dict[str, Any]) -> dict[str, Any]:

@@ -122,4 +122,5 @@ def evaluation_settings(config: ConfigDict, own: Mapping[str, Any]) -> dict[str,
         config: of the run.
         own: the task's own settings, see `Evaluator`.
     """
-    return {"model": architecture(to_plain(config)["model"]), **own}
+    model = to_plain(config)["model"]
+    return {"model": architecture(model), "dtype": model["dtype"], **own}

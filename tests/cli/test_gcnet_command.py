@@ -191,6 +191,16 @@ def test_a_table_too_wide_for_the_terminal_becomes_lines_that_are_not(
     assert [line for line in whole if line != line.rstrip()] == []
 
 
+def test_networks_of_runs_go_by_the_names_of_their_kinds(tmp_path, capsys):
+    config = load_config(find_config("coco/mask-rcnn_x101-32x4d-syncbn-gcb-r4-c3-c5_fpn_1x_coco"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"config": to_plain(config)}))
+    (tmp_path / "run" / "checkpoints").mkdir()
+    assert list_command.main(["runs", f"--runs={tmp_path}"]) == 0
+    network = "resnext101-32x4d-d32 + global_context in the backbone"
+    assert network in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_terminal_that_is_wide_enough_shows_the_same_table(capsys, monkeypatch):
     shown = listed_on_terminal(200, "weights", capsys=capsys, monkeypatch=monkeypatch)
     monkeypatch.delenv("FORCE_COLOR")

@@ -350,12 +350,13 @@ def test_a_config_that_python_cannot_run_is_named(fails, tmp_path):
     fails("train", f"--config={tmp_path / 'broken.py'}", f"--workdir={tmp_path}", says=says, code=2)
 
 
-@pytest.mark.parametrize("key", ["log_every", "accumulation_steps", "checkpoint_every"])
-def test_a_count_of_zero_is_refused_with_its_key(fails, tiny, tmp_path, key):
-    fails(
-        "train",
-        *tiny,
-        f"--config.training.{key}=0",
-        f"--workdir={tmp_path}",
-        says=f"training.{key} is 0; expected 1 or more",
-    )
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("log_every", "training.log_every is 0; expected 1 or more"),
+        ("accumulation_steps", "training.accumulation_steps is 0; expected 1 or more"),
+        ("checkpoint_every", "training.checkpoint_every and epochs.checkpoint_every are both 0"),
+    ],
+)
+def test_a_count_of_zero_is_refused_with_its_key(fails, tiny, tmp_path, key, says):
+    fails("train", *tiny, f"--config.training.{key}=0", f"--workdir={tmp_path}", says=says)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import gcnet_jax
+from gcnet_jax.config import in_steps
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import create_mesh
 from gcnet_jax.tasks import TASKS, schema_of, task_of
@@ -63,6 +65,11 @@ def config(request, root):
     config.training.log_every = 1
     config.training.evaluate_every = config.training.checkpoint_every = 3
     config.evaluation.batch_size = 40
+    if request.param == "classification":  # the same steps, counted in epochs
+        training = config.training
+        training.total_steps = training.evaluate_every = training.checkpoint_every = 0
+        config.epochs.total, config.epochs.steps = 2, 3
+        config.epochs.evaluate_every = config.epochs.checkpoint_every = 1
     return config
 
 
@@ -120,11 +127,12 @@ def test_the_task_of_a_runs_file_is_one_of_the_library_or_that_of_a_config_that_
 
 
 def test_a_finished_run_started_again_changes_nothing_and_another_task_is_refused(
-    config, workdir, root, tmp_path
+    config, workdir, root, capsys
 ):
     before = read_rows(workdir)
     gcnet_jax.train(config, workdir)
     assert read_rows(workdir) == before
+    assert re.search("schedule  .* epochs of [0-9]+ images", capsys.readouterr().out)
     other = next(name for name in TASKS if name != config.task)
     theirs = config_of(other, root)
     with pytest.raises(InputError):
@@ -154,7 +162,17 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(config, wo
 def test_a_checkpoint_says_of_which_task_it_is(config, workdir):
     metadata = read_metadata(gcnet_jax.load(workdir).source)
     assert metadata["config"]["task"] == config.task
-    assert from_plain(metadata["config"]).eq_as_configdict(config)
+    assert from_plain(metadata["config"]).eq_as_configdict(in_steps(config, images=1))
+    assert metadata["config"]["training"]["total_steps"] == 6
+
+
+@pytest.mark.parametrize("config", ["classification"], indirect=True)
+def test_a_run_in_epochs_is_not_taken_up_with_epochs_of_other_steps(config, workdir):
+    """As of a data set that was prepared anew with more images."""
+    config = config.copy_and_resolve_references()
+    config.epochs.steps = 0
+    with pytest.raises(InputError, match=r"epochs have 3 steps, and .*--config\.epochs\.steps=3"):
+        gcnet_jax.train(config, workdir)
 
 
 def test_the_first_step_is_the_same_however_devices_share_it(config):
@@ -181,7 +199,7 @@ def test_a_task_without_pictures_and_predictions_trains_and_is_evaluated(config,
     assert task.schema is schema_of(config)
     bare = dataclasses.replace(task, observer=None, shown_examples=None, prediction=None)
     config = config.copy_and_resolve_references()
-    config.training.total_steps = 3
+    config.training.total_steps, config.epochs.total = 3, 0
     run_training(bare, config, tmp_path / "run")
     assert not (tmp_path / "run" / "pictures").exists()
     run = EvaluationRun(bare, config, workdir=str(tmp_path / "run"))

@@ -1,7 +1,6 @@
-"""What a training run begins with, and what ends it before its first step and leaves nothing."""
+"""What ends a training run before its first step, and leaves nothing behind."""
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -15,8 +14,7 @@ from gcnet_jax.cli import command
 from gcnet_jax.errors import InputError, Preempted
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.runs import train_from_config
-from gcnet_jax.tasks.segmentation.data import DATA_SETS
-from gcnet_jax.training import finished_steps, only_training
+from gcnet_jax.training import only_training
 
 
 @pytest.fixture
@@ -50,28 +48,6 @@ def test_a_disk_without_room_is_named_before_the_first_step(config, tmp_path, mo
     with pytest.raises(InputError, match=r"has 1 MB free, and a checkpoint needs 1 MB; make room"):
         train_from_config(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
-
-
-def test_a_run_in_epochs_keeps_its_steps_though_the_data_set_changes(config, tmp_path, capfd):
-    """As of one whose data set was prepared anew with other images; here by another split."""
-    config.training.total_steps = 0
-    config.epochs.total = 1
-    config.training.batch_size = 256
-    config.data.num_workers = 0
-    train_from_config(config, tmp_path)
-    there = DATA_SETS.split_size(config.data.name, config.data.data_dir, "train")
-    steps = -(-there // 256)
-    assert f"1 epochs of {there} images at batch 256: {steps} steps" in capfd.readouterr().out
-    written = json.loads((tmp_path / "config.json").read_text())["config"]
-    assert written["training"]["total_steps"] == written["epochs"]["steps"] == steps
-    assert max(finished_steps(tmp_path / "checkpoints")) == steps
-
-    config.data.train_split = "val"
-    with pytest.raises(InputError, match=rf"have {steps} steps, .*--config\.epochs\.steps={steps}"):
-        train_from_config(config, tmp_path)
-    config.epochs.steps = steps
-    train_from_config(config, tmp_path)
-    assert max(finished_steps(tmp_path / "checkpoints")) == steps
 
 
 def test_epochs_too_short_for_a_warm_up_in_steps_are_refused(config, tmp_path):

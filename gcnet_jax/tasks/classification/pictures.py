@@ -32,6 +32,8 @@ class ShownExamples:
         count: how many are taken from all over the split, and how many of the worst.
     """
 
+    endings = (".png",)
+
     def __init__(self, config: ConfigDict, split: str, shard: InputShard, *, count: int):
         self._data, self._split, self._count = config.data, split, count
         size = DATA_SETS.split_size(config.data.name, config.data.data_dir, split)

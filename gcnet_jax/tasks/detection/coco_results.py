@@ -1,12 +1,19 @@
-"""Detections of many images as one file of results in COCO's format."""
+"""Detections of many images as one file of results in COCO's format.
+
+The file is JSON, a list of entries, each on a line of its own:
+
+    {"image_id": 139, "category_id": 1, "bbox": [x, y, width, height], "score": 0.98,
+     "segmentation": {"size": [height, width], "counts": "..."}}
+"""
 
 import contextlib
 import itertools
 import json
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from etils import epath
 
@@ -19,18 +26,66 @@ RESULTS = "coco_results.json"
 """The name of the file in a folder of results."""
 
 
+def category_ids(classes: ObjectClasses) -> Sequence[int]:
+    """What the data set calls each class; where nobody knows, they are counted from 1."""
+    return classes.category_ids or range(1, classes.num_classes + 1)
+
+
+def result_entry(
+    image_id: int | str,
+    category_id: int,
+    box: Sequence[float],
+    score: float,
+    mask: dict[str, Any] | None,
+) -> bytes:
+    """The line of an object.
+
+    Args:
+        image_id: of its image.
+        category_id: of its class.
+        box: (x1, y1, x2, y2) in pixels.
+        score: from 0 to 1.
+        mask: `size` and `counts` of compressed run lengths, if there are any.
+    """
+    left, top, right, bottom = box
+    entry: dict[str, Any] = {
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [left, top, right - left, bottom - top],
+        "score": score,
+    }
+    if mask is not None:
+        entry["segmentation"] = mask
+    return json.dumps(entry).encode()
+
+
+def write_entries(path: epath.Path, entries: Iterable[bytes]) -> None:
+    """Writes a file of results, without holding it in memory.
+
+    Args:
+        path: of the file.
+        entries: their lines.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with tempfile.TemporaryFile() as whole:
+        separator = b"["
+        for line in entries:
+            whole.write(separator + b"\n" + line)
+            separator = b","
+        whole.write(b"\n]\n" if separator == b"," else b"[]\n")
+        whole.seek(0)
+        write_whole(path, whole)
+
+
 class CocoResults:
     """A file of results, to which images are added; it takes no memory. To be entered as a context.
 
-    The file is JSON, a list of entries, each on a line of its own:
-
-        {"image_id": 139, "category_id": 1, "bbox": [x, y, width, height], "score": 0.98,
-         "segmentation": {"size": [height, width], "counts": "..."}}
-
-    `image_id` is the image's name, without its ending; or the number that it is, as the images of
-    COCO are called, so that COCO's own tools take the file. `category_id` is what the data set
-    calls the class; where nobody knows, classes are counted from 1. `bbox` is in pixels, and
-    `segmentation` is there where the network finds masks.
+    `image_id` is the image's name, without its ending; or the number that it is, where it has
+    twelve digits, as the images of COCO are called, so that COCO's own tools take the file.
+    `category_id` is as `category_ids` has it. `bbox` is in pixels, and `segmentation` is there
+    where the network finds masks.
 
     Entries that the file has of other images stay.
 
@@ -46,7 +101,7 @@ class CocoResults:
 
     def __init__(self, folder: epath.Path, classes: ObjectClasses, *, overwrite: bool):
         self._path, self._overwrite = folder / RESULTS, overwrite
-        self._category_ids = classes.category_ids or range(1, classes.num_classes + 1)
+        self._category_ids = category_ids(classes)
         self._keeps_others = True
         self._images: set[int | str] = set()
         self._resources = contextlib.ExitStack()
@@ -70,7 +125,7 @@ class CocoResults:
     ) -> None:
         with self._resources:
             if kind is None and self._images:
-                self._write()
+                write_entries(self._path, itertools.chain(self._others(), self._added()))
 
     def add(self, name: str, result: DetectionResult) -> None:
         """Adds what is detected in an image.
@@ -82,26 +137,11 @@ class CocoResults:
         image_id = _image_id(name)
         self._images.add(image_id)
         for row, plain in enumerate(result.to_plain()):
-            left, top, right, bottom = plain["box"]
-            entry = {
-                "image_id": image_id,
-                "category_id": self._category_ids[result.labels[row]],
-                "bbox": [left, top, right - left, bottom - top],
-                "score": plain["score"],
-            }
-            if "mask" in plain:
-                entry["segmentation"] = plain["mask"]
-            self._lines.write(json.dumps(entry).encode() + b"\n")
-
-    def _write(self) -> None:
-        with tempfile.TemporaryFile() as whole:
-            separator = b"["
-            for line in itertools.chain(self._others(), self._added()):
-                whole.write(separator + b"\n" + line)
-                separator = b","
-            whole.write(b"\n]\n" if separator == b"," else b"[]\n")
-            whole.seek(0)
-            write_whole(self._path, whole)
+            category = self._category_ids[result.labels[row]]
+            entry = result_entry(
+                image_id, category, plain["box"], plain["score"], plain.get("mask")
+            )
+            self._lines.write(entry + b"\n")
 
     def _added(self) -> Iterator[bytes]:
         self._lines.seek(0)
@@ -144,4 +184,5 @@ class CocoResults:
 
 
 def _image_id(name: str) -> int | str:
-    return int(name) if name.isascii() and name.isdigit() else name
+    """The number that an image of COCO is, else the name: no two names have the same."""
+    return int(name) if re.fullmatch("[0-9]{12}", name) else name

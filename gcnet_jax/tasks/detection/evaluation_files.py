@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from gcnet_jax.data.picture_table import encoded
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import InputShard
+from gcnet_jax.tasks.detection.coco_results import write_entries
 from gcnet_jax.tasks.detection.shown_images import ShownImages
 from gcnet_jax.tasks.detection.split_evaluation import Evaluation
 from gcnet_jax.tasks.detection.training_pictures import image_table
@@ -21,6 +22,8 @@ class ShownDetections(ShownImages):
         count: how many are taken from all over the split, and how many of the worst.
     """
 
+    endings = (".png", "_precision_recall.png", "_coco_results.json")
+
     def __init__(self, config: ConfigDict, split: str, shard: InputShard, *, count: int):
         super().__init__(config, split, shard, count=count, worst=count)
 
@@ -35,10 +38,13 @@ class ShownDetections(ShownImages):
     ) -> None:
         """Writes a PNG of images with what is annotated and found, one of curves, and the report.
 
+        Beside them go all detections in COCO's format, see `Evaluation.coco_results`.
+
         Args:
             evaluation: what came of it.
             config: of the run.
-            picture: the PNG; that of precision by recall has its name and `_precision_recall`.
+            picture: the PNG; that of precision by recall has its name and `_precision_recall`, the
+                detections have it and `_coco_results`.
             report: the page, one HTML file.
             command: how to repeat it.
         """
@@ -48,8 +54,12 @@ class ShownDetections(ShownImages):
         )
         from gcnet_jax.tasks.detection.report import report_page
 
+        of_curves, of_results = (
+            picture.with_name(f"{picture.stem}{ending}") for ending in self.endings[1:]
+        )
         write_whole(picture, encoded(image_table(self.spread(), evaluation.classes), "PNG"))
         curves = precision_recall_picture(evaluation.precision, evaluation.classes.names)
-        write_whole(picture.with_name(f"{picture.stem}_precision_recall.png"), curves)
+        write_whole(of_curves, curves)
+        write_entries(of_results, evaluation.coco_results())
         page = report_page(evaluation, self, config, curves=curves, command=command)
         write_whole(report, page)

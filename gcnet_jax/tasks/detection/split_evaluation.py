@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from gcnet_jax.parallel import (
 )
 from gcnet_jax.task import Evaluated, Evaluator, Scores
 from gcnet_jax.tasks.detection.classes import ObjectClasses
+from gcnet_jax.tasks.detection.coco_results import category_ids, result_entry
 from gcnet_jax.tasks.detection.data import (
     DATA_SETS,
     Annotations,
@@ -39,6 +40,7 @@ from gcnet_jax.tasks.detection.evaluation.average_precision import (
     average_precision,
 )
 from gcnet_jax.tasks.detection.evaluation.collecting import DetectionCollector
+from gcnet_jax.tasks.detection.evaluation.image_detections import ImageDetections
 from gcnet_jax.tasks.detection.evaluation.union import of_all_processes
 
 BY_CLASS = ("AP", "AP50", "AP75")
@@ -57,11 +59,17 @@ class Evaluation(Evaluated):
         objects: how many objects of each class are annotated, crowds left out.
         precision: average precision of boxes, and of masks where the detector finds them and the
             data set has them.
+        detected: in each image of the split.
+        image_ids: what the data set calls each image.
+        category_ids: what it calls each class.
     """
 
     classes: ObjectClasses
     objects: Int[np.ndarray, " classes"]
     precision: dict[Kind, AveragePrecision]
+    detected: Sequence[ImageDetections]
+    image_ids: Sequence[int]
+    category_ids: Sequence[int]
 
     @property
     def summary(self) -> dict[str, float]:
@@ -153,6 +161,22 @@ class Evaluation(Evaluated):
             for name, value in found.precisions.items()
         }
 
+    def coco_results(self) -> Iterator[bytes]:
+        """Yields a line for each object that is detected, see `coco_results.result_entry`.
+
+        Images and classes have the data set's own ids. Boxes and masks are in pixels of the image
+        as it is displayed.
+        """
+        for image_id, image in zip(self.image_ids, self.detected, strict=True):
+            boxes, scores = image.boxes.astype(float).tolist(), image.scores.astype(float).tolist()
+            for row, label in enumerate(image.classes.tolist()):
+                mask = None
+                if image.masks is not None:
+                    mask = {"size": list(image.size), "counts": image.masks[row].decode()}
+                yield result_entry(
+                    image_id, self.category_ids[label], boxes[row], scores[row], mask
+                )
+
     def _columns(self) -> list[tuple[AveragePrecision, str]]:
         return [(found, x) for found in self.precision.values() for x in BY_CLASS]
 
@@ -203,19 +227,26 @@ class DetectionEvaluator(Evaluator[ObjectClasses]):
 
     def evaluated(self, counts: DetectionCollector, **about: Any) -> Evaluation:
         """The result of all batches of all processes."""
-        annotated, name = self._annotated, self._name
+        (annotated, image_ids), name = self._annotated, self._name
         detected = of_all_processes(
             counts.finish(), input_shard(self.mesh), count=len(annotated), name=name
         )
         classes = np.concatenate([x.classes[~x.crowds] for x in annotated]) if annotated else []
         kinds: tuple[Kind, ...] = ("box", "mask") if self._compares_masks else ("box",)
-        num_classes = self.meaning.num_classes
+        num_classes, data = self.meaning.num_classes, self.config.data
         precision: dict[Kind, AveragePrecision] = {
             kind: average_precision(annotated, detected, num_classes=num_classes, kind=kind)
             for kind in kinds
         }
-        objects = np.bincount(np.asarray(classes, int), minlength=num_classes)
-        return Evaluation(self.meaning, objects, precision, **about)
+        return Evaluation(
+            classes=self.meaning,
+            objects=np.bincount(np.asarray(classes, int), minlength=num_classes),
+            precision=precision,
+            detected=detected,
+            image_ids=image_ids,
+            category_ids=category_ids(DATA_SETS.meaning(data.name, data.data_dir)),
+            **about,
+        )
 
     @functools.cached_property
     def _compares_masks(self) -> bool:
@@ -229,9 +260,15 @@ class DetectionEvaluator(Evaluator[ObjectClasses]):
         return DATA_SETS.open_split(data.name, data.data_dir, self.split)
 
     @functools.cached_property
-    def _annotated(self) -> list[Annotations]:
-        """What is annotated in each image: some kilobytes, read once for all evaluations."""
-        return [annotations_of(self._records[index]) for index in range(len(self._records))]
+    def _annotated(self) -> tuple[list[Annotations], list[int]]:
+        """What is annotated in each image, and its id: some kilobytes, read once for all
+        evaluations."""
+        annotated, image_ids = [], []
+        for index in range(len(self._records)):
+            record = self._records[index]
+            annotated.append(annotations_of(record))
+            image_ids.append(int(record["image_id"]))
+        return annotated, image_ids
 
     def _name(self, index: int) -> str:
         return f"'{self._records[index]['name'].decode(errors='backslashreplace')}'"

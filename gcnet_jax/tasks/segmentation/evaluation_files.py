@@ -11,6 +11,8 @@ from gcnet_jax.tasks.segmentation.split_evaluation import Evaluation
 class ShownSegmentations(ShownImages):
     """The images that are shown of an evaluation, and the files that show them."""
 
+    endings = (".png",)
+
     def write(
         self,
         evaluation: Evaluation,

@@ -51,7 +51,13 @@ def small_config(data_dir, name="made_up"):
 
 
 def prepare_noise(data_dir, *, has_masks=True, name="made_up"):
-    """Prepares images of noise, annotated with about what the detector finds in them, and others.
+    """Prepares images of noise, see `noise_examples`."""
+    examples = noise_examples(has_masks=has_masks)
+    prepare_made_up(name, data_dir, {"val": examples, "train": examples}, has_masks=has_masks)
+
+
+def noise_examples(*, has_masks=True):
+    """Images of noise, annotated with about what the detector finds in them, and others.
 
     Classes 0 and 2 have objects, and class 1 has none; one object is a crowd.
     """
@@ -68,4 +74,4 @@ def prepare_noise(data_dir, *, has_masks=True, name="made_up"):
         crowds[:1] = index == 3
         annotations = annotations_of_boxes(boxes, size, classes, crowds, masks=has_masks)
         examples.append(MadeUp(f"{index}.png", index, size, annotations))
-    prepare_made_up(name, data_dir, {"val": examples, "train": examples}, has_masks=has_masks)
+    return examples

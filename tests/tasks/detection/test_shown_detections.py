@@ -172,10 +172,13 @@ def test_an_evaluation_leaves_pictures_and_a_page_that_needs_no_other_file(
     shown.write(evaluation, config, picture=picture, report=report, command="gcnet evaluate x")
     assert sorted(path.name for path in folder.iterdir()) == [
         "evaluation_val.png",
+        "evaluation_val_coco_results.json",
         "evaluation_val_precision_recall.png",
         "report_val.html",
     ]
     assert read(folder / "evaluation_val_precision_recall.png").shape == (500, 1200, 3)
+    assert json.loads((folder / "evaluation_val_coco_results.json").read_text())
+    assert {*shown.endings} == {".png", "_coco_results.json", "_precision_recall.png"}
     assert read(picture).shape[1] == 2 * (CELL + GAP) + GAP
     page = Text(report.read_text())
     assert page.pictures == 1 + 2 * (2 + 2)

@@ -11,6 +11,7 @@ from gcnet_jax.data import (
     Check,
     OwnFiles,
     Preparable,
+    lacking_advice,
     own_files,
     prepare_official,
     prepare_own,
@@ -65,13 +66,12 @@ def prepare(
             unless that is allowed, as a part only.
     """
     official = DATA_SETS.official_set(name)
-    absent = f"if {source} is meant to be a part of the official set, pass --subset"
     return prepare_official(
         official,
         data_dir,
         source,
         ClassifiedImages(pixels, CATALOG[name]),
-        _check(CATALOG[name], None if subset else absent, needs="train"),
+        _check(CATALOG[name], None if subset else lacking_advice(source), needs="train"),
         splits=splits,
         subset=subset,
         read=functools.partial(with_max_pixels, max_pixels=max_image_pixels),

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
+from gcnet_jax.tasks.detection.data.run_lengths import has_pixels
+
 _SMALLEST = 1  # pixels of an edge of a box that is trained on
 
 
@@ -60,3 +62,17 @@ def reasons_against(
         "without area": annotations.areas <= 0,
         "narrower than a pixel": (box_width < _SMALLEST) | (box_height < _SMALLEST),
     }
+
+
+def masks_without_pixels(annotations: Annotations, size: tuple[int, int]) -> Bool[np.ndarray, " n"]:
+    """Returns which annotations have a mask in which no pixel is theirs.
+
+    mmdetection trains on their boxes all the same, and masks learn of them that nothing is there.
+
+    Args:
+        annotations: of an image.
+        size: its height and width.
+    """
+    if annotations.masks is None:
+        return np.zeros(len(annotations.classes), bool)
+    return np.array([not has_pixels(mask, size) for mask in annotations.masks], bool)

@@ -12,7 +12,12 @@ from rich.text import Text
 
 from gcnet_jax.errors import InputError, printable
 from gcnet_jax.tasks.detection.classes import ObjectClasses
-from gcnet_jax.tasks.detection.data.annotations import Annotations, reasons_against, trainable
+from gcnet_jax.tasks.detection.data.annotations import (
+    Annotations,
+    masks_without_pixels,
+    reasons_against,
+    trainable,
+)
 
 _MOST_NAMED = 8  # classes in a message
 _MOST_SHOWN = 100  # classes in a table
@@ -28,6 +33,7 @@ class ObjectCounts:
         objects: by class index, how many are trained on; of classes that have some.
         crowds: how many annotations are crowds.
         left_out: by the first reason against it, how many are not trained on besides crowds.
+        without_pixels: how many are trained on although their mask has no pixel.
         parts: of each image in order, how many annotations it has, and how many of them are trained
             on; in arrays of falling length, so that adding one image after the other is quick.
     """
@@ -35,6 +41,7 @@ class ObjectCounts:
     objects: Mapping[int, int]
     crowds: int = 0
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    without_pixels: int = 0
     parts: tuple[_OfImages, ...] = ()
 
     @classmethod
@@ -51,6 +58,7 @@ class ObjectCounts:
             dict(Counter(annotations.classes[used].tolist())),
             int(annotations.crowds.sum()),
             left_out,
+            int(np.sum(used & masks_without_pixels(annotations, size))),
             (np.array([[len(used), used.sum()]], np.int32),),
         )
 
@@ -67,11 +75,12 @@ class ObjectCounts:
             if not 0 <= index < num_classes or type(count) is not int or count < 1:
                 raise ValueError(f"{count!r} objects of class {index}; of {num_classes} classes")
         left_out = {str(reason): int(count) for reason, count in plain["left_out"].items()}
+        without_pixels = int(plain.get("without_pixels", 0))  # which earlier versions did not count
         columns = [plain["annotated"], plain["trainable"]]
         of_images = np.array(columns, np.int32).reshape(2, len(columns[0])).T
         if of_images.size and of_images.min() < 0:
             raise ValueError("negative numbers of objects")
-        return cls(objects, int(plain["crowds"]), left_out, (of_images,))
+        return cls(objects, int(plain["crowds"]), left_out, without_pixels, (of_images,))
 
     def __add__(self, other: Self) -> Self:
         return dataclasses.replace(
@@ -79,6 +88,7 @@ class ObjectCounts:
             objects=_sum(self.objects, other.objects),
             crowds=self.crowds + other.crowds,
             left_out=_sum(self.left_out, other.left_out),
+            without_pixels=self.without_pixels + other.without_pixels,
             parts=_gathered([*self.parts, *other.parts]),
         )
 
@@ -91,6 +101,7 @@ class ObjectCounts:
             "objects": {str(index): self.objects[index] for index in sorted(self.objects)},
             "crowds": self.crowds,
             "left_out": {reason: self.left_out[reason] for reason in sorted(self.left_out)},
+            "without_pixels": self.without_pixels,
             "annotated": self.annotated.tolist(),
             "trainable": self.trainable.tolist(),
         }
@@ -125,7 +136,8 @@ def check_learnable(
 ) -> None:
     """Refuses objects from which training would learn nothing, or not all classes.
 
-    Training splits are those whose names begin with "train"; without one, all splits together.
+    Training splits are those whose names begin with "train"; without one, all splits together. The
+    others are compared with: they need an object each.
 
     Args:
         counts: of each split.
@@ -133,22 +145,28 @@ def check_learnable(
         absent: what to do about a class without an object; None where that is allowed.
 
     Raises:
-        InputError: no object can be trained on, or a class has none.
+        InputError: no object can be trained on or compared with, or a class has none.
     """
     training = [split for split in counts if split.startswith("train")] or list(counts)
     total = sum((counts[split] for split in training), ObjectCounts({}))
     where = " and ".join(f"'{split}'" for split in training)
-    if not total.objects:
-        raise InputError(
-            f"none of the {int(total.annotated.sum())} annotations of split {where} can be trained "
-            "on; expected objects that are no crowds, have an area and lie in their image"
-        )
+    _check_objects(total, where, "trained on")
+    for split in (split for split in counts if split not in training):
+        _check_objects(counts[split], f"'{split}'", "compared with")
     missing = [i for i in range(classes.num_classes) if i not in total.objects]
     if missing and absent is not None:
         named = ", ".join(f"'{classes.names[i]}'" for i in missing[:_MOST_NAMED])
         named += f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         kind = "class" if len(missing) == 1 else "classes"
         raise InputError(f"split {where} has no object of {kind} {named}; {absent}")
+
+
+def _check_objects(counts: ObjectCounts, where: str, how: str) -> None:
+    if not counts.objects:
+        raise InputError(
+            f"none of the {int(counts.annotated.sum())} annotations of split {where} can be {how}; "
+            "expected objects that are no crowds, have an area and lie in their image"
+        )
 
 
 def counts_table(counts: Mapping[str, ObjectCounts], classes: ObjectClasses) -> rich.table.Table:
@@ -175,6 +193,9 @@ def counts_table(counts: Mapping[str, ObjectCounts], classes: ObjectClasses) -> 
     for reason in sorted({reason for of_split in counts.values() for reason in of_split.left_out}):
         numbers = (str(of_split.left_out.get(reason, 0)) for of_split in counts.values())
         table.add_row(Text(printable(f"left out: {reason}")), *numbers)
+    if any(of_split.without_pixels for of_split in counts.values()):
+        numbers = (str(of_split.without_pixels) for of_split in counts.values())
+        table.add_row("masks without a pixel", *numbers)
     images = (str(int((of_split.annotated == 0).sum())) for of_split in counts.values())
     table.add_row("images without annotation", *images)
     return table

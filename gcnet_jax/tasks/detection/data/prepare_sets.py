@@ -12,6 +12,7 @@ from gcnet_jax.data import (
     Check,
     OwnFiles,
     Preparable,
+    lacking_advice,
     own_data_dir,
     prepare_official,
     prepare_own,
@@ -60,8 +61,8 @@ def prepare(
         subset: whether the source may be a part of the official release: images without a file are
             left out, and classes may have no object.
         splits: which to prepare, and look for in the source; by default all.
-        strict: whether annotations that would be left out of training, and images without any, are
-            refused.
+        strict: whether annotations that would be left out of training, images without any, and
+            masks without a pixel are refused.
         max_image_pixels: most pixels of an image.
 
     Returns:
@@ -79,14 +80,13 @@ def prepare(
         find: Any = official.find_examples  # which takes checks where there are files
         found = functools.partial(find, strict=strict, may_lack=subset, max_pixels=max_image_pixels)
         official = dataclasses.replace(official, find_examples=found)
-    absent = f"if {source} is meant to be a part of the official set, pass --subset"
     with faults_listed():
         return prepare_official(
             official,
             data_dir,
             source,
             AnnotatedImages(pixels, CATALOG[name], has_masks=True),
-            _check(CATALOG[name], None if subset else absent, needs="train"),
+            _check(CATALOG[name], None if subset else lacking_advice(source), needs="train"),
             splits=splits,
             subset=subset,
         )
@@ -117,8 +117,8 @@ def prepare_coco_json(
         val_json: annotations to evaluate with, of categories among those.
         val_images: the folder of its images; by default the same.
         pixels: how to store images; see `AnnotatedImages`.
-        strict: whether annotations that would be left out of training, and images without any, are
-            refused.
+        strict: whether annotations that would be left out of training, images without any, and
+            masks without a pixel are refused.
         allow_absent: whether categories may have no object that is trained on.
         orientation: whether annotations were made on the images as they are displayed or as they
             are stored, where these differ by EXIF and the sizes fit either way. They are stored as

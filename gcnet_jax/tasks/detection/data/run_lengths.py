@@ -15,11 +15,18 @@ def pixels_of(counts: Sequence[bytes], size: tuple[int, int]) -> UInt8[np.ndarra
         counts: of each mask, compressed and of this size: what a prepared set holds is checked.
         size: height and width of the image.
     """
-    if not counts:
-        return np.zeros((0, *size), np.uint8)
-    objects: Any = [{"size": list(size), "counts": each} for each in counts]
-    stacked = pycocotools.mask.decode(objects)
-    return np.moveaxis(stacked, -1, 0)
+    # pycocotools' own `decode` takes longer, and NumPy 2 warns of it.
+    height, width = size
+    pixels = np.zeros((len(counts), width, height), np.uint8)
+    for columns, each in zip(pixels, counts, strict=True):
+        columns[:] = columns_of(each, size, 0, width)
+    return pixels.transpose(0, 2, 1)
+
+
+def has_pixels(counts: bytes, size: tuple[int, int]) -> bool:
+    """Returns whether a mask has any; arguments as of `columns_of`."""
+    whole: Any = {"size": list(size), "counts": counts}
+    return bool(pycocotools.mask.area(whole) > 0)
 
 
 def counts_of(pixels: Bool[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"]) -> bytes:

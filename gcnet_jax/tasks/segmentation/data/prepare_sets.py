@@ -10,6 +10,7 @@ from gcnet_jax.data import (
     Check,
     OwnFiles,
     Preparable,
+    lacking_advice,
     own_files,
     prepare_official,
     prepare_own,
@@ -73,15 +74,18 @@ def prepare(
     """
     official = DATA_SETS.official_set(name)
     # What is generated is whole, and a part need not show every class.
-    absent = f"if {source} is meant to be a part of the official set, pass --subset"
     whole = bool(official.parts) and not subset
-    unlabelled = f"is {source} the official set?"
+    unlabelled = f"is {source} the official set?" if source else lacking_advice(source)
     return prepare_official(
         official,
         data_dir,
         source,
         LabelledImages(pixels, CATALOG[name]),
-        _check(CATALOG[name], Remedies(unlabelled, absent if whole else None), needs="train"),
+        _check(
+            CATALOG[name],
+            Remedies(unlabelled, lacking_advice(source) if whole else None),
+            needs="train",
+        ),
         splits=splits,
         subset=subset,
         read=functools.partial(with_settings, made_on=orientation, max_pixels=max_image_pixels),

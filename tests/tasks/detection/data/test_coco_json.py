@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pycocotools.mask
 import pytest
+import rich.console
 from etils import epath
 from PIL import Image
 
@@ -18,6 +19,7 @@ from gcnet_jax.tasks.detection.data import (
     pixels_of,
     prepare_coco_json,
 )
+from gcnet_jax.tasks.detection.data.object_counts import counts_table
 from gcnet_jax.tasks.detection.data.sources.coco_files import Checks, CocoFiles, find_examples
 from tests.tasks.detection.data.coco_written import (
     CATEGORIES,
@@ -137,6 +139,42 @@ def test_what_is_not_trained_on_is_counted_and_refused_where_one_is_strict(tmp_p
         (str(val_json), "image 2", "has no annotation"),
     ]
     assert not (tmp_path / "strict" / "data").exists()
+
+
+def test_masks_without_a_pixel_are_counted_and_refused_where_one_is_strict(tmp_path):
+    empty = {"segmentation": {"size": [*SIZE], "counts": [SIZE[0] * SIZE[1]]}}
+    train = document(
+        [
+            annotation(1),
+            annotation(2, 2, **empty),
+            annotation(3, **empty, area=0),  # which is left out anyhow
+            annotation(4, **empty, iscrowd=1),
+        ]
+    )
+    prepare_written(tmp_path, train)
+    counts = DATA_SETS.counts("own", tmp_path / "data", "train")
+    assert (counts.without_pixels, counts.total, counts.left_out) == (1, 2, {"without area": 1})
+    console = rich.console.Console(width=100)
+    classes = DATA_SETS.meaning("own", tmp_path / "data")
+    with console.capture() as shown:
+        console.print(counts_table({"train": counts}, classes))
+    (row,) = (line for line in shown.get().splitlines() if "masks without a pixel" in line)
+    assert "1" in row
+    with pytest.raises(InputError) as raised:
+        prepare_written(tmp_path / "strict", train, strict=True)
+    listed = [line for line in raised.value.listed if "no pixel is in its mask" in line]
+    assert sorted(line.split(": ")[1] for line in listed) == ["annotation 2", "annotation 3"]
+
+
+def test_a_json_with_nothing_to_compare_with_is_refused_when_it_is_prepared(tmp_path):
+    train = document([annotation(1)])
+    with pytest.raises(InputError, match=r"val\.json: annotations: there are none, expected one"):
+        prepare_written(tmp_path, train, document([]))
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(
+        InputError, match="none of the 1 annotations of split 'val' can be compared"
+    ):
+        prepare_written(tmp_path, train, document([annotation(1, iscrowd=1)]))
 
 
 def test_classes_without_an_object_are_refused_unless_one_says_so(tmp_path):

@@ -30,7 +30,7 @@ def find_examples(
     Args:
         roots: where the images of each of the splits are, and the annotations.
         splits: of `train` and `val`.
-        strict: whether objects and images that would be left out of training are refused.
+        strict: whether what would be left out of training is refused, see `refuse_left_out`.
         may_lack: whether images may be missing, which are left out then.
         max_pixels: most pixels of an image.
 

@@ -7,7 +7,7 @@ import pycocotools.mask
 from etils import epath
 
 from gcnet_jax.tasks.detection.classes import ObjectClasses
-from gcnet_jax.tasks.detection.data.annotations import reasons_against
+from gcnet_jax.tasks.detection.data.annotations import masks_without_pixels, reasons_against
 from gcnet_jax.tasks.detection.data.sources.annotated_files import AnnotationRows, AnnotationTable
 from gcnet_jax.tasks.detection.data.sources.coco_images import Described, FoundImage
 from gcnet_jax.tasks.detection.data.sources.faults import Faults
@@ -55,6 +55,9 @@ def read_annotations(
     """
     reader = _Reader(path, described, classes, segmented, faults, skip_short)
     read_elements(path, {"annotations": reader.add}, advance)
+    if described.known and not reader.number:
+        what = "annotations: there are none, expected one to train on or to compare with at least"
+        faults.add(path, "no annotations", what)
     return reader.rows.table()
 
 
@@ -62,6 +65,8 @@ def refuse_left_out(
     path: epath.Path, images: Sequence[FoundImage], table: AnnotationTable, faults: Faults
 ) -> None:
     """Notes as faults what would be left out of training: objects, and images without any.
+
+    So are masks without a pixel, of which nothing can be learnt.
 
     Args:
         path: of the json.
@@ -83,10 +88,19 @@ def refuse_left_out(
                     f"{annotations.areas[index]:g} are {reason}, expected an object that can be "
                     "trained on (--strict)",
                 )
+        empty = masks_without_pixels(annotations, image.annotated_size) & ~annotations.crowds
+        for index in empty.nonzero()[0].tolist():
+            what = f"annotation {ids[index]}: no pixel is in its mask, expected one (--strict)"
+            faults.add(path, "masks without a pixel", what)
 
 
 class _Reader:
-    """Checks annotations one by one, and puts those without fault into a table."""
+    """Checks annotations one by one, and puts those without fault into a table.
+
+    Attributes:
+        rows: of the table.
+        number: of all annotations so far.
+    """
 
     def __init__(
         self,
@@ -110,12 +124,12 @@ class _Reader:
         self._numbers = {image.image_id: n for n, image in enumerate(described.images)}
         self._sizes = [image.annotated_size for image in described.images]
         self._ids: set[int] = set()
-        self._position = -1
+        self.number = 0
         self._where = ""
 
     def add(self, annotation: Any) -> None:
-        self._position += 1
-        self._where = where = f"annotation at position {self._position}"
+        self._where = where = f"annotation at position {self.number}"
+        self.number += 1
         if not isinstance(annotation, dict):
             self._fault(
                 "annotations that are none",

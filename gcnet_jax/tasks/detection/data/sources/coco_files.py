@@ -43,7 +43,7 @@ class Checks(NamedTuple):
         max_pixels: most pixels of an image.
         orientation: whether annotations were made on images as they are displayed or as they are
             stored, where these differ by EXIF and sizes fit both; None where nobody has said.
-        strict: whether objects and images that would be left out of training are refused.
+        strict: whether what would be left out of training is refused, see `refuse_left_out`.
         may_lack: whether images may be missing, which are left out then.
         skip_short: whether polygons of too few corners are passed over where others are left.
     """
