@@ -57,7 +57,7 @@ def in_steps(config: ConfigDict, images: int) -> ConfigDict:
     if not counted:
         return config
     config = config.copy_and_resolve_references()
-    config.epochs.steps = config.epochs.steps or -(-images // config.training.batch_size)
+    config.epochs.steps = config.epochs.steps or _steps_of(images, config.training.batch_size)
     for key, (section, name) in counted.items():
         config[section][name] = _times(config.epochs[key], config.epochs.steps)
     return config
@@ -91,18 +91,22 @@ def schedule_in_words(config: ConfigDict, images: int) -> str:
         images: that are trained on.
     """
     batch_size, total = config.training.batch_size, config.training.total_steps
-    if config.epochs.total:
-        said = (
-            f"{config.epochs.total} epochs of {images} images at batch {batch_size}: {total} steps"
-        )
+    epochs = config.epochs.total
+    if epochs and total == epochs * _steps_of(images, batch_size):
+        said = f"{epochs} epochs of {images} images at batch {batch_size}: {total} steps"
     else:
         passes = total * batch_size / images
-        said = f"{total} steps at batch {batch_size}: {passes:.3g} epochs of {images} images"
+        said = f"{total} steps at batch {batch_size}: {passes:.1f} epochs of {images} images"
     *others, last = map(str, config.optimizer.milestones) if config.optimizer.milestones else [""]
     if last:
         steps = f"steps {', '.join(others)} and {last}" if others else f"step {last}"
         said += f"\nthe rate falls after {steps}"
     return said
+
+
+def _steps_of(images: int, batch_size: int) -> int:
+    """Steps of an epoch: batches that hold all images, of which the last need not be full."""
+    return -(-images // batch_size)
 
 
 def _times(count: Any, steps: int) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnet_jax.config import from_plain, in_steps, schedule_in_words, to_plain
+from gcnet_jax.config import check_same_epochs, from_plain, in_steps, schedule_in_words, to_plain
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import check_config
 from gcnet_jax.tasks.segmentation.config import SCHEMA
@@ -46,6 +46,7 @@ def test_steps_once_found_stay_for_another_data_set_and_changes_that_contradict_
     config = in_steps(with_values(IN_EPOCHS), 1000)
     written = from_plain(to_plain(config), SCHEMA)
     assert in_steps(written, 5).eq_as_configdict(config)
+    assert schedule_in_words(written, 5).startswith("756 steps at batch 16: 2419.2 epochs of 5")
     written.training.total_steps += 1
     with pytest.raises(InputError, match=r"total_steps is 757 and epochs\.total is 12; expected"):
         check_config(written)
@@ -58,6 +59,7 @@ def test_the_config_of_an_earlier_version_counts_in_steps():
     del plain["epochs"]
     config = from_plain(plain, SCHEMA)
     check_config(config)
+    check_same_epochs(plain, to_plain(config), "this")
     assert in_steps(config, 10).training.total_steps == 70
 
 
