@@ -76,14 +76,15 @@ def _evaluate(arguments: list[str]) -> None:
         write_whole(output, json.dumps(evaluation.to_plain(), indent=2) + "\n")
     finally:  # where nothing can be written, the figures are not lost
         rich.console.Console().print(evaluation.table())
-    written = f"{output}"
+    written = [output]
     if shown is not None:
         picture = output.with_suffix(".png")
         own = f"--config={_MODEL.workdir.value}/config.json"  # which the run's folder brings along
         again = shlex.join(["gcnet", "evaluate", *(x for x in sys.argv[1:] if x != own)])
         shown.write(evaluation, config, picture=picture, report=report, command=again)
-        written += f", {picture} and {report}"
-    print(f"checkpoint {run.trained.checkpoint}\nwritten to {written}")
+        written += [output.with_name(output.stem + ending) for ending in shown.endings] + [report]
+    files = "\n           ".join(map(str, written))  # a line each, as a terminal breaks none
+    print(f"checkpoint {run.trained.checkpoint}\nwritten to {files}")
 
 
 def _outputs(split: str, endings: Sequence[str]) -> tuple[epath.Path, epath.Path]:

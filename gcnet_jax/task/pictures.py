@@ -65,14 +65,12 @@ class MakeObserver(Protocol[M_contra]):
 
 
 class ShownExamples(Protocol):
-    """Picks the examples that are shown of an evaluation while it goes on.
+    """Picks the examples that are shown of an evaluation while it goes on."""
 
-    Attributes:
-        endings: of the names of the files that `write` leaves beside the page; that of the picture
-            is the first.
-    """
-
-    endings: Sequence[str]
+    @property
+    def endings(self) -> Sequence[str]:
+        """How the names end of the files that `write` leaves beside the page, the picture first."""
+        ...
 
     def look(self, batch: Any, predicted: Any) -> None:
         """Sees a batch under way; see `Look`."""
