@@ -7,7 +7,7 @@ import importlib.resources
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio.to_thread
 import numpy as np
@@ -25,6 +25,8 @@ from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError, Waitin
 from gcnet_jax.serving.shown_layers import layer_to_plain
 from gcnet_jax.serving.uploads import UploadLimits, read_photo
 from gcnet_jax.task import ShownResult, TrainedNetwork
+
+_E = TypeVar("_E")
 
 _PAGE = {
     "/": ("index.html", "text/html"),
@@ -92,12 +94,12 @@ class Application:
             Route(path, _file((page / name).read_bytes(), kind), methods=["GET"])
             for path, (name, kind) in _PAGE.items()
         ]
-        of_network = "/networks/{network:int}"
+        of_network = "/networks/{network}"
         return Starlette(
             routes=[
                 *files,
                 Route("/networks", self._list, methods=["GET"]),
-                Route("/examples/{example:int}.png", self._example, methods=["GET"]),
+                Route("/examples/{example}.png", self._example, methods=["GET"]),
                 post("/photo.png", self._photo),
                 post(f"{of_network}/result.json", self._answer(_result_json)),
                 post(f"{of_network}/picture.png", self._answer(_picture_png)),
@@ -127,10 +129,7 @@ class Application:
         )
 
     def _example(self, request: Request) -> Response:
-        example = request.path_params["example"]
-        if example >= len(self._examples):
-            raise HTTPException(404, f"there is no example {example}")
-        return _png(self._examples[example])
+        return _png(_numbered(self._examples, request.path_params["example"], "example"))
 
     async def _photo(self, request: Request) -> Response:
         """The photo as networks see it, for browsers that cannot show its file."""
@@ -188,10 +187,19 @@ class Application:
             waiting.result.cancel()
 
     def _network(self, request: Request) -> Served:
-        number = request.path_params["network"]
-        if number >= len(self._networks):
-            raise HTTPException(404, f"there is no network {number}; GET /networks lists them")
-        return self._networks[number]
+        return _numbered(self._networks, request.path_params["network"], "network")
+
+
+def _numbered(entries: Sequence[_E], number: str, kind: str) -> _E:
+    """The entry of a number as it stands in a path.
+
+    Raises:
+        HTTPException: there is none.
+    """
+    for known, entry in enumerate(entries):
+        if str(known) == number:
+            return entry
+    raise HTTPException(404, f"there is no such {kind}; GET /networks says which there are")
 
 
 class _Stream(StreamingResponse):

@@ -17,7 +17,8 @@ from typing import Any
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 """Its path; None where it is not installed."""
 
-_SECONDS = 60.0
+_SECONDS = 30.0
+_KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "ArrowRight": (39, "")}
 _FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -68,13 +69,12 @@ class Browser:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def wait_for(self, condition: str) -> Any:
-        """Waits until a JavaScript expression is true, and returns it."""
+    def wait_for(self, condition: str) -> None:
+        """Waits until a JavaScript expression is something, and not false."""
         end = time.monotonic() + _SECONDS
-        while not (value := self.evaluate(condition)):
+        while not self.evaluate(f"Boolean({condition})"):
             assert time.monotonic() < end, f"{condition} is not so; {self.problems}"
             time.sleep(0.02)
-        return value
 
     def choose_file(self, selector: str, file: Path) -> None:
         """Chooses a file in an input of the page."""
@@ -98,10 +98,10 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Presses a key, such as `Enter`, in what has the focus."""
-        codes = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39}
-        code = codes[key]
-        for kind in ("rawKeyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+        code, text = _KEYS[key]
+        of_key = {"key": key, "windowsVirtualKeyCode": code}
+        self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **of_key)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **of_key)
 
     def resize(self, width: int, height: int, *, dark: bool = False, mobile: bool = False) -> None:
         """Gives the page a size in pixels, and the light that its visitor prefers."""

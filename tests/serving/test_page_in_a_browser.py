@@ -1,0 +1,187 @@
+"""The page in Chromium: drop, result, point, download, on a phone's width and in the dark."""
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from gcnet_jax.serving import Application, Guard, NetworkQueue, Served, bound_socket, url_of
+from tests.serving.browser import CHROMIUM, browser
+from tests.serving.conftest import CLASSES, LIMITS, Brightness, encoded, half_bright, in_thread
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+DONE = "document.querySelector('#progress').hidden && document.querySelector('#first-legend li')"
+# What a hand does that drops a file of some bytes and name.
+DROP = """(() => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(%s)], "sky.old.png"));
+  const event = (kind) => new DragEvent(kind, { dataTransfer: data, bubbles: true });
+  document.querySelector("#drop").dispatchEvent(event("dragover"));
+  document.querySelector("#drop").dispatchEvent(event("drop"));
+})()"""
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Brightness()
+
+
+@pytest.fixture(scope="module")
+def queue():
+    queue = NetworkQueue(places=4, batch_size=8)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture(scope="module")
+def url(network, queue):
+    """The address of a server in this process."""
+    served = [Served("brightness", network), Served("the same", network)]
+    application = Guard(Application(served, [half_bright()] * 2, queue, LIMITS).starlette())
+    config = uvicorn.Config(application, log_level="warning", lifespan="off", ws="none")
+    server, listening = uvicorn.Server(config), bound_socket("127.0.0.1", 0)
+    with in_thread(lambda: server.run(sockets=[listening])):
+        yield url_of(listening)
+        server.should_exit = True
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(chromium, url, tmp_path):
+    chromium.resize(1000, 900)
+    chromium.download_into(tmp_path)
+    chromium.open(url)
+    chromium.wait_for("document.querySelectorAll('#examples button').length")
+    chromium.problems.clear()
+    yield chromium
+    assert chromium.problems == []
+
+
+def text(page, selector):
+    return page.evaluate(f"document.querySelector('{selector}').innerText")
+
+
+def drop(page, content):
+    page.evaluate(DROP % list(content))
+
+
+def downloaded(folder, name):
+    end = time.monotonic() + 30
+    while not (folder / name).exists():
+        assert time.monotonic() < end, list(folder.iterdir())
+        time.sleep(0.02)
+    return (folder / name).read_bytes()
+
+
+def test_a_dropped_photo_is_shown_read_and_downloaded(page, tmp_path):
+    page.evaluate("document.querySelector('#second-network').value = ''")
+    drop(page, encoded(half_bright()))
+    page.wait_for(DONE)
+    assert text(page, "#first-legend").split() == [
+        "brightness",
+        *["share", "of", "the", "image"],
+        "dark",
+        "66.7%",
+        "bright",
+        "33.3%",
+    ]
+    page.click("#stage", 0.9, 0.5)
+    assert text(page, "#reading") == "bright, 33.3%"
+    page.click("#stage", 0.1, 0.5)
+    assert text(page, "#reading") == "dark, 66.7%"
+    assert text(page, "#first-legend li.read span") == "dark"
+
+    page.evaluate("document.querySelector('#opacity').value = 100")
+    page.click("#save-picture")
+    picture = np.asarray(Image.open(io.BytesIO(downloaded(tmp_path, "sky.old_result.png"))))
+    assert picture.shape[:2] == (20, 30)
+    expected = np.array(CLASSES.palette)[(half_bright()[..., 0] > 127).astype(int)]
+    np.testing.assert_allclose(picture[..., :3], expected, atol=2)
+    page.click("#save-json")
+    found = json.loads(downloaded(tmp_path, "sky.old_result.json"))
+    assert found["network"] == "brightness"
+    assert [x["class"] for x in found["result"]["classes"]] == ["dark", "bright"]
+
+
+def test_everything_is_done_by_keyboard_too(page):
+    page.evaluate("document.querySelector('#examples button').focus()")
+    page.press("Enter")
+    page.wait_for(DONE)
+    page.evaluate("document.querySelector('#stage').focus()")
+    for _ in range(15):
+        page.press("ArrowRight")
+    page.wait_for("document.querySelector('#reading').innerText.includes('bright')")
+    assert page.evaluate("!document.querySelector('#cross').hidden")
+    reached = set()
+    for _ in range(20):
+        page.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    sides = {f"{side}-{what}" for side in ("first", "second") for what in ("network", "layer")}
+    assert reached >= {"file", *sides, "stage", "opacity", "split", "save-picture", "save-json"}
+
+
+def test_two_networks_stand_side_by_side_with_a_slider_between(page):
+    page.click("#examples button")
+    page.wait_for(DONE)
+    page.wait_for("!document.querySelector('#second-legend').hidden")
+    assert text(page, "#second-legend h2") == "the same"
+    page.evaluate(
+        "(() => { const x = document.querySelector('#split'); x.value = 20;"
+        " x.dispatchEvent(new Event('input')); })()"
+    )
+    clips = [
+        page.evaluate(f"document.querySelector('{x}').style.clipPath")
+        for x in ("#first", "#second")
+    ]
+    assert clips == ["inset(0px 80% 0px 0px)", "inset(0px 0px 0px 20%)"]
+
+
+def test_it_fits_a_phone_and_the_dark(page):
+    page.resize(390, 844, dark=True, mobile=True)
+    page.click("#examples button")
+    page.wait_for(DONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert sum(map(int, ground[4:-1].split(","))) < 150
+
+
+def test_a_file_that_the_browser_cannot_show_is_shown_by_the_server(page):
+    drop(page, encoded(half_bright(), "TIFF"))
+    page.wait_for(DONE)
+    assert page.evaluate("document.querySelector('#photo').naturalWidth") == 30
+
+
+def test_what_is_no_photo_is_said_and_the_next_is_taken(page):
+    drop(page, b"no photo")
+    page.wait_for("document.querySelector('#status.wrong')")
+    assert "not an image" in text(page, "#status")
+    assert page.problems.pop()  # the browser notes the status
+    page.problems.clear()
+    drop(page, encoded(half_bright()))
+    page.wait_for(DONE)
+    assert text(page, "#status") == ""
+
+
+def test_a_second_request_says_that_it_waits(page, network, queue):
+    network.may_go_on.clear()
+    before = len(network.batches)
+    try:
+        queue.submit(network, half_bright())
+        while len(network.batches) == before:
+            time.sleep(0.01)
+        drop(page, encoded(half_bright()))
+        page.wait_for("document.querySelector('#status').innerText.includes('1 before this one')")
+        assert page.evaluate("!document.querySelector('#progress').hidden")
+    finally:
+        network.may_go_on.set()
+    page.wait_for(DONE)
