@@ -1,16 +1,20 @@
 """What context blocks attend to and are worth, and what networks cost."""
 
-from gcnet_jax.analysis.block_inputs import block_inputs, context_blocks
+from gcnet_jax.analysis.attention_maps import AttentionMap, AttentionMaps
+from gcnet_jax.analysis.block_inputs import block_inputs
 from gcnet_jax.analysis.cost import image_cost, parameter_count
 from gcnet_jax.analysis.published_ablation import PAPER_ROWS, PAPER_SIZE, PaperRow
 from gcnet_jax.analysis.query_independence import Distances, query_distances
 from gcnet_jax.analysis.variants import VARIANTS, Variant, select_variant
+from gcnet_jax.models import context_blocks
 from gcnet_jax.ops.multiply_adds import multiply_adds, traced_multiply_adds
 
 __all__ = [
     "PAPER_ROWS",
     "PAPER_SIZE",
     "VARIANTS",
+    "AttentionMap",
+    "AttentionMaps",
     "Distances",
     "PaperRow",
     "Variant",

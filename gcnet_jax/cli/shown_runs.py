@@ -12,8 +12,11 @@ from gcnet_jax.errors import InputError, UsageError, printable
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import UInt8
+    from ml_collections import ConfigDict
 
+    from gcnet_jax.analysis import AttentionMaps
     from gcnet_jax.serving import Served
+    from gcnet_jax.task import TrainedNetwork
 
 _FOLDERS = ("runs", "quickstart/runs", "quickstart_detection/runs")
 _MOST = 4
@@ -53,25 +56,49 @@ def load_networks(runs: Sequence[str]) -> "list[Served]":
 
     networks = []
     for run, name in zip(runs, _short_names(runs), strict=True):
-        networks.append(Served(name, load(run)))
+        network = load(run)
+        networks.append(Served(name, network, _attention_of(network)))
         print(printable(f"loaded {networks[-1].network.source}"), flush=True)
     return networks
 
 
 def examples_of(networks: "Sequence[Served]") -> "list[UInt8[np.ndarray, 'h w 3']]":
-    """Images that the first network has not learnt from, where its data set is still there."""
+    """Images that networks have not learnt from, where their data sets are still there."""
+    configs = {}
+    for served in networks:
+        config = served.network.config
+        configs[config.data.name, config.data.data_dir] = config
+    each = max(1, _EXAMPLES // len(configs))
+    return [image for config in configs.values() for image in _held_out(config, each)]
+
+
+def _held_out(config: "ConfigDict", count: int) -> "list[UInt8[np.ndarray, 'h w 3']]":
+    """Images of the split that a run is evaluated on, spread over it; none if it is elsewhere."""
     from gcnet_jax.data import decode_rgb
     from gcnet_jax.tasks import task_of
 
-    config = networks[0].network.config
     task = task_of(config)
     try:
         split = task.with_evaluation_split(config).evaluation.split
         records = task.data_sets.open_split(config.data.name, config.data.data_dir, split)
-        indices = range(0, len(records), max(1, len(records) // _EXAMPLES))
-        return [decode_rgb(records[i]["image"], "an example") for i in indices[:_EXAMPLES]]
-    except InputError:  # it is elsewhere, and photos can be dropped all the same
+        indices = range(0, len(records), max(1, len(records) // count))[:count]
+        return [decode_rgb(records[index]["image"], "an example") for index in indices]
+    except InputError:  # photos can be dropped all the same
         return []
+
+
+def _attention_of(network: "TrainedNetwork") -> "AttentionMaps | None":
+    from gcnet_jax.analysis import AttentionMaps
+    from gcnet_jax.tasks import task_of
+
+    attention = task_of(network.config).attention
+    if attention is None:
+        return None
+    try:
+        model = network.model
+    except InputError:  # it comes from a file that has no model
+        return None
+    return AttentionMaps(model, attention, network.config)
 
 
 def _has_checkpoint(run: epath.Path) -> bool:

@@ -1,8 +1,9 @@
 """Trained networks behind HTTP: a page to drop a photo on, and an interface for programs."""
 
-from gcnet_jax.serving.application import Application, Served
+from gcnet_jax.serving.application import Application
 from gcnet_jax.serving.guard import Guard
 from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError
+from gcnet_jax.serving.served_network import Served
 from gcnet_jax.serving.server import bound_socket, is_loopback, serve, url_of
 from gcnet_jax.serving.uploads import UploadLimits
 

@@ -6,6 +6,7 @@ import functools
 import importlib.resources
 import io
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,17 +15,20 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from gcnet_jax.analysis.attention_maps import Point
 from gcnet_jax.data import encode_png
 from gcnet_jax.errors import InputError
-from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError, Waiting
-from gcnet_jax.serving.shown_layers import layer_to_plain
+from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError, Waiting, Work
+from gcnet_jax.serving.served_network import Served
+from gcnet_jax.serving.shown_layers import layer_to_plain, map_to_plain
 from gcnet_jax.serving.uploads import UploadLimits, read_photo
-from gcnet_jax.task import ShownResult, TrainedNetwork
+from gcnet_jax.task import ShownResult
 
 _E = TypeVar("_E")
 
@@ -40,28 +44,6 @@ _PAGE = {
 _FAILED = "the network failed; the server's log says how"
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_TRY_AGAIN = 2
-
-
-class Served:
-    """A network that the server has.
-
-    Args:
-        name: what people know it by.
-        network: whose results are `ShownResult`.
-    """
-
-    def __init__(self, name: str, network: TrainedNetwork):
-        self.name = name
-        self.network = network
-
-    @functools.cached_property
-    def see(self) -> Callable[[Sequence[Any]], Sequence[ShownResult]]:
-        """Sends images through the network; always the same function, see `NetworkQueue`."""
-        return lambda images: self.network(list(images))
-
-    def to_plain(self) -> dict[str, Any]:
-        """What the page has to know of it."""
-        return {"name": self.name}
 
 
 class Application:
@@ -105,6 +87,7 @@ class Application:
                 post(f"{of_network}/picture.png", self._answer(_picture_png)),
                 post(f"{of_network}/regions.png", self._answer(_regions_png)),
                 post(f"{of_network}/layer", self._layer),
+                post(f"{of_network}/attention", self._map),
             ],
             exception_handlers={
                 HTTPException: _refused,
@@ -151,14 +134,29 @@ class Application:
         return answer
 
     async def _layer(self, request: Request) -> Response:
-        """Lines of JSON: how the photo's turn comes, and at last what to show over it."""
+        """What a network makes of the photo, in lines of JSON, see `_streamed`."""
+        return await self._streamed(request, self._network(request).see, layer_to_plain)
+
+    async def _map(self, request: Request) -> Response:
+        """What a block attends to from a point, in lines of JSON, see `_streamed`."""
         network = self._network(request)
+        block = request.query_params.get("block", "")
+        if block not in network.blocks:
+            raise HTTPException(404, "the network has no such block; GET /networks lists them")
+        point = _point(request.query_params)
+        return await self._streamed(
+            request, network.attention_work(block, point), lambda found: map_to_plain(block, found)
+        )
+
+    async def _streamed(
+        self, request: Request, work: Work, to_plain: Callable[[Any], Mapping[str, Any]]
+    ) -> Response:
+        """Lines of JSON: how the photo's turn comes, and at last what came of it."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._queue.place())
             image = await read_photo(request, self._limits)
-            waiting = self._queue.submit(network.see, image)
-            lines = self._states(waiting, layer_to_plain)
-            return _Stream(lines, stack.pop_all())
+            waiting = self._queue.submit(work, image)
+            return _Stream(self._states(waiting, to_plain), stack.pop_all())
 
     async def _states(
         self, waiting: Waiting, to_plain: Callable[[Any], Mapping[str, Any]]
@@ -241,6 +239,21 @@ async def _result_of(waiting: Waiting, request: Request) -> ShownResult:
         raise HTTPException(500, _FAILED) from error
     finally:
         finished.cancel()  # and with it the turn, if it has not come
+
+
+def _point(query: QueryParams) -> Point:
+    """The point that a query names, by `x` and `y`; the middle of the image by default.
+
+    Raises:
+        HTTPException: they are no numbers from 0 to 1.
+    """
+    try:
+        x, y = (float(query.get(name, "0.5")) for name in ("x", "y"))
+    except ValueError:
+        x = y = math.nan
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise HTTPException(400, "x and y are a point of the image; expected numbers from 0 to 1")
+    return x, y
 
 
 def _result_json(result: ShownResult) -> Response:

@@ -1,10 +1,11 @@
-"""What the page gets of a result: its layer at the size of a screen, and the result itself."""
+"""What the page gets: results with their layers at the size of a screen, and attention maps."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt16
 
+from gcnet_jax.analysis.attention_maps import AttentionMap
 from gcnet_jax.task import Layer, ShownResult
 
 _LONGEST_EDGE = 1600  # pixels of a layer, which the page enlarges
@@ -27,6 +28,25 @@ def layer_to_plain(result: ShownResult) -> dict[str, Any]:
         "height": height,
         "layer": _plain(layer),
         "result": result.to_plain(),
+    }
+
+
+def map_to_plain(block: str, found: AttentionMap) -> dict[str, Any]:
+    """An attention map as plain JSON.
+
+    Returns:
+        `block`; `of_query`, whether the map is the point's own; `window`, the part of the image
+        that it covers; `width`, `height` and `weights`, by rows, in multiples of their mean.
+    """
+    height, width = found.weights.shape
+    shares = found.weights / max(float(found.weights.mean()), np.finfo(np.float32).tiny)
+    return {
+        "block": block,
+        "of_query": found.of_query,
+        "window": found.window,
+        "width": width,
+        "height": height,
+        "weights": [float(f"{share:.4g}") for share in shares.ravel().tolist()],
     }
 
 

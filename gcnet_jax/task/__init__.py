@@ -1,5 +1,6 @@
 """What a run needs of a task; no task's name."""
 
+from gcnet_jax.task.attention import Attention, SeenImage, at_top_left
 from gcnet_jax.task.definition import LossFunction, Meaning, Metrics, Task
 from gcnet_jax.task.evaluation import Counter, Evaluated, Evaluator, Look, Scores
 from gcnet_jax.task.layers import Layer, Part, ShownResult
@@ -8,6 +9,7 @@ from gcnet_jax.task.pictures import Observer, ShownExamples, ShowPicture
 from gcnet_jax.task.prediction import Photo, Prediction, PredictionOptions, Written
 
 __all__ = [
+    "Attention",
     "Counter",
     "Evaluated",
     "Evaluator",
@@ -23,6 +25,7 @@ __all__ = [
     "PredictionOptions",
     "PretrainedModel",
     "Scores",
+    "SeenImage",
     "ShowPicture",
     "ShownExamples",
     "ShownResult",
@@ -30,4 +33,5 @@ __all__ = [
     "TrainedModel",
     "TrainedNetwork",
     "Written",
+    "at_top_left",
 ]

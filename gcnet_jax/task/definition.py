@@ -13,6 +13,7 @@ from gcnet_jax.config import Schema
 from gcnet_jax.data import DataSets, TrainIterator
 from gcnet_jax.interop import ForeignFormat
 from gcnet_jax.parallel import InputShard
+from gcnet_jax.task.attention import Attention
 from gcnet_jax.task.evaluation import Evaluator
 from gcnet_jax.task.pictures import MakeObserver, ShowExamples
 from gcnet_jax.task.prediction import Prediction
@@ -74,6 +75,7 @@ class Task(Generic[M]):
         evaluator: how a split is evaluated.
         observer: what draws a run.
         shown_examples: what shows examples of an evaluation.
+        attention: how its networks see one image, for maps of their context blocks.
         prediction: how it predicts what is in images.
     """
 
@@ -92,6 +94,7 @@ class Task(Generic[M]):
     evaluator: type[Evaluator[M]]
     observer: MakeObserver[M] | None = None
     shown_examples: ShowExamples | None = None
+    attention: Attention | None = None
     prediction: Prediction[M] | None = None
 
     def meaning_of_data(self, config: ConfigDict) -> M:

@@ -17,7 +17,7 @@ from typing import Any
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 """Its path; None where it is not installed."""
 
-_SECONDS = 30.0
+_SECONDS = 60.0
 _KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "ArrowRight": (39, "")}
 _FLAGS = (
     "--headless=new",

@@ -5,12 +5,14 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from gcnet_jax.analysis import AttentionMap
 from gcnet_jax.serving import Application, Guard, NetworkQueue, Served, UploadLimits
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
@@ -39,6 +41,17 @@ class Brightness:
             SegmentationResult(image, (image.mean(-1) > 127).astype(np.uint8), CLASSES, None)
             for image in images
         ]
+
+
+class Rows:
+    """Attention of every point to its own row."""
+
+    blocks: ClassVar = {"head.context": True}
+
+    def __call__(self, image, block, point):
+        weights = np.zeros((4, 6), np.float32)
+        weights[min(int(point[1] * 4), 3)] = 1 / 6
+        return AttentionMap(weights, (0.0, 0.0, 1.0, 1.0), of_query=True)
 
 
 def half_bright(height=20, width=30):
@@ -72,7 +85,7 @@ def queue() -> Iterator[NetworkQueue]:
 @pytest.fixture
 def application(network: Brightness, queue: NetworkQueue) -> Guard:
     """What answers."""
-    served = [Served("brightness", network), Served("the same", network)]
+    served = [Served("brightness", network, Rows()), Served("the same", network)]
     return Guard(Application(served, [half_bright()], queue, LIMITS).starlette())
 
 

@@ -67,7 +67,10 @@ def test_a_large_result_is_made_smaller_for_the_page(client, network, monkeypatc
 
 def test_the_server_says_what_it_has(client):
     said = client.get("/networks").json()
-    assert [network["name"] for network in said["networks"]] == ["brightness", "the same"]
+    assert said["networks"] == [
+        {"name": "brightness", "blocks": ["head.context"]},
+        {"name": "the same", "blocks": []},
+    ]
     assert said["examples"] == 1
     assert said["limits"] == {"bytes": 200_000, "pixels": 50_000, "requests": 4}
     example = np.asarray(Image.open(io.BytesIO(client.get("/examples/0.png").content)))
@@ -142,3 +145,15 @@ def test_a_network_that_fails_harms_no_other_request(client, network, monkeypatc
     }
     monkeypatch.undo()
     assert client.post("/networks/0/result.json", content=PHOTO).status_code == 200
+
+
+def test_the_attention_of_a_block_from_a_point_comes_back(client):
+    path = "/networks/0/attention?block=head.context&x=0.2&y=0.9"
+    found = json.loads(client.post(path, content=PHOTO).text.splitlines()[-1])
+    assert found["state"] == "done"
+    assert (found["block"], found["of_query"], found["window"]) == (
+        "head.context",
+        True,
+        [0, 0, 1, 1],
+    )
+    assert found["weights"] == [0] * 18 + [4] * 6  # times the mean

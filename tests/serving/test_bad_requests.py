@@ -15,6 +15,7 @@ from tests.serving.conftest import LIMITS, encoded, half_bright
 PHOTO = encoded(half_bright())
 JPEG = encoded(half_bright(), "JPEG")
 RESULT = "/networks/0/result.json"
+ATTENTION = "/networks/0/attention?block=head.context"
 NOISE = encoded(np.random.default_rng(0).integers(0, 256, (220, 220, 3)).astype(np.uint8))
 PATH = "../../etc/passwd"
 
@@ -125,6 +126,16 @@ BAD_REQUESTS = {
     ),
     "a very large number": (404, "POST", f"/networks/{'9' * 5000}/result.json", {}),
     "a result of an unknown kind": (404, "POST", "/networks/0/result.exe", {"content": PHOTO}),
+    "a block that is not there": (
+        404,
+        "POST",
+        "/networks/0/attention?block=__class__",
+        {"content": PHOTO},
+    ),
+    "no block": (404, "POST", "/networks/0/attention", {"content": PHOTO}),
+    "a point outside": (400, "POST", f"{ATTENTION}&x=1.1&y=0", {"content": PHOTO}),
+    "a point that is no number": (400, "POST", f"{ATTENTION}&x=nan&y=0", {"content": PHOTO}),
+    "a point in words": (400, "POST", f"{ATTENTION}&x=left&y=0", {"content": PHOTO}),
     "an example that is not there": (404, "GET", "/examples/1.png", {}),
     "an example by a path": (404, "GET", "/examples/../page.js.png", {}),
     "a file of the server by a path": (404, "GET", "/..%2fapplication.py", {}),

@@ -11,7 +11,15 @@ from PIL import Image
 
 from gcnet_jax.serving import Application, Guard, NetworkQueue, Served, bound_socket, url_of
 from tests.serving.browser import CHROMIUM, browser
-from tests.serving.conftest import CLASSES, LIMITS, Brightness, encoded, half_bright, in_thread
+from tests.serving.conftest import (
+    CLASSES,
+    LIMITS,
+    Brightness,
+    Rows,
+    encoded,
+    half_bright,
+    in_thread,
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
@@ -41,7 +49,7 @@ def queue():
 @pytest.fixture(scope="module")
 def url(network, queue):
     """The address of a server in this process."""
-    served = [Served("brightness", network), Served("the same", network)]
+    served = [Served("brightness", network, Rows()), Served("the same", network)]
     application = Guard(Application(served, [half_bright()] * 2, queue, LIMITS).starlette())
     config = uvicorn.Config(application, log_level="warning", lifespan="off", ws="none")
     server, listening = uvicorn.Server(config), bound_socket("127.0.0.1", 0)
@@ -144,6 +152,18 @@ def test_two_networks_stand_side_by_side_with_a_slider_between(page):
         for x in ("#first", "#second")
     ]
     assert clips == ["inset(0px 80% 0px 0px)", "inset(0px 0px 0px 20%)"]
+
+
+def test_a_click_asks_where_a_block_attends_to_from_that_point(page):
+    page.evaluate("document.querySelector('#second-network').value = ''")
+    page.evaluate("document.querySelector('#first-layer').value = 'head.context'")
+    page.click("#examples button")
+    page.wait_for("document.querySelector('#first-legend .bar')")
+    page.click("#stage", 0.5, 0.1)
+    page.wait_for("document.querySelector('#reading').innerText.includes('4 x the mean')")
+    page.click("#stage", 0.5, 0.9)
+    page.wait_for("document.querySelector('#reading').innerText.includes('4 x the mean')")
+    assert "for the marked point" in text(page, "#first-legend p")
 
 
 def test_it_fits_a_phone_and_the_dark(page):

@@ -9,7 +9,6 @@ export class ResultLayer {
     this.measure = measure;
     this.parts = parts;
     this.json = answer.result;
-    this.grey = false;
     this.byRegion = new Map(parts.map((part) => [part.region, part]));
     this.regions = regions && unrolled(regions);
     this.width = regions?.width;
@@ -37,12 +36,12 @@ export class ResultLayer {
   at(point) {
     if (!this.regions) {
       const part = this.parts.find(({ box }) => !box || holds(box, point));
-      return { text: part ? said(part) : "nothing", part };
+      return { text: part ? said(part) : "nothing here", part };
     }
     const column = Math.min(Math.floor(point.x * this.width), this.width - 1);
     const row = Math.min(Math.floor(point.y * this.height), this.height - 1);
     const part = this.byRegion.get(this.regions[row * this.width + column]);
-    return { text: part ? said(part) : "nothing", part };
+    return { text: part ? said(part) : "nothing here", part };
   }
 
   #painted() {
@@ -61,7 +60,6 @@ export class AttentionLayer {
   constructor(answer) {
     Object.assign(this, answer); // block, of_query, width, height, weights, window
     this.json = answer;
-    this.grey = true;
     this.low = Math.min(...rows(this.weights, this.width).map((row) => Math.min(...row)));
     this.high = Math.max(...rows(this.weights, this.width).map((row) => Math.max(...row)));
     this.flat = !(this.high - this.low > 1e-3 * Math.max(Math.abs(this.low), Math.abs(this.high)));
@@ -73,7 +71,11 @@ export class AttentionLayer {
     this.picture = canvasOf(image);
   }
 
-  draw(context, width, height, opacity) {
+  // The photo is drawn too, in grey, so that the colours are the map's alone.
+  draw(context, width, height, opacity, photo) {
+    context.filter = "grayscale(1)";
+    context.drawImage(photo, 0, 0, width, height);
+    context.filter = "none";
     const [left, top, right, bottom] = this.window;
     context.globalAlpha = opacity;
     context.imageSmoothingEnabled = true;

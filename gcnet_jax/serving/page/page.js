@@ -119,6 +119,7 @@ async function refresh() {
       draw();
     }
     say("");
+    if (!get("cross").hidden) read(point);
   } catch (error) {
     if (signal.aborted) return;
     say(sentence(error.message), true);
@@ -168,7 +169,7 @@ function draw() {
     canvas.height = Math.round(image.clientHeight * ratio);
     legend.hidden = !layer;
     if (!layer || !canvas.width) return;
-    layer.draw(canvas.getContext("2d"), canvas.width, canvas.height, opacity);
+    layer.draw(canvas.getContext("2d"), canvas.width, canvas.height, opacity, image);
     const title = [server.networks[network.value].name, choice.value].filter(Boolean).join(": ");
     if (legend.layer !== layer) fillLegend(legend, title, layer);
     legend.layer = layer;
@@ -177,7 +178,6 @@ function draw() {
   second.canvas.style.clipPath = `inset(0 0 0 ${share}%)`;
   get("divider").style.left = `${share}%`;
   get("divider").hidden = get("split-label").hidden = !isSplit;
-  image.classList.toggle("grey", sides.some(({ layer }) => layer?.grey));
 }
 
 function pointOf(event) {
@@ -236,9 +236,7 @@ function savePicture() {
   canvas.width = image.naturalWidth;
   canvas.height = image.naturalHeight;
   const context = canvas.getContext("2d");
-  if (image.classList.contains("grey")) context.filter = "grayscale(1)";
   context.drawImage(image, 0, 0);
-  context.filter = "none";
   const opacity = get("opacity").value / 100;
   const border = second.layer ? (canvas.width * get("split").value) / 100 : canvas.width;
   const parts = [[0, border], [border, canvas.width]];
@@ -249,7 +247,7 @@ function savePicture() {
     context.beginPath();
     context.rect(left, 0, right - left, canvas.height);
     context.clip();
-    layer.draw(context, canvas.width, canvas.height, opacity);
+    layer.draw(context, canvas.width, canvas.height, opacity, image);
     context.restore();
   });
   canvas.toBlob((blob) => save(blob, "png"));

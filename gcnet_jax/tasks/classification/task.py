@@ -1,6 +1,7 @@
 """Classification of images as a task: see `gcnet_jax.task.Task`."""
 
 from gcnet_jax.task import Prediction, Task
+from gcnet_jax.tasks.classification.attention import ATTENTION
 from gcnet_jax.tasks.classification.classifier import build_model
 from gcnet_jax.tasks.classification.config import BEST_METRIC, SCHEMA
 from gcnet_jax.tasks.classification.data import (
@@ -31,6 +32,7 @@ TASK: Task[ImageClasses] = Task(
     evaluator=ClassificationEvaluator,
     observer=TrainingPictures,
     shown_examples=lambda *of, multi_scale, count: ShownExamples(*of, count=count),
+    attention=ATTENTION,
     prediction=Prediction(
         network=TrainedClassifier,
         files=lambda trained, config, photos, videos, *of: predict_photos(

@@ -1,6 +1,7 @@
 """Detection of objects and their masks as a task: see `gcnet_jax.task.Task`."""
 
 from gcnet_jax.task import Prediction, Task
+from gcnet_jax.tasks.detection.attention import ATTENTION
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.config import BEST_METRIC, SCHEMA
@@ -28,6 +29,7 @@ TASK: Task[ObjectClasses] = Task(
     evaluator=DetectionEvaluator,
     observer=TrainingPictures,
     shown_examples=lambda *of, multi_scale, count: ShownDetections(*of, count=count),
+    attention=ATTENTION,
     prediction=Prediction(
         network=TrainedDetector,
         files=lambda trained, config, photos, videos, *of: predict_photos(

@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.task import LossFunction, Prediction, Task
+from gcnet_jax.tasks.segmentation.attention import ATTENTION
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.config import BEST_METRIC, SCHEMA
 from gcnet_jax.tasks.segmentation.data import (
@@ -61,6 +62,7 @@ TASK: Task[DatasetClasses] = Task(
     evaluator=SegmentationEvaluator,
     observer=TrainingPictures,
     shown_examples=ShownSegmentations,
+    attention=ATTENTION,
     prediction=Prediction(
         network=TrainedSegmentor,
         files=lambda trained, config, *of: predict_files(Predictor.of(trained, config), *of),

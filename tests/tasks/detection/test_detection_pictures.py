@@ -96,6 +96,26 @@ def test_a_picture_shows_what_is_sure_enough(result):
     assert (np.asarray(result.picture(min_score=1)) == 100).all()
 
 
+def test_a_layer_says_where_what_is_sure_enough_is_in_a_copy_of_another_size(result):
+    layer = result.layer((120, 180))
+    (part,) = layer.parts
+    assert (part.name, part.value, part.region) == ("owl", pytest.approx(0.9), 1)
+    assert part.box == pytest.approx((10 / 90, 20 / 60, 50 / 90, 40 / 60))
+    assert set(np.unique(layer.regions)) == {0, 1}
+    rows, columns = np.nonzero(layer.regions)
+    assert (rows.min(), rows.max()) == pytest.approx((40, 79), abs=1)
+    assert (columns.min(), columns.max()) == pytest.approx((20, 60), abs=2)
+
+
+def test_of_objects_on_each_other_a_layer_shows_the_surest():
+    boxes = np.array([[10, 10, 30, 30], [20, 10, 40, 30]], np.float32)
+    masks = np.ones((2, 4, 4), np.float32)
+    scores = np.array([0.9, 0.8], np.float32)
+    result = DetectionResult(GREY, boxes, scores, np.zeros(2, int), masks, ("cat",))
+    regions = result.layer((60, 90)).regions
+    assert regions[20, [15, 25, 35]].tolist() == [1, 1, 2]
+
+
 @pytest.mark.parametrize("options", [{"opacity": 5}, {"min_score": -0.1}, {"opacity": np.nan}])
 def test_shares_that_are_none_are_refused(result, options):
     with pytest.raises(InputError, match=r"expected a number from 0 to 1"):
@@ -108,3 +128,6 @@ def test_a_network_without_masks_says_so():
     with pytest.raises(InputError, match="finds boxes, and no masks"):
         result.mask(0)
     assert result.picture().size == (90, 60)
+    layer = result.layer((60, 90))
+    assert layer.regions is None
+    assert len(layer.parts) == 1

@@ -69,3 +69,23 @@ def test_a_legend_stands_below_the_picture_with_the_colours_that_occur(result):
     for color in CLASSES.palette:
         assert (legend == color).all(-1).sum() > 20
     assert picture.shape[1] > 60, "the longest name has room"
+
+
+def test_a_layer_says_where_each_class_is_in_a_copy_of_another_size(result):
+    layer = result.layer((20, 30))
+    np.testing.assert_array_equal(layer.regions[5:], 0)
+    np.testing.assert_array_equal(layer.regions[:5, 1:], 2)
+    assert [(part.name, part.region, part.color) for part in layer.parts] == [
+        ("road", 0, (128, 64, 128)),
+        ("sky", 2, (70, 130, 180)),
+        ("café \u0434", 1, (0, 255, 0)),
+    ]
+    assert [part.value for part in layer.parts] == list(result.shares.values())
+    np.testing.assert_array_equal(result.layer((40, 60)).regions, LABEL)
+
+
+def test_a_result_as_plain_json_has_the_classes_by_name_and_index(result):
+    plain = result.to_plain()
+    assert (plain["height"], plain["width"]) == (40, 60)
+    assert plain["classes"][0] == {"class": "road", "index": 0, "share": 0.75}
+    assert [x["index"] for x in plain["classes"]] == [0, 2, 1]

@@ -21,7 +21,7 @@ from gcnet_jax.tasks.classification.data.training_batches import (
     random_samples,
     training_batches,
 )
-from gcnet_jax.tasks.classification.data.transforms import evaluation_crop
+from gcnet_jax.tasks.classification.data.transforms import evaluation_crop, evaluation_window
 
 __all__ = [
     "DATA_SETS",
@@ -38,6 +38,7 @@ __all__ = [
     "decode",
     "evaluation_batches",
     "evaluation_crop",
+    "evaluation_window",
     "images_in_part",
     "prepare",
     "prepare_class_folders",

@@ -111,3 +111,22 @@ def evaluation_crop(image: RGB, resize_size: int, crop_size: int) -> UInt8[np.nd
     """
     size = short_edge_size((image.shape[0], image.shape[1]), resize_size)
     return np.ascontiguousarray(cropped(resized(image, size), centre_box(size, crop_size)))
+
+
+def evaluation_window(
+    size: tuple[int, int], resize_size: int, crop_size: int
+) -> tuple[float, float, float, float]:
+    """The part of an image that `evaluation_crop` takes.
+
+    Args:
+        size: height and width of the image.
+        resize_size: as there.
+        crop_size: as there.
+
+    Returns:
+        Left, top, right and bottom, in parts of the image's width and height.
+    """
+    height, width = short_edge_size(size, resize_size)
+    box = centre_box((height, width), crop_size)
+    bottom, right = box.top + box.height, box.left + box.width
+    return box.left / width, box.top / height, right / width, bottom / height

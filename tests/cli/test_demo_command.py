@@ -1,0 +1,96 @@
+"""What `gcnet demo` shows, and how it says that it cannot."""
+
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from gcnet_jax.cli import shown_runs
+
+
+def make_run(folder, time=0):
+    """What training leaves that has saved a checkpoint, as far as it is looked for."""
+    (folder / "checkpoints" / "10").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    os.utime(folder, (time, time))
+
+
+def test_a_trained_run_is_served_with_its_held_out_images_and_its_attention(
+    command, trained, monkeypatch
+):
+    asked = {}
+
+    def serve(application, listening, queue, *, ready):
+        ready()
+        client = TestClient(application, base_url="http://127.0.0.1")
+        asked["networks"] = client.get("/networks").json()
+        example = client.get("/examples/0.png").content
+        asked["image"] = Image.open(io.BytesIO(example))
+        asked["result"] = client.post("/networks/0/result.json", content=example).json()
+        lines = client.post(
+            "/networks/0/attention?block=decode_head.context", content=example
+        ).text.splitlines()
+        asked["attention"] = json.loads(lines[-1])
+        listening.close()
+        queue.close()
+
+    monkeypatch.setattr("gcnet_jax.serving.serve", serve)
+    finished = command("demo", trained, "--port=0")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "open http://127.0.0.1:" in finished.stdout
+    assert asked["networks"]["networks"] == [{"name": "run", "blocks": ["decode_head.context"]}]
+    assert asked["networks"]["examples"] == 6
+    assert asked["image"].size == (128, 64)
+    assert sum(x["share"] for x in asked["result"]["classes"]) == pytest.approx(1)
+    assert np.mean(asked["attention"]["weights"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_newest_runs_of_the_first_folder_that_has_any_are_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "quickstart" / "runs" / "gcnet")
+    make_run(tmp_path / "quickstart" / "runs" / "fcn")
+    (tmp_path / "quickstart" / "runs" / "notes").mkdir()
+    assert shown_runs.runs_to_show() == ["quickstart/runs/fcn", "quickstart/runs/gcnet"]
+    for number in range(6):
+        make_run(tmp_path / "runs" / f"run{number}", time=100 + number)
+    assert shown_runs.runs_to_show() == [f"runs/run{number}" for number in (2, 3, 4, 5)]
+    assert "6 runs; the newest 4 are shown" in capsys.readouterr().out
+
+
+def test_without_any_run_it_says_how_to_get_one(command, tmp_path):
+    (tmp_path / "runs" / "begun" / "checkpoints").mkdir(parents=True)  # and nothing saved
+    (tmp_path / "runs" / "begun" / "config.json").write_text("{}")
+    finished = command("demo", folder=tmp_path)
+    assert finished.returncode == 2
+    assert "`gcnet quickstart` trains two" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_without_its_extra_it_says_in_one_line_what_to_install(command, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
+    finished = command("demo", "some_run")
+    assert finished.returncode == 2
+    assert "pip install 'gcnet-jax[demo]'" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_what_is_no_run_is_refused_in_one_line(fails):
+    fails("demo", "no_such_run", "--port=0", says="there is no file or folder")
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        (["runs/a", "runs/b"], ["a", "b"]),
+        (["one/best", "two/best/"], ["one/best", "two/best"]),
+        (["x"], ["x"]),
+        (["same", "same"], ["same", "same"]),
+        (["/runs/a\x1b[2J"], ["a\\x1b[2J"]),
+    ],
+)
+def test_runs_are_named_by_what_tells_them_apart(runs, names):
+    assert shown_runs._short_names(runs) == names
