@@ -43,13 +43,15 @@ def training_section(evaluation: Evaluated, metric: str) -> Html:
     return joined([element("p", note, class_="note"), element("div", *charts, class_="charts")])
 
 
-def bar(value: float) -> Html:
+def bar(value: float, *, digits: int = 2) -> Html:
     """A cell of a table with a figure from 0 to 1 in percent, and a bar of that length.
 
-    NaN stands for no figure.
+    Args:
+        value: the figure; NaN stands for none.
+        digits: of it, behind the point.
     """
     width = 0.0 if np.isnan(value) else 100 * value
-    figure = "–" if np.isnan(value) else f"{100 * value:.2f}"
+    figure = "–" if np.isnan(value) else f"{100 * value:.{digits}f}"
     filled = element("i", style=f"width:{width:.1f}%")
     return element("td", element("b", filled), element("span", figure), class_="bar")
 

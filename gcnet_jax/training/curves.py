@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
@@ -44,17 +44,26 @@ def save_curves(path: epath.PathLike, curves: Sequence[Curve]) -> None:
 
 def curves_for_page(curve: Curve) -> list[bytes]:
     """Training loss and held-out metric by step, as SVGs to be seen on white and on black."""
+    return [
+        chart_for_page(lambda axis: _draw_losses(axis, [curve])),
+        chart_for_page(lambda axis: _draw_scores(axis, [curve])),
+    ]
+
+
+def chart_for_page(draw: Callable[[Any], None]) -> bytes:
+    """Returns an SVG half as wide as a page, to be seen on white and on black.
+
+    Args:
+        draw: draws into axes of matplotlib.
+    """
     grey = "#808890"
     inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     style: Any = {**dict.fromkeys(inks, grey), "grid.color": grey, "svg.hashsalt": "gcnet_jax"}
-    encoded = []
     with matplotlib.rc_context({**style, "legend.framealpha": 0.0}):
-        for draw in (_draw_losses, _draw_scores):
-            figure = matplotlib.figure.Figure(figsize=(WIDTH / 2, CURVES_HEIGHT))
-            draw(figure.subplots(), [curve])
-            figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.15)
-            encoded.append(encoded_figure(figure, "svg", transparent=True, metadata={"Date": None}))
-    return encoded
+        figure = matplotlib.figure.Figure(figsize=(WIDTH / 2, CURVES_HEIGHT))
+        draw(figure.subplots())
+        figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.15)
+        return encoded_figure(figure, "svg", transparent=True, metadata={"Date": None})
 
 
 def save_figure(figure: matplotlib.figure.Figure, path: epath.PathLike) -> None:

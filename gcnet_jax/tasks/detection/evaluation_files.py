@@ -61,5 +61,5 @@ class ShownDetections(ShownImages):
         curves = precision_recall_picture(evaluation.precision, evaluation.classes.names)
         write_whole(of_curves, curves)
         write_entries(of_results, evaluation.coco_results())
-        page = report_page(evaluation, self, config, curves=curves, command=command)
+        page = report_page(evaluation, self, config, command=command)
         write_whole(report, page)

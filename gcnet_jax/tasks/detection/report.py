@@ -8,6 +8,9 @@ from PIL import Image
 from gcnet_jax.data.picture_table import encoded
 from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.config import BEST_METRIC
+from gcnet_jax.tasks.detection.evaluation.precision_recall_picture import (
+    precision_recall_for_page,
+)
 from gcnet_jax.tasks.detection.found_objects_picture import SHOWN_FROM
 from gcnet_jax.tasks.detection.shown_images import ShownImage, ShownImages
 from gcnet_jax.tasks.detection.split_evaluation import BY_CLASS, Evaluation, as_percent
@@ -26,7 +29,7 @@ _MEANINGS = {
 
 
 def report_page(
-    evaluation: Evaluation, shown: ShownImages, config: ConfigDict, *, curves: bytes, command: str
+    evaluation: Evaluation, shown: ShownImages, config: ConfigDict, *, command: str
 ) -> str:
     """The HTML of a report, which no other file and no network is needed for.
 
@@ -34,16 +37,12 @@ def report_page(
         evaluation: what came out.
         shown: has looked on while it went.
         config: of the evaluation.
-        curves: precision by recall, a PNG.
         command: with which it can be repeated.
     """
     sections = {
         "summary": ("Summary", _summary(evaluation)),
         "classes": ("Classes", _classes(evaluation)),
-        "curves": (
-            "Precision by recall",
-            picture(curves, "png", alt="precision by recall", class_="chart"),
-        ),
+        "curves": ("Precision by recall", _curves(evaluation)),
         "training": ("Training", training_section(evaluation, BEST_METRIC)),
         "examples": ("Examples", _examples(evaluation, shown)),
         "worst": ("Worst images", _worst(evaluation, shown)),
@@ -54,9 +53,9 @@ def report_page(
 
 
 def _summary(evaluation: Evaluation) -> Html:
-    tiles = []
+    rows = []
     for kind, found in evaluation.precision.items():
-        tiles += [
+        tiles = [
             element(
                 "div",
                 element("strong", as_percent(value)),
@@ -65,11 +64,12 @@ def _summary(evaluation: Evaluation) -> Html:
             )
             for name, value in found.precisions.items()
         ]
+        rows.append(element("div", *tiles, class_="tiles"))
     note = (
         f"In percent, as COCO has it, over {evaluation.objects.sum()} objects. A dash: no object "
         "is annotated that it could be of."
     )
-    return joined([element("div", *tiles, class_="tiles"), element("p", note, class_="note")])
+    return joined([*rows, element("p", note, class_="note")])
 
 
 def _classes(evaluation: Evaluation) -> Html:
@@ -81,8 +81,17 @@ def _classes(evaluation: Evaluation) -> Html:
         others = [element("td", as_percent(value)) for value in values[1:]]
         name = element("th", f"{index} {evaluation.classes.names[index]}", scope="row")
         number = element("td", str(evaluation.objects[index]))
-        rows.append(element("tr", name, bar(values[0]), *others, number))
+        rows.append(element("tr", name, bar(values[0], digits=1), *others, number))
     return scrolled(element("table", *rows, class_="figures"))
+
+
+def _curves(evaluation: Evaluation) -> Html:
+    charts = precision_recall_for_page(evaluation.precision, evaluation.classes.names)
+    shown = [
+        picture(chart, "svg+xml", alt=f"precision by recall of {kind}", class_="chart")
+        for kind, chart in charts.items()
+    ]
+    return element("div", *shown, class_="charts")
 
 
 def _examples(evaluation: Evaluation, shown: ShownImages) -> Html:

@@ -181,7 +181,7 @@ def test_an_evaluation_leaves_pictures_and_a_page_that_needs_no_other_file(
     assert {*shown.endings} == {".png", "_coco_results.json", "_precision_recall.png"}
     assert read(picture).shape[1] == 2 * (CELL + GAP) + GAP
     page = Text(report.read_text())
-    assert page.pictures == 1 + 2 * (2 + 2)
+    assert page.pictures == 2 + 2 * (2 + 2)
     for kind in ("box", "mask"):
         assert f"{100 * evaluation.summary[f'{kind} AP50']:.1f}{kind} AP50" in page.text
     assert "-box APl" in page.text  # no object is large

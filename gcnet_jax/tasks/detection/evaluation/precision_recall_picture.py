@@ -1,4 +1,4 @@
-"""Precision by recall, as a picture."""
+"""Precision by recall, as a picture and for a page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ import matplotlib.figure
 import numpy as np
 
 from gcnet_jax.tasks.detection.evaluation.average_precision import AveragePrecision, Kind
-from gcnet_jax.training.curves import WIDTH, encoded_figure, literal
+from gcnet_jax.training.curves import WIDTH, chart_for_page, encoded_figure, literal
 
 _HEIGHT, _DPI = 5.0, 100  # inches, and pixels of one
 _MOST_CLASSES = 8  # each with a curve of its own
-_OVERLAPS = {"0.5": (0.5, "#1f6feb"), "0.75": (0.75, "#d1495b"), "0.5 to 0.95": (None, "#1b1f24")}
+_OVERLAPS = {"0.5": (0.5, "#1f6feb"), "0.75": (0.75, "#d1495b"), "0.5 to 0.95": (None, "#2a9d6f")}
 _OF_CLASSES = "Dark2"  # a colour map of matplotlib with as many colours
 
 
@@ -38,6 +38,16 @@ def precision_recall_picture(
     return encoded_figure(figure, "png")
 
 
+def precision_recall_for_page(
+    precision: Mapping[Kind, AveragePrecision], names: Sequence[str]
+) -> dict[Kind, bytes]:
+    """Returns the same as an SVG of each, to be seen on white and on black."""
+    return {
+        kind: chart_for_page(lambda axis, kind=kind, found=found: _draw(axis, kind, found, names))
+        for kind, found in precision.items()
+    }
+
+
 def _draw(axis: Any, kind: Kind, found: AveragePrecision, names: Sequence[str]) -> None:
     there = np.flatnonzero(~np.isnan(found.by_class["AP"])).tolist()
     if 1 < len(there) <= _MOST_CLASSES:
@@ -62,6 +72,6 @@ def _draw(axis: Any, kind: Kind, found: AveragePrecision, names: Sequence[str]) 
     of_all = " of all classes" if len(there) > 1 else ""
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.0), ylim=(0, 1.02))
     axis.set_title(f"{'boxes' if kind == 'box' else 'masks'}: precision by recall{of_all}")
-    axis.legend(loc="lower left", framealpha=0.8, fontsize=9)
+    axis.legend(loc="lower left", fontsize=9)
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
