@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import rich.table
-from rich.text import Text
 
-from gcnet_jax.errors import InputError, printable
+from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.classification.data.classes import ImageClasses
-
-_MOST_NAMED = 8  # classes in a message
-_MOST_SHOWN = 40  # classes in a table
+from gcnet_jax.tasks.numbers_by_class import (
+    check_all_there,
+    quoted,
+    table_of_classes,
+    training_splits,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,39 +68,22 @@ def check_learnable(
     Raises:
         InputError: all training images are of one class, or a class has none.
     """
-    training = [split for split in counts if split.startswith("train")] or list(counts)
+    training = training_splits(counts)
     total = sum((counts[split] for split in training), ClassCounts({}))
-    where = " and ".join(f"'{split}'" for split in training)
     if len(total.images) < 2:
         only = ", ".join(repr(classes.names[index]) for index in total.images) or "no class"
         raise InputError(
-            f"all {total.total} images of split {where} are of {only}, and what is the same "
-            "everywhere cannot be learnt; expected images of two classes at least"
+            f"all {total.total} images of split {quoted(training)} are of {only}, and what is the "
+            "same everywhere cannot be learnt; expected images of two classes at least"
         )
-    missing = [i for i in range(classes.num_classes) if i not in total.images]
-    if missing and absent is not None:
-        named = ", ".join(f"'{classes.names[i]}'" for i in missing[:_MOST_NAMED])
-        named += f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        kind = "class" if len(missing) == 1 else "classes"
-        raise InputError(f"split {where} has no image of {kind} {named}; {absent}")
+    if absent is not None:
+        check_all_there(total.images, classes.names, what="image", splits=training, advice=absent)
 
 
 def counts_table(counts: Mapping[str, ClassCounts], classes: ImageClasses) -> rich.table.Table:
     """Returns a row a class with its number of images in each split; many classes in one row."""
-    table = rich.table.Table(title="number of images with the class")
-    table.add_column("class")
-    for split in counts:
-        table.add_column(split, justify="right")
-    if classes.num_classes <= _MOST_SHOWN:
-        for index, name in enumerate(classes.names):
-            images = (str(of_split.images.get(index, 0)) for of_split in counts.values())
-            table.add_row(Text(printable(f"{index} {name}")), *images)
-    else:
-        ranges = []
-        for of_split in counts.values():
-            each = [of_split.images.get(index, 0) for index in range(classes.num_classes)]
-            ranges.append(f"{min(each)} to {max(each)}")
-        table.add_row(f"each of {classes.num_classes}", *ranges)
+    images = {split: of_split.images for split, of_split in counts.items()}
+    table = table_of_classes("number of images with the class", classes.names, images)
     table.add_section()
     table.add_row("all", *(str(of_split.total) for of_split in counts.values()))
     return table

@@ -18,9 +18,12 @@ from gcnet_jax.tasks.detection.data.annotations import (
     reasons_against,
     trainable,
 )
-
-_MOST_NAMED = 8  # classes in a message
-_MOST_SHOWN = 100  # classes in a table
+from gcnet_jax.tasks.numbers_by_class import (
+    check_all_there,
+    quoted,
+    table_of_classes,
+    training_splits,
+)
 
 _OfImages = Int32[np.ndarray, "images 2"]
 
@@ -147,18 +150,13 @@ def check_learnable(
     Raises:
         InputError: no object can be trained on or compared with, or a class has none.
     """
-    training = [split for split in counts if split.startswith("train")] or list(counts)
+    training = training_splits(counts)
     total = sum((counts[split] for split in training), ObjectCounts({}))
-    where = " and ".join(f"'{split}'" for split in training)
-    _check_objects(total, where, "trained on")
+    _check_objects(total, quoted(training), "trained on")
     for split in (split for split in counts if split not in training):
-        _check_objects(counts[split], f"'{split}'", "compared with")
-    missing = [i for i in range(classes.num_classes) if i not in total.objects]
-    if missing and absent is not None:
-        named = ", ".join(f"'{classes.names[i]}'" for i in missing[:_MOST_NAMED])
-        named += f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        kind = "class" if len(missing) == 1 else "classes"
-        raise InputError(f"split {where} has no object of {kind} {named}; {absent}")
+        _check_objects(counts[split], quoted([split]), "compared with")
+    if absent is not None:
+        check_all_there(total.objects, classes.names, what="object", splits=training, advice=absent)
 
 
 def _check_objects(counts: ObjectCounts, where: str, how: str) -> None:
@@ -171,20 +169,8 @@ def _check_objects(counts: ObjectCounts, where: str, how: str) -> None:
 
 def counts_table(counts: Mapping[str, ObjectCounts], classes: ObjectClasses) -> rich.table.Table:
     """Returns a row a class with its number of objects in each split, and what is left out."""
-    table = rich.table.Table(title="number of objects")
-    table.add_column("class")
-    for split in counts:
-        table.add_column(split, justify="right")
-    if classes.num_classes <= _MOST_SHOWN:
-        for index, name in enumerate(classes.names):
-            objects = (str(of_split.objects.get(index, 0)) for of_split in counts.values())
-            table.add_row(Text(printable(f"{index} {name}")), *objects)
-    else:
-        ranges = []
-        for of_split in counts.values():
-            each = [of_split.objects.get(index, 0) for index in range(classes.num_classes)]
-            ranges.append(f"{min(each)} to {max(each)}")
-        table.add_row(f"each of {classes.num_classes}", *ranges)
+    objects = {split: of_split.objects for split, of_split in counts.items()}
+    table = table_of_classes("number of objects", classes.names, objects)
     table.add_section()
     table.add_row("all", *(str(of_split.total) for of_split in counts.values()))
     table.add_row("most in an image", *(str(of_split.most) for of_split in counts.values()))

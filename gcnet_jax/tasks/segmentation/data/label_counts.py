@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from rich.text import Text
 
 from gcnet_jax.errors import InputError, printable
+from gcnet_jax.tasks.numbers_by_class import quoted, training_splits
 from gcnet_jax.tasks.segmentation.data.catalog import IGNORE_LABEL, DatasetClasses
 
 _PIXELS_AT_ONCE = 1 << 20
@@ -132,11 +133,11 @@ def check_learnable(
     Raises:
         InputError: no training pixel belongs to a class, or a class occurs in no training mask.
     """
-    training = [split for split in counts if split.startswith("train")] or list(counts)
+    training = training_splits(counts)
     total = LabelCounts.nothing(classes.num_classes)
     for split in training:
         total += counts[split]
-    where = " and ".join(f"'{split}'" for split in training)
+    where = quoted(training)
     if not total.is_labelled:
         raise InputError(
             f"the masks of split {where} are ignored everywhere, so there is nothing to learn; "
