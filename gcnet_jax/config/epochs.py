@@ -93,7 +93,8 @@ def schedule_in_words(config: ConfigDict, images: int) -> str:
     batch_size, total = config.training.batch_size, config.training.total_steps
     epochs = config.epochs.total
     if epochs and total == epochs * _steps_of(images, batch_size):
-        said = f"{epochs} epochs of {images} images at batch {batch_size}: {total} steps"
+        passes = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+        said = f"{passes} of {images} images at batch {batch_size}: {total} steps"
     else:
         passes = total * batch_size / images
         said = f"{total} steps at batch {batch_size}: {passes:.1f} epochs of {images} images"

@@ -213,8 +213,8 @@ def _in_steps(task: Task, config: ConfigDict, images: int) -> ConfigDict:
         check_config(counted, task.schema)
     except InputError as error:
         raise InputError(
-            f"an epoch of {images} images at batch {config.training.batch_size} has "
-            f"{counted.epochs.steps} steps: {error}"
+            f"steps in an epoch of {images} images at batch {config.training.batch_size}: "
+            f"{counted.epochs.steps}; so {error}"
         ) from error
     return counted
 

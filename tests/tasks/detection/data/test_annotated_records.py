@@ -169,6 +169,7 @@ def test_counts_that_are_none_are_refused(entry, value):
     )
 )
 @settings(max_examples=50, deadline=None)
+@pytest.mark.filterwarnings("error::DeprecationWarning")  # of pycocotools under NumPy 2
 def test_masks_survive_as_run_lengths(masks):
     found = pixels_of([counts_of(mask) for mask in masks], masks[0].shape)
     np.testing.assert_array_equal(found, np.stack(masks))
