@@ -29,7 +29,7 @@ FIRST_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What may stand behind some verbs; behind others there are runs, images or nothing."""
-_TAKE_FILES = ("evaluate", "predict")
+_TAKE_FILES = ("evaluate", "export", "predict")
 _FOLDERS = ("workdir", "data_dir", "output_dir", "runs", "source", "train_images", "val_images")
 _OVERRIDE = "--config."
 

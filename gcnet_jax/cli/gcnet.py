@@ -20,6 +20,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "evaluate": "prints and writes the metrics of a trained network",
         "predict": "segments images, videos and folders of them",
         "demo": "shows networks on a web page of this machine: drop a photo, see the result",
+        "export": "writes a trained network as one file that runs without this library",
         "convert_checkpoint": "turns checkpoints into OpenMMLab's files and back",
         "analyze_context": "shows what context blocks attend to, and what they cost",
         "ablate": "trains a network with each kind of block, and compares them",

@@ -18,13 +18,19 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 _TILE, _OUTPUTS, _KERNEL = 4, 2, 3
 
 
 def saves(height: int, width: int, dilation: int) -> bool:
-    """Whether an image, padded to whole tiles, takes fewer multiplications than a plain 3x3."""
+    """Whether an image, padded to whole tiles, takes fewer multiplications than a plain 3x3.
+
+    One whose size is not known while a program is exported is taken to be large, and so to do.
+    """
+    if is_symbolic_dim(height) or is_symbolic_dim(width):
+        return True
     tiles = math.prod(-(-extent // (_OUTPUTS * dilation)) * dilation for extent in (height, width))
     return tiles * _TILE**2 < _KERNEL**2 * height * width
 

@@ -3,27 +3,43 @@
 from gcnet_jax.task.attention import Attention, SeenImage, at_top_left
 from gcnet_jax.task.definition import LossFunction, Meaning, Metrics, Task
 from gcnet_jax.task.evaluation import Counter, Evaluated, Evaluator, Look, Scores
+from gcnet_jax.task.exported import (
+    ArrayShapes,
+    CompiledProgram,
+    Export,
+    ExportedNetwork,
+    Outputs,
+    Program,
+    RunProgram,
+)
 from gcnet_jax.task.layers import Layer, Part, ShownResult
 from gcnet_jax.task.networks import PretrainedModel, TrainedModel, TrainedNetwork
 from gcnet_jax.task.pictures import Observer, ShownExamples, ShowPicture
 from gcnet_jax.task.prediction import Photo, Prediction, PredictionOptions, Written
 
 __all__ = [
+    "ArrayShapes",
     "Attention",
+    "CompiledProgram",
     "Counter",
     "Evaluated",
     "Evaluator",
+    "Export",
+    "ExportedNetwork",
     "Layer",
     "Look",
     "LossFunction",
     "Meaning",
     "Metrics",
     "Observer",
+    "Outputs",
     "Part",
     "Photo",
     "Prediction",
     "PredictionOptions",
     "PretrainedModel",
+    "Program",
+    "RunProgram",
     "Scores",
     "SeenImage",
     "ShowPicture",

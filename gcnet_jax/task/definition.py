@@ -15,6 +15,7 @@ from gcnet_jax.interop import ForeignFormat
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.task.attention import Attention
 from gcnet_jax.task.evaluation import Evaluator
+from gcnet_jax.task.exported import Export
 from gcnet_jax.task.pictures import MakeObserver, ShowExamples
 from gcnet_jax.task.prediction import Prediction
 
@@ -77,6 +78,7 @@ class Task(Generic[M]):
         shown_examples: what shows examples of an evaluation.
         attention: how its networks see one image, for maps of their context blocks.
         prediction: how it predicts what is in images.
+        export: how its networks become programs, for files that run elsewhere.
     """
 
     schema: Schema
@@ -96,6 +98,7 @@ class Task(Generic[M]):
     shown_examples: ShowExamples | None = None
     attention: Attention | None = None
     prediction: Prediction[M] | None = None
+    export: Export | None = None
 
     def meaning_of_data(self, config: ConfigDict) -> M:
         """What the outputs mean of a network that is trained on the config's data set.

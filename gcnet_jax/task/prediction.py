@@ -8,6 +8,7 @@ import rich.console
 from etils import epath
 from ml_collections import ConfigDict
 
+from gcnet_jax.task.exported import ExportedNetwork
 from gcnet_jax.task.networks import PretrainedModel, TrainedModel, TrainedNetwork
 
 M = TypeVar("M")
@@ -75,14 +76,15 @@ class Prediction(Generic[M]):
     """How a task predicts.
 
     Attributes:
-        network: makes what is called with images, of the model with its weights and the config.
+        network: makes what is called with images, of the config and the model with its weights, or
+            the programs of an exported file.
         files: predicts what is in files.
         of_image: how the names of the results of an image end.
         scores: how the name of the file with all scores of an image ends.
         of_video: as `of_image`; none where the task makes nothing of videos.
     """
 
-    network: Callable[[PretrainedModel[M], ConfigDict], TrainedNetwork]
+    network: Callable[[PretrainedModel[M] | ExportedNetwork[M], ConfigDict], TrainedNetwork]
     files: PredictFiles[M]
     of_image: Sequence[str]
     scores: str

@@ -1,6 +1,7 @@
 """Runs of all tasks: train, evaluate and load them, by whatever names them."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from etils import epath
@@ -9,9 +10,10 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.config import config_of_published, find_config, is_checkpoint, library_configs
 from gcnet_jax.errors import InputError, did_you_mean
+from gcnet_jax.export import is_exported, load_exported
 from gcnet_jax.files import as_path, read_json
 from gcnet_jax.interop import published_files, published_name, read_torch_checkpoint
-from gcnet_jax.task import Evaluated, TrainedNetwork
+from gcnet_jax.task import Evaluated, Task, TrainedNetwork
 from gcnet_jax.tasks import schema_of, task_of
 from gcnet_jax.tasks.configs import as_config, load_config, published_run
 from gcnet_jax.training import (
@@ -101,11 +103,11 @@ def load(
 
     Args:
         source: the name of a published run, whose weights are fetched on first use; the folder of a
-            run, of which the best checkpoint is taken; the folder of one checkpoint; or a `.pth`
-            file of OpenMMLab.
-        config: a config, the name of one, or the path of its file. By default a run's and a
-            checkpoint's own. A `.pth` file does not say which network its arrays are of: it needs
-            one, unless its content is a published file's.
+            run, of which the best checkpoint is taken; the folder of one checkpoint; a file that
+            `gcnet export` has written; or a `.pth` file of OpenMMLab.
+        config: a config, the name of one, or the path of its file. By default that of the run, the
+            checkpoint or the exported file. A `.pth` file does not say which network its arrays are
+            of: it needs one, unless its content is a published file's.
 
     Returns:
         The network, to be called with images.
@@ -120,13 +122,29 @@ def load(
             "the path of a run, of a checkpoint or of a .pth file"
         )
     named = as_config(config) if config is not None else None
+    if (file := _exported_file(os.fspath(source))) is not None:
+        task, used, network = load_exported(file, schema_of, task_of, config=named)
+        return _as_called(task, used)(network, used)
     checkpoint, own = _locate(os.fspath(source), named)
     used = own if named is None else named
     assert used is not None
     task = task_of(used)
+    network_of = _as_called(task, used)
+    return network_of(load_pretrained(task, used, checkpoint), used)
+
+
+def _as_called(task: Task, config: ConfigDict) -> Callable[..., TrainedNetwork]:
     if task.prediction is None:
-        raise InputError(f"networks of the task {used.task!r} are not called with images")
-    return task.prediction.network(load_pretrained(task, used, checkpoint), used)
+        raise InputError(f"networks of the task {config.task!r} are not called with images")
+    return task.prediction.network
+
+
+def _exported_file(name: str) -> epath.Path | None:
+    """The exported file of a name, if that is what it names, and no published run."""
+    if published_run(name):
+        return None
+    path = as_path(name)
+    return path if path.is_file() and is_exported(path) else None
 
 
 def find_checkpoint(workdir: epath.PathLike, config: ConfigDict | None = None) -> epath.Path:

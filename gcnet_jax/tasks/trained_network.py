@@ -15,8 +15,15 @@ from PIL import Image
 from gcnet_jax.data import displayed_pixels, read_rgb
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
+from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.ops import check_pixels_of_image
-from gcnet_jax.task import PretrainedModel
+from gcnet_jax.task import (
+    CompiledProgram,
+    Export,
+    ExportedNetwork,
+    PretrainedModel,
+    RunProgram,
+)
 from gcnet_jax.tasks.named_classes import NamedClasses
 
 ImageInput = str | os.PathLike | Image.Image | UInt8[np.ndarray, "h w 3"]
@@ -31,7 +38,7 @@ class TrainedOnClasses(abc.ABC, Generic[Network, Classes, Result]):
     """A network that tells classes apart: called with an image, it returns what it sees there.
 
     Args:
-        pretrained: the model with the weights of a checkpoint.
+        network: the model with the weights of a checkpoint, or the programs of an exported file.
         config: of the run.
 
     Attributes:
@@ -41,11 +48,34 @@ class TrainedOnClasses(abc.ABC, Generic[Network, Classes, Result]):
         source: the file or folder that the weights are from.
     """
 
-    def __init__(self, pretrained: PretrainedModel[Classes], config: ConfigDict):
-        self.model = cast(Network, pretrained.model)
+    def __init__(
+        self, network: PretrainedModel[Classes] | ExportedNetwork[Classes], config: ConfigDict
+    ):
         self.config = config
-        self.classes = pretrained.meaning
-        self.source = pretrained.source
+        self.classes = network.meaning
+        self.source = network.source
+        self._network = network
+
+    @property
+    def model(self) -> Network:
+        """The network, an `nnx.Module` in evaluation mode, as it was loaded.
+
+        Raises:
+            InputError: it is an exported file's, which has programs in place of a model.
+        """
+        if isinstance(self._network, ExportedNetwork):
+            raise InputError(
+                f"{self.source} is an exported file, which has programs and no model; load the run "
+                "that it is from"
+            )
+        return cast(Network, self._network.model)
+
+    def _run_program(self, name: str, export: Export) -> RunProgram:
+        """A program of the network: of the file, or compiled on first use."""
+        if isinstance(self._network, ExportedNetwork):
+            return self._network.programs[name]
+        graphdef, variables = split_for_evaluation(self.model)
+        return CompiledProgram(export.programs(graphdef, self.config)[name], variables)
 
     @overload
     def __call__(self, images: list[ImageInput] | tuple[ImageInput, ...]) -> list[Result]: ...

@@ -16,6 +16,7 @@ from gcnet_jax.training.loop import train
 from gcnet_jax.training.optimizer import create_optimizer, learning_rate_schedule
 from gcnet_jax.training.preemption import PreemptionNotice
 from gcnet_jax.training.pretrained import (
+    config_in,
     initialize,
     load_foreign,
     load_pretrained,
@@ -56,6 +57,7 @@ __all__ = [
     "SplitEvaluation",
     "TrainState",
     "TrainingProgram",
+    "config_in",
     "count_batches",
     "create_optimizer",
     "create_state",

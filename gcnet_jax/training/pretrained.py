@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, get_args
 
 import jax
@@ -190,17 +190,30 @@ def saved_config(checkpoint: str | os.PathLike, schema_of: SchemaOf) -> ConfigDi
             by its module: a checkpoint must not choose code to run.
     """
     folder = as_path(checkpoint)
-    saved = _metadata(folder)
+    return config_in(folder, _metadata(folder), schema_of)
+
+
+def config_in(source: epath.Path, metadata: Mapping[str, Any], schema_of: SchemaOf) -> ConfigDict:
+    """The config in the metadata of a checkpoint or of an exported file.
+
+    Args:
+        source: the folder or file, for messages.
+        metadata: with the entry `config`.
+        schema_of: as for `saved_config`.
+
+    Raises:
+        InputError: as `saved_config`.
+    """
     try:
-        schema = schema_of(saved["config"])
-        config = from_plain(saved["config"], schema)
+        schema = schema_of(metadata["config"])
+        config = from_plain(metadata["config"], schema)
         check_config(config, schema)
     except InputError as error:
         raise InputError(
-            f"{folder} has a config that is none of this version of the library: {error}; name a "
+            f"{source} has a config that is none of this version of the library: {error}; name a "
             "config that fits"
         ) from error
-    _check_code(folder, config, schema.default(), schema)
+    _check_code(source, config, schema.default(), schema)
     return config
 
 

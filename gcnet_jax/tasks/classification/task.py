@@ -10,6 +10,7 @@ from gcnet_jax.tasks.classification.data import (
     random_samples,
     training_batches,
 )
+from gcnet_jax.tasks.classification.exported_programs import EXPORT
 from gcnet_jax.tasks.classification.loss import classification_loss
 from gcnet_jax.tasks.classification.pictures import ShownExamples, TrainingPictures
 from gcnet_jax.tasks.classification.prediction_run import predict_photos
@@ -41,4 +42,5 @@ TASK: Task[ImageClasses] = Task(
         of_image=("_classes.json", "_overlay.png"),
         scores="_probabilities.npy",
     ),
+    export=EXPORT,
 )

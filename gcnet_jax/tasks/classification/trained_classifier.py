@@ -2,17 +2,14 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import UInt8
 
-from gcnet_jax.models import merge, split_for_evaluation
-from gcnet_jax.ops import normalize_images
+from gcnet_jax.task import RunProgram
 from gcnet_jax.tasks.classification.classifier import Classifier
-from gcnet_jax.tasks.classification.data import ImageClasses, evaluation_crop
+from gcnet_jax.tasks.classification.data import ImageClasses
+from gcnet_jax.tasks.classification.exported_programs import EXPORT, PROBABILITIES
 from gcnet_jax.tasks.classification.result import ClassificationResult
 from gcnet_jax.tasks.trained_network import ImageInput, TrainedOnClasses, pixels_of
 
@@ -23,7 +20,7 @@ class TrainedClassifier(TrainedOnClasses[Classifier, ImageClasses, Classificatio
     The config says how large images are made, and what is cut out of them.
 
     Args:
-        pretrained: the model with the weights of a checkpoint.
+        network: the model with the weights of a checkpoint, or the programs of an exported file.
         config: of the run.
 
     Attributes:
@@ -45,11 +42,10 @@ class TrainedClassifier(TrainedOnClasses[Classifier, ImageClasses, Classificatio
         size: int = batch_size or max(min(self.config.evaluation.batch_size, len(images)), 1)
         for start in range(0, len(images), size):
             pixels = [self.pixels(image) for image in images[start : start + size]]
-            data = self.config.data
-            crops = [evaluation_crop(x, data.resize_size, data.crop_size) for x in pixels]
+            crops = [EXPORT.seen(x, self.config) for x in pixels]
             # All batches have one size, so that one program is compiled.
             crops += [crops[0]] * (size - len(crops))
-            probabilities = np.asarray(self._classify(np.stack(crops)))
+            probabilities = np.asarray(self._program(np.stack(crops))[PROBABILITIES])
             for image, of_image in zip(pixels, probabilities, strict=False):
                 yield ClassificationResult(image, of_image, self.classes)
 
@@ -58,16 +54,5 @@ class TrainedClassifier(TrainedOnClasses[Classifier, ImageClasses, Classificatio
         return pixels_of(image, max_pixels=self.config.data.max_image_pixels)
 
     @functools.cached_property
-    def _program(self) -> Any:
-        graphdef, variables = split_for_evaluation(self.model)
-        return jax.jit(functools.partial(_probabilities, graphdef)), variables
-
-    def _classify(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[Array, "b classes"]:
-        program, variables = self._program
-        return program(variables, images)
-
-
-def _probabilities(
-    graphdef: nnx.GraphDef, variables: PyTree, images: UInt8[Array, "b h w 3"]
-) -> Float[Array, "b classes"]:
-    return jax.nn.softmax(merge(graphdef, variables)(normalize_images(images)))
+    def _program(self) -> RunProgram:
+        return self._run_program(PROBABILITIES, EXPORT)

@@ -67,7 +67,7 @@ class BoxHead(nnx.Module):
         check_features(x, self.in_channels, spatial_axes=(2,))
         x = jax.nn.relu(self.flatten(x))
         x = jax.nn.relu(self.hidden(x))
-        return self.logits(x), self.deltas(x).reshape(len(x), -1, 4)
+        return self.logits(x), self.deltas(x).reshape(x.shape[0], -1, 4)
 
 
 class FlatteningLinear(nnx.Module):
@@ -89,5 +89,5 @@ class FlatteningLinear(nnx.Module):
     def __call__(self, x: Float[Array, "r bins bins c"]) -> Float[Array, "r c_out"]:
         """The products with the kernel, plus the bias."""
         kernel, bias = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype)
-        flat = x.astype(self.dtype).reshape(len(x), -1)
+        flat = x.astype(self.dtype).reshape(x.shape[0], -1)
         return flat @ kernel.reshape(-1, kernel.shape[-1]) + bias

@@ -294,7 +294,7 @@ class Detector(nnx.Module):
                 "to the right of images that are smaller"
             )
         if sizes is None:
-            return jnp.broadcast_to(jnp.array([height, width]), (len(images), 2))
+            return jnp.broadcast_to(jnp.array([height, width]), (images.shape[0], 2))
         return jnp.asarray(sizes)
 
     def seen_sizes(

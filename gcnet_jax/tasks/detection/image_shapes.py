@@ -25,14 +25,18 @@ def array_shape(size: Size, scale: tuple[int, int]) -> Size:
     height, width = size
     return next(
         (rows, columns)
-        for rows, columns in _shapes(max(scale), min(scale))
+        for rows, columns in array_shapes(scale)
         if rows >= height and columns >= width
     )
 
 
+def array_shapes(scale: tuple[int, int]) -> list[Size]:
+    """All shapes that `array_shape` chooses among, the smallest first."""
+    return _shapes(max(scale), min(scale))
+
+
 @functools.cache
 def _shapes(long: int, short: int) -> list[Size]:
-    """All shapes, the smallest first."""
     widest = long / short
     lying = set()
     for aspect in (*_ASPECTS, widest, 2 * widest):

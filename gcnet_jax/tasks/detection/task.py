@@ -7,6 +7,7 @@ from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.config import BEST_METRIC, SCHEMA
 from gcnet_jax.tasks.detection.data import DATA_SETS, random_samples, training_batches
 from gcnet_jax.tasks.detection.evaluation_files import ShownDetections
+from gcnet_jax.tasks.detection.exported_programs import EXPORT
 from gcnet_jax.tasks.detection.loss import detection_loss
 from gcnet_jax.tasks.detection.prediction_run import predict_photos
 from gcnet_jax.tasks.detection.split_evaluation import DetectionEvaluator
@@ -38,4 +39,5 @@ TASK: Task[ObjectClasses] = Task(
         of_image=("_objects.json", "_overlay.png"),
         scores="_objects.npz",
     ),
+    export=EXPORT,
 )

@@ -4,22 +4,21 @@ import collections
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Int, PyTree, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from gcnet_jax.data import displayed_size, read_displayed_size, rescaled_size, resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
-from gcnet_jax.models import merge, split_for_evaluation
-from gcnet_jax.ops import normalize_images
+from gcnet_jax.task import RunProgram
 from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.detector import Detections, Detector
 from gcnet_jax.tasks.detection.evaluation.image_detections import FoundObjects
+from gcnet_jax.tasks.detection.exported_programs import EXPORT, OBJECTS
 from gcnet_jax.tasks.detection.image_shapes import Size, array_shape
 from gcnet_jax.tasks.detection.result import DetectionResult
 from gcnet_jax.tasks.trained_network import ImageInput, TrainedOnClasses, pixels_of
@@ -40,7 +39,7 @@ class TrainedDetector(TrainedOnClasses[Detector, ObjectClasses, DetectionResult]
     of a few shapes, which the aspect decides. In each is found what would be found in it alone.
 
     Args:
-        pretrained: the model with the weights of a checkpoint.
+        network: the model with the weights of a checkpoint, or the programs of an exported file.
         config: of the run.
 
     Attributes:
@@ -122,9 +121,9 @@ class TrainedDetector(TrainedOnClasses[Detector, ObjectClasses, DetectionResult]
         for row, image in enumerate(images.values()):
             sizes[row] = height, width = self._seen(_size(image))
             arrays[row, :height, :width] = resize_image(image, (height, width))
-        program, variables = self._program
         with lack_of_memory_named():
-            return _Batch(images, program(variables, arrays, sizes))
+            found = self._program(arrays, sizes)
+        return _Batch(images, Detections(**{"masks": None, **found}))  # type: ignore[arg-type]
 
     def _results(self, batch: _Batch | None) -> Iterator[tuple[int, DetectionResult]]:
         """Yields what is found in the images of a batch, when the network is done with it."""
@@ -150,18 +149,8 @@ class TrainedDetector(TrainedOnClasses[Detector, ObjectClasses, DetectionResult]
             )
 
     @functools.cached_property
-    def _program(self) -> Any:
-        graphdef, variables = split_for_evaluation(self.model)
-        return jax.jit(functools.partial(_detections, graphdef)), variables
-
-
-def _detections(
-    graphdef: nnx.GraphDef,
-    variables: PyTree,
-    images: UInt8[Array, "b h w 3"],
-    sizes: Int[Array, "b 2"],
-) -> Detections:
-    return merge(graphdef, variables)(normalize_images(images, sizes), sizes)
+    def _program(self) -> RunProgram:
+        return self._run_program(OBJECTS, EXPORT)
 
 
 def _said_size(image: ImageInput) -> Size | None:

@@ -4,16 +4,18 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import group_into_buckets
+from gcnet_jax.task import ArrayShapes
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 
 Size = tuple[int, int]
 """Height and width in pixels."""
 
-_STEP = 32
-"""Arrays are a multiple of it, so that similar sizes share a program."""
+ANY_SHAPES = ArrayShapes(multiple=32)
+"""Arrays are multiples of it, so that similar sizes share a program."""
 _IMAGES_A_PROGRAM = 16
 """To compile a network takes as long as this many images at least."""
 
@@ -43,6 +45,7 @@ def plan_groups(
     devices: int,
     pixels_at_once: int,
     max_groups: int,
+    shapes: ArrayShapes = ANY_SHAPES,
 ) -> list[Group]:
     """Groups images such that few programs are compiled and little is padded, large ones first.
 
@@ -53,26 +56,38 @@ def plan_groups(
         devices: how many there are.
         pixels_at_once: about how many pixels of its input each device takes; one image at least.
         max_groups: most groups to make.
+        shapes: that arrays may have; where these are few, each that is needed has a group.
     """
     names = list(sizes)
-    scaled = np.array(
-        [scaled_sizes(sizes[name], config, multi_scale=multi_scale) for name in names]
+    arrays = np.array(
+        [
+            [
+                shapes.for_image(x)
+                for x in scaled_sizes(sizes[name], config, multi_scale=multi_scale)
+            ]
+            for name in names
+        ]
     )
-    scaled = -(-scaled // _STEP) * _STEP
     max_groups = min(max_groups, -(-len(names) // _IMAGES_A_PROGRAM))
     groups = []
-    for members in group_into_buckets(scaled, max_groups):
-        shapes = scaled[members].max(0)
+    for members in _of_each(arrays) if shapes.only else group_into_buckets(arrays, max_groups):
+        largest = arrays[members].max(0)
         split_over = devices if len(members) >= devices else 1
-        most = max(1, pixels_at_once // int(shapes.prod(-1).max())) * split_over
+        most = max(1, pixels_at_once // int(largest.prod(-1).max())) * split_over
         batches = -(-len(members) // most)
         batch_size = -(-len(members) // (batches * split_over)) * split_over
         groups.append(
             Group(
                 [names[member] for member in members],
-                [(height, width) for height, width in shapes.tolist()],
+                [(height, width) for height, width in largest.tolist()],
                 batch_size,
                 split_over,
             )
         )
     return groups
+
+
+def _of_each(arrays: Int[np.ndarray, "n scales 2"]) -> list[Int[np.ndarray, " _n"]]:
+    """The members of a group for each kind of arrays that there is, large ones first."""
+    kinds, of_each = np.unique(arrays, axis=0, return_inverse=True)
+    return [np.flatnonzero(of_each == kind) for kind in reversed(range(len(kinds)))]

@@ -26,7 +26,7 @@ from gcnet_jax.data import (
 from gcnet_jax.errors import InputError
 from gcnet_jax.files import as_path
 from gcnet_jax.parallel import batch_shardings, create_mesh, place, replicated
-from gcnet_jax.task import TrainedModel
+from gcnet_jax.task import ArrayShapes, TrainedModel
 from gcnet_jax.tasks.segmentation.data import DatasetClasses, ScaledImages, scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import (
     TILE,
@@ -35,7 +35,7 @@ from gcnet_jax.tasks.segmentation.evaluation import (
     create_tile_scorer,
     tile_starts,
 )
-from gcnet_jax.tasks.segmentation.prediction_plan import Group, Size, plan_groups
+from gcnet_jax.tasks.segmentation.prediction_plan import ANY_SHAPES, Group, Size, plan_groups
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 from gcnet_jax.tasks.trained_network import ImageInput, pixels_of
 
@@ -56,29 +56,33 @@ class Predictor:
     a whole image never exist, unless `scores` is called.
 
     Args:
-        graphdef: the model's structure in evaluation mode, from `split_for_evaluation`.
-        variables: its variables.
+        network: the model's structure in evaluation mode, from `split_for_evaluation`; or what
+            takes the place of the model, of one device.
+        variables: of the model.
         classes: what its logits mean.
         config: of the run.
         multi_scale: whether to average over `evaluation.scales`, each with its mirror image.
+        shapes: of the arrays that images lie in.
     """
 
     def __init__(
         self,
-        graphdef: nnx.GraphDef,
+        network: nnx.GraphDef | Inference,
         variables: PyTree,
         classes: DatasetClasses,
         config: ConfigDict,
         *,
         multi_scale: bool = False,
+        shapes: ArrayShapes = ANY_SHAPES,
     ):
         self._classes = classes
         self._config = config
         self._multi_scale = multi_scale
-        self._devices = jax.local_devices()
+        self._shapes = shapes
+        self._devices = jax.local_devices()[: 1 if isinstance(network, Inference) else None]
         self._network_on = functools.cache(
             lambda devices: _Network(
-                graphdef,
+                network,
                 variables,
                 config.evaluation,
                 create_mesh(self._devices[:devices]),
@@ -178,6 +182,7 @@ class Predictor:
             devices=len(self._devices),
             pixels_at_once=_PIXELS_AT_ONCE.get(platform, _PIXELS_AT_ONCE_OF_OTHERS),
             max_groups=max_groups,
+            shapes=self._shapes,
         )
 
     def _run(
@@ -262,7 +267,7 @@ class _Network:
 
     def __init__(
         self,
-        graphdef: nnx.GraphDef,
+        network: nnx.GraphDef | Inference,
         variables: PyTree,
         config: ConfigDict,
         mesh: Mesh,
@@ -271,7 +276,9 @@ class _Network:
     ):
         self.mesh = mesh
         self.variables = place(variables, jax.tree.map(lambda _: replicated(mesh), variables))
-        self._inference = Inference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
+        if not isinstance(network, Inference):
+            network = Inference(network, config, mirrored_too=mirrored_too, mesh=mesh)
+        self._inference = network
         self.labels_of = create_tile_scorer(
             self._inference, mesh, lambda scores: jnp.argmax(scores, axis=-1).astype(jnp.uint8)
         )

@@ -15,6 +15,7 @@ from gcnet_jax.tasks.segmentation.data import (
     training_batches,
 )
 from gcnet_jax.tasks.segmentation.evaluation_files import ShownSegmentations
+from gcnet_jax.tasks.segmentation.exported_programs import EXPORT
 from gcnet_jax.tasks.segmentation.loss import segmentation_loss
 from gcnet_jax.tasks.segmentation.losses import PixelLoss
 from gcnet_jax.tasks.segmentation.prediction_run import predict_files
@@ -70,4 +71,5 @@ TASK: Task[DatasetClasses] = Task(
         scores="_logits.npy",
         of_video=("_overlay.mp4",),
     ),
+    export=EXPORT,
 )

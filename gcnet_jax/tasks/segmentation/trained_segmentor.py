@@ -3,8 +3,14 @@
 import functools
 from collections.abc import Sequence
 
+from flax import nnx
+
 from gcnet_jax.models import split_for_evaluation
+from gcnet_jax.task import ExportedNetwork
+from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
+from gcnet_jax.tasks.segmentation.evaluation import ExportedInference
+from gcnet_jax.tasks.segmentation.exported_programs import LOGITS
 from gcnet_jax.tasks.segmentation.predictor import Predictor
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
@@ -17,7 +23,7 @@ class TrainedSegmentor(TrainedOnClasses[Segmentor, DatasetClasses, SegmentationR
     Images go through as the config's base scale and its mode of evaluation say.
 
     Args:
-        pretrained: the model with the weights of a checkpoint.
+        network: the model with the weights of a checkpoint, or the programs of an exported file.
         config: of the run.
 
     Attributes:
@@ -33,5 +39,12 @@ class TrainedSegmentor(TrainedOnClasses[Segmentor, DatasetClasses, SegmentationR
 
     @functools.cached_property
     def _predictor(self) -> Predictor:
+        if isinstance(self._network, ExportedNetwork):
+            program = self._network.programs[LOGITS]
+            grid = nnx.eval_shape(
+                lambda: build_model(self.config.model, num_classes=self.classes.num_classes)
+            )
+            inference = ExportedInference(program, grid, self.config.evaluation)
+            return Predictor(inference, {}, self.classes, self.config, shapes=program.shapes)
         graphdef, variables = split_for_evaluation(self.model)
         return Predictor(graphdef, variables, self.classes, self.config)

@@ -8,9 +8,14 @@ from gcnet_jax.tasks.segmentation.evaluation.evaluator import (
     confusion_of,
     create_counter,
 )
-from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
+from gcnet_jax.tasks.segmentation.evaluation.inference import (
+    ExportedInference,
+    Inference,
+    Logits,
+)
 from gcnet_jax.tasks.segmentation.evaluation.inference_modes import (
     InferenceMode,
+    LogitsGrid,
     SlidingWindows,
     WholeImages,
     inference_mode,
@@ -26,9 +31,11 @@ from gcnet_jax.tasks.segmentation.evaluation.tiles import TILE, create_tile_scor
 __all__ = [
     "TILE",
     "Counts",
+    "ExportedInference",
     "Inference",
     "InferenceMode",
     "Logits",
+    "LogitsGrid",
     "PixelCounter",
     "Predicted",
     "SegmentationMetrics",

@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding, compile_for, on_each_device
+from gcnet_jax.task import RunProgram
 from gcnet_jax.tasks.segmentation.data import ScaledImages
-from gcnet_jax.tasks.segmentation.evaluation.inference_modes import inference_mode
+from gcnet_jax.tasks.segmentation.evaluation.inference_modes import LogitsGrid, inference_mode
 from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import View, create_view, mirror
 
 Logits = list[list[Float[Array, "b h w classes"]]]
@@ -50,7 +51,7 @@ class Inference:
         self._mode = inference_mode(config)
         self._passes = (False, True) if mirrored_too else (False,)
         self._mesh = mesh
-        decode = self._decode_pass
+        decode = self.logits
         if mesh is not None and mesh.shape[SPATIAL_AXIS] == 1:
             decode, self._mesh = on_each_device(mesh, decode), None
         # Apart from the network, which is then compiled once for both passes.
@@ -76,6 +77,18 @@ class Inference:
             for images in ((s["image"], s["size"]) for s in scaled)
         ]
 
+    def logits(
+        self,
+        variables: PyTree,
+        images: UInt8[Array, "b h w 3"],
+        sizes: Integer[Array, "b 2"],
+    ) -> Float[Array, "b out_h out_w classes"]:
+        """The logits of images of some sizes, as a pure function: what `decode_pass` compiles."""
+        sizes = _at_least_one_pixel(sizes)
+        model = merge(self._graphdef, variables)
+        images = normalize_images(images, sizes)
+        return self._mode.decode(model, images, sizes, self._mesh)
+
     def views(
         self,
         variables: PyTree,
@@ -95,11 +108,11 @@ class Inference:
             out_bucket: of the results' array.
             first: (row, column) of each result at which its array begins, by default the first.
         """
-        model = merge(self._graphdef, variables)
+        grid = self._grid(variables)
         return [
             create_view(
                 self._mode,
-                model,
+                grid,
                 of_pass,
                 _at_least_one_pixel(s["size"]),
                 (s["image"].shape[1], s["image"].shape[2]),
@@ -112,16 +125,27 @@ class Inference:
             for mirrored, of_pass in zip(self._passes, of_scale, strict=True)
         ]
 
-    def _decode_pass(
-        self,
-        variables: PyTree,
-        images: UInt8[Array, "b h w 3"],
-        sizes: Integer[Array, "b 2"],
-    ) -> Float[Array, "b out_h out_w classes"]:
-        sizes = _at_least_one_pixel(sizes)
-        model = merge(self._graphdef, variables)
-        images = normalize_images(images, sizes)
-        return self._mode.decode(model, images, sizes, self._mesh)
+    def _grid(self, variables: PyTree) -> LogitsGrid:
+        return merge(self._graphdef, variables)
+
+
+class ExportedInference(Inference):
+    """The same of a network out of an exported file.
+
+    Args:
+        program: takes images and their sizes to logits.
+        grid: where these lie.
+        config: the `evaluation` section of the run's config, see `inference_mode`.
+    """
+
+    def __init__(self, program: RunProgram, grid: LogitsGrid, config: ConfigDict):
+        self._mode = inference_mode(config)
+        self._passes = (False,)
+        self._of_file = grid
+        self.decode_pass = lambda variables, images, sizes: program(images, sizes)["logits"]
+
+    def _grid(self, variables: PyTree) -> LogitsGrid:
+        return self._of_file
 
 
 def _mirror(

@@ -19,6 +19,18 @@ from gcnet_jax.parallel import over_all_devices
 from gcnet_jax.tasks.segmentation.segmentor import Segmentor
 
 
+class LogitsGrid(Protocol):
+    """Where a segmentor's logits lie on an image; a `Segmentor` says it of its own."""
+
+    @property
+    def align_corners(self) -> bool: ...  # noqa: D102
+
+    @property
+    def decode_stride(self) -> int: ...  # noqa: D102
+
+    def decoded_length(self, length: Integer[Array, "*b"]) -> Integer[Array, "*b"]: ...  # noqa: D102
+
+
 class InferenceMode(Protocol):
     """A way to show an image to the network: whole, or in windows."""
 
@@ -40,12 +52,12 @@ class InferenceMode(Protocol):
         ...
 
     def to_pixels(
-        self, model: Segmentor, lengths: Integer[Array, " b"], bucket: int, axis: int
+        self, grid: LogitsGrid, lengths: Integer[Array, " b"], bucket: int, axis: int
     ) -> Float[Array, "b bucket positions"]:
         """The linear map from those logits to the pixels of an axis.
 
         Args:
-            model: that made the logits.
+            grid: where the logits lie.
             lengths: pixels of each image along the axis.
             bucket: pixels of the array.
             axis: 0 for the height, 1 for the width.
@@ -68,11 +80,11 @@ class WholeImages:
         return model.decode(images, sizes)
 
     def to_pixels(
-        self, model: Segmentor, lengths: Integer[Array, " b"], bucket: int, axis: int
+        self, grid: LogitsGrid, lengths: Integer[Array, " b"], bucket: int, axis: int
     ) -> Float[Array, "b bucket positions"]:
         """The linear map from logits to the pixels of an axis, see `InferenceMode.to_pixels`."""
         del axis
-        return _upsampling(model, lengths, bucket)
+        return _upsampling(grid, lengths, bucket)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +127,7 @@ class SlidingWindows:
         tops, lefts = (self._starts(sizes[:, axis], bucket[axis], axis) for axis in (0, 1))
         extents = tuple(min(self.window[axis], bucket[axis]) for axis in (0, 1))
         window_sizes = jnp.minimum(sizes, jnp.array(self.window))
-        batch, rows, columns = len(images), tops.shape[1], lefts.shape[1]
+        batch, rows, columns = images.shape[0], tops.shape[1], lefts.shape[1]
         at_once = min(self.at_once or rows * columns, rows * columns)
 
         def cut(image: Float[Array, "h w 3"], top: Array, left: Array) -> Float[Array, "e_h e_w 3"]:
@@ -127,7 +139,7 @@ class SlidingWindows:
         def of_some(indices: Integer[Array, " some"]) -> Float[Array, "b some h w classes"]:
             windows = cut_some(images, tops[:, indices // columns], lefts[:, indices % columns])
             windows = windows.reshape(batch * at_once, *extents, 3)
-            if mesh is not None and len(windows) % mesh.size == 0:
+            if mesh is not None and windows.shape[0] % mesh.size == 0:
                 # Devices that share an image take whole windows each, not a part of every window.
                 windows = lax.with_sharding_constraint(windows, over_all_devices(mesh))
             logits = model.decode(windows, jnp.repeat(window_sizes, at_once, 0))
@@ -143,12 +155,12 @@ class SlidingWindows:
         return side_by_side.reshape(batch, rows * height, columns * width, classes)
 
     def to_pixels(
-        self, model: Segmentor, lengths: Integer[Array, " b"], bucket: int, axis: int
+        self, grid: LogitsGrid, lengths: Integer[Array, " b"], bucket: int, axis: int
     ) -> Float[Array, "b bucket positions"]:
         """The linear map from logits to the pixels of an axis, see `InferenceMode.to_pixels`."""
         starts = self._starts(lengths, bucket, axis)
         extents = jnp.minimum(lengths, self.window[axis])
-        of_one = _upsampling(model, extents, min(self.window[axis], bucket))
+        of_one = _upsampling(grid, extents, min(self.window[axis], bucket))
         within = jnp.arange(bucket) - starts[..., None]
         needed = jnp.arange(starts.shape[1]) < self._count(lengths, axis)[:, None]
         seen = (within >= 0) & (within < extents[:, None, None]) & needed[..., None]
@@ -158,7 +170,7 @@ class SlidingWindows:
         )
         times_seen = jnp.maximum(jnp.sum(seen, axis=1), 1)
         mean = placed / times_seen[:, None, :, None]
-        return jnp.swapaxes(mean, 1, 2).reshape(len(lengths), bucket, -1)
+        return jnp.swapaxes(mean, 1, 2).reshape(lengths.shape[0], bucket, -1)
 
     def _count(self, lengths: Integer[Array, "*b"], axis: int) -> Integer[Array, "*b"]:
         """How many windows an image of some length needs along an axis."""
@@ -191,11 +203,11 @@ def inference_mode(config: ConfigDict) -> InferenceMode:
 
 
 def _upsampling(
-    model: Segmentor, lengths: Integer[Array, " b"], bucket: int
+    grid: LogitsGrid, lengths: Integer[Array, " b"], bucket: int
 ) -> Float[Array, "b bucket positions"]:
     return interpolation_matrix(
-        model.decoded_length(lengths),
+        grid.decoded_length(lengths),
         lengths,
-        (-(-bucket // model.decode_stride), bucket),
-        align_corners=model.align_corners,
+        (-(-bucket // grid.decode_stride), bucket),
+        align_corners=grid.align_corners,
     )

@@ -20,8 +20,7 @@ from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from gcnet_jax.ops import apply_separable, interpolation_matrix
 from gcnet_jax.parallel import SPATIAL_AXIS, batch_sharding
-from gcnet_jax.tasks.segmentation.evaluation.inference_modes import InferenceMode
-from gcnet_jax.tasks.segmentation.segmentor import Segmentor
+from gcnet_jax.tasks.segmentation.evaluation.inference_modes import InferenceMode, LogitsGrid
 
 _STRIPE_ELEMENTS = 2**24
 """About how many scores exist at one time, of all images of a batch: 64 MiB for each view."""
@@ -41,7 +40,7 @@ class View(NamedTuple):
 
 def create_view(
     mode: InferenceMode,
-    model: Segmentor,
+    grid: LogitsGrid,
     logits: Float[Array, "b h w classes"],
     sizes: Integer[Array, "b 2"],
     bucket: tuple[int, int],
@@ -55,7 +54,7 @@ def create_view(
 
     Args:
         mode: that made the logits.
-        model: that made the logits.
+        grid: where the logits lie.
         logits: of images in arrays of size `bucket`.
         sizes: of these images.
         bucket: (height, width) of their arrays.
@@ -66,7 +65,7 @@ def create_view(
     """
     maps = []
     for axis in (0, 1):
-        pixels = mode.to_pixels(model, sizes[:, axis], bucket[axis], axis)
+        pixels = mode.to_pixels(grid, sizes[:, axis], bucket[axis], axis)
         if mirrored and axis == 1:
             pixels = jnp.take_along_axis(
                 pixels, _mirrored(sizes[:, 1], bucket[1])[:, :, None], axis=1
@@ -75,7 +74,7 @@ def create_view(
             sizes[:, axis],
             out_sizes[:, axis],
             (bucket[axis], out_bucket[axis]),
-            align_corners=model.align_corners,
+            align_corners=grid.align_corners,
             first=0 if first is None else first[:, axis],
         )
         maps.append(jnp.matmul(resizing, pixels, precision=lax.Precision.HIGHEST))
@@ -86,6 +85,8 @@ def score_pixels(
     views: Sequence[View],
     result: Callable[[Float[Array, "b rows w classes"]], Shaped[Array, "b rows w *rest"]],
     mesh: Mesh | None = None,
+    *,
+    rows_at_once: int | None = None,
 ) -> Shaped[Array, "b h w *rest"]:
     """What a function makes of the class scores of every pixel.
 
@@ -96,12 +97,16 @@ def score_pixels(
         views: of the same images.
         result: takes the scores of some rows of all images to what is kept of them.
         mesh: over which the work is split, if any.
+        rows_at_once: of a stripe, where it may not depend on the shapes; the height is a multiple.
     """
     batch, height, _ = views[0].rows.shape
-    width, classes = views[0].columns.shape[1], views[0].logits.shape[-1]
-    stripes = min(-(-batch * height * width * classes // _STRIPE_ELEMENTS), height)
-    parts = 1 if mesh is None else mesh.shape[SPATIAL_AXIS]
-    rows_at_once = -(-height // (stripes * parts)) * parts
+    if rows_at_once is None:
+        width, classes = views[0].columns.shape[1], views[0].logits.shape[-1]
+        stripes = min(-(-batch * height * width * classes // _STRIPE_ELEMENTS), height)
+        parts = 1 if mesh is None else mesh.shape[SPATIAL_AXIS]
+        rows_at_once = -(-height // (stripes * parts)) * parts
+    else:
+        stripes = height // rows_at_once
 
     def of_stripe(rows: list[Float[Array, "b rows h"]]) -> Shaped[Array, "b rows w *rest"]:
         if mesh is not None:

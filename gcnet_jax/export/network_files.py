@@ -1,0 +1,158 @@
+"""Networks into exported files, and out of them."""
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jax import export
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from gcnet_jax.config import SchemaOf
+from gcnet_jax.errors import InputError
+from gcnet_jax.export.exported_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    ExportedFile,
+    read_exported,
+)
+from gcnet_jax.export.stablehlo import (
+    PLATFORMS,
+    StableHLOProgram,
+    export_program,
+    named_weights,
+    used_weights,
+)
+from gcnet_jax.ops import IMAGE_MEAN, IMAGE_STD
+from gcnet_jax.task import ArrayShapes, ExportedNetwork, Meaning, Program, Task
+from gcnet_jax.task.exported import Size
+from gcnet_jax.training import config_in, run_metadata
+
+
+def stablehlo_file(
+    programs: Mapping[str, Program],
+    variables: PyTree,
+    config: ConfigDict,
+    meaning: Meaning,
+    *,
+    source: str,
+    seen: str,
+) -> ExportedFile:
+    """What a file holds of a network, to be written by `write_exported`.
+
+    Args:
+        programs: of the network, by their names.
+        variables: of the network.
+        config: of the run.
+        meaning: of the results.
+        source: the file or folder that the weights are from.
+        seen: what the network sees of an image, in words.
+    """
+    used = set.union(*(used_weights(program, variables) for program in programs.values()))
+    weights = {name: np.asarray(x) for name, x in named_weights(variables).items() if name in used}
+    serialized, described = {}, {}
+    for name, program in programs.items():
+        files = []
+        for shape, content in export_program(program, variables, used).items():
+            file = name if shape is None else f"{name}-{shape[0]}x{shape[1]}"
+            serialized[file] = content
+            files.append({"file": file, "array": shape and list(shape)})
+        described[name] = {
+            "files": files,
+            "multiple": program.shapes.multiple,
+            "takes_sizes": program.takes_sizes,
+            "results": dict(program.results),
+        }
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "task": config.task,
+        "source": source,
+        "written": datetime.date.today().isoformat(),
+        "jax": {
+            "written_by": jax.__version__,
+            "calling_convention": export.maximum_supported_calling_convention_version,
+            "platforms": list(PLATFORMS),
+            "read_by": f"jax {jax.__version__}, and versions released up to six months after it: "
+            "what jax.export promises",
+        },
+        "input": {
+            "images": "RGB as displayed, uint8 (batch, height, width, 3), not normalised: the "
+            "programs do that",
+            "seen": seen,
+            "sizes": "height and width of each image at the top left of its array, which is zero "
+            "around it, int32 (batch, 2)",
+            "mean": list(IMAGE_MEAN),
+            "std": list(IMAGE_STD),
+        },
+        "programs": described,
+        **run_metadata(config, meaning),
+    }
+    return ExportedFile(metadata, weights, serialized)
+
+
+def load_exported(
+    path: epath.Path,
+    schema_of: SchemaOf,
+    task_of: Callable[[ConfigDict], Task],
+    *,
+    config: ConfigDict | None = None,
+) -> tuple[Task, ConfigDict, ExportedNetwork]:
+    """The network in an exported file, with its task and its config.
+
+    Args:
+        path: of the file.
+        schema_of: finds the schema of a config by its task.
+        task_of: finds the task that a config names.
+        config: in place of the file's own.
+
+    Raises:
+        InputError: the file is no whole one of a version that can be read, or a program in it takes
+            or does what it should not.
+    """
+    content = read_exported(path)
+    try:
+        if config is None:
+            config = config_in(path, content.metadata, schema_of)
+        task = task_of(config)
+        meaning = task.meaning.from_metadata(content.metadata)
+        network = ExportedNetwork(_programs(content), meaning, path)
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path} is no whole exported file ({type(error).__name__}: {error})"
+        ) from error
+    return task, config, network
+
+
+def read_programs(path: epath.Path) -> dict[str, StableHLOProgram]:
+    """The programs of an exported file with its weights; errors as of `load_exported`."""
+    return _programs(read_exported(path))
+
+
+def _programs(content: ExportedFile) -> dict[str, StableHLOProgram]:
+    weights = {name: jax.device_put(x) for name, x in content.weights.items()}
+    return {
+        name: StableHLOProgram(
+            {_shape(file["array"]): content.programs[file["file"]] for file in about["files"]},
+            ArrayShapes(
+                about["multiple"], [tuple(x["array"]) for x in about["files"] if x["array"]]
+            ),
+            weights,
+            results=list(about["results"]),
+            takes_sizes=bool(about["takes_sizes"]),
+        )
+        for name, about in content.metadata["programs"].items()
+    }
+
+
+def _shape(array: Any) -> Size | None:
+    if array is None:
+        return None
+    height, width = array
+    return int(height), int(width)

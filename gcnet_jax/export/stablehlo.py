@@ -1,0 +1,178 @@
+"""Programs as StableHLO, for CPUs, NVIDIA's GPUs and TPUs at once: written, checked and called.
+
+A program takes the weights by their names, a batch of images, whose number is left open, and their
+sizes. Where heights and widths are left open too, one program is for all of them.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from jaxtyping import Int, PyTree, Shaped, UInt8
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.parallel import compile_for
+from gcnet_jax.task import ArrayShapes, Outputs, Program
+from gcnet_jax.task.exported import Size
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+Weights = Mapping[str, Shaped[Any, "..."]]
+
+_KNOWN_CALLS = ("shape_assertion", "mhlo.topk", "stablehlo.dynamic_top_k")
+"""Calls out of a program that XLA answers itself: it checks shapes by them, and sorts."""
+
+
+def named_weights(variables: PyTree) -> dict[str, Any]:
+    """The arrays of a network, or their shapes, by names of one string each."""
+    leaves = jax.tree.leaves_with_path(variables)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
+
+
+def used_weights(program: Program, variables: PyTree) -> set[str]:
+    """The names of the arrays that a program needs; others were for training alone."""
+    run, (weights, *arrays) = _without_weights(program, variables, _shapes_of(program)[0])
+    jaxpr = jax.make_jaxpr(run)(weights, *arrays).jaxpr
+    used = {id(x) for equation in jaxpr.eqns for x in equation.invars} | set(map(id, jaxpr.outvars))
+    return {name for name, x in zip(sorted(weights), jaxpr.invars, strict=False) if id(x) in used}
+
+
+def export_program(program: Program, variables: PyTree, used: set[str]) -> dict[Size | None, bytes]:
+    """A program of a network, serialized.
+
+    Args:
+        program: without weights.
+        variables: of the network, or their shapes.
+        used: the names of the arrays that it needs, which a file holds.
+
+    Returns:
+        One for each shape of its arrays, or one for all, under None.
+    """
+    return {
+        shape: bytes(_exported(program, variables, shape, used).serialize())
+        for shape in _shapes_of(program)
+    }
+
+
+class StableHLOProgram:
+    """A program out of a file with its weights: a `gcnet_jax.task.RunProgram`.
+
+    Args:
+        serialized: from `export_program`.
+        shapes: that its arrays may have.
+        weights: by their names, on the device.
+        results: the names of its results.
+        takes_sizes: whether it takes sizes of images.
+
+    Attributes:
+        shapes: the heights and widths of its arrays.
+
+    Raises:
+        InputError: there is no such program, or it takes or does what it should not.
+    """
+
+    def __init__(
+        self,
+        serialized: Mapping[Size | None, bytes],
+        shapes: ArrayShapes,
+        weights: Weights,
+        *,
+        results: Sequence[str],
+        takes_sizes: bool,
+    ):
+        self.shapes, self._weights, self._takes_sizes = shapes, weights, takes_sizes
+        self._run = {
+            shape: compile_for(None, _checked(content, shape, weights, results, takes_sizes).call)
+            for shape, content in serialized.items()
+        }
+
+    def __call__(
+        self, images: UInt8[Any, "b h w 3"], sizes: Int[Any, "b 2"] | None = None
+    ) -> Outputs:
+        """The results of a batch, under way."""
+        shape = (images.shape[1], images.shape[2])
+        run = self._run[shape if self.shapes.only else None]
+        rest = (np.asarray(sizes, np.int32),) if self._takes_sizes else ()
+        return run(self._weights, images, *rest)
+
+
+def _shapes_of(program: Program) -> list[Size | None]:
+    return list(program.shapes.only) or [None]
+
+
+def _exported(
+    program: Program, variables: PyTree, shape: Size | None, used: set[str]
+) -> export.Exported:
+    run, (weights, *arrays) = _without_weights(program, variables, shape)
+    weights = {name: x for name, x in weights.items() if name in used}
+    return export.export(jax.jit(run), platforms=PLATFORMS)(weights, *arrays)
+
+
+def _without_weights(
+    program: Program, variables: PyTree, shape: Size | None
+) -> tuple[Callable[..., Outputs], list[Any]]:
+    """A program as a function of weights by their names, and the shapes of its arguments."""
+    named, structure = named_weights(variables), jax.tree.structure(variables)
+
+    def run(weights: Weights, *arrays: Any) -> Outputs:
+        # What the program has no use for leaves no trace in it.
+        of_model = [
+            weights[name] if name in weights else jnp.zeros(x.shape, x.dtype)
+            for name, x in named.items()
+        ]
+        return dict(program.run(structure.unflatten(of_model), *arrays))
+
+    batch, height, width = _dimensions(program.shapes.multiple, shape)
+    arrays = [jax.ShapeDtypeStruct((batch, height, width, 3), jnp.uint8)]
+    if program.takes_sizes:
+        arrays.append(jax.ShapeDtypeStruct((batch, 2), jnp.int32))
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in named.items()}
+    return run, [shapes, *arrays]
+
+
+def _dimensions(multiple: int, shape: Size | None) -> tuple[Any, ...]:
+    """The number of images, their height and their width, of which some are left open."""
+    if shape is not None:
+        return (*export.symbolic_shape("batch"), *shape)
+    return export.symbolic_shape(f"batch, {multiple}*h, {multiple}*w")
+
+
+def _checked(
+    serialized: bytes,
+    shape: Size | None,
+    weights: Weights,
+    results: Sequence[str],
+    takes_sizes: bool,
+) -> export.Exported:
+    """A program, once it is clear that it takes these arrays and calls nothing outside of it."""
+    try:
+        program = export.deserialize(bytearray(serialized))
+        text = program.mlir_module()
+    except ImportError:  # of flatbuffers, which jax.export needs and jax does not declare
+        raise
+    except Exception as error:  # of a parser of somebody else's, on somebody else's bytes
+        raise InputError(
+            f"a program of it cannot be read by jax {jax.__version__} ({type(error).__name__})"
+        ) from error
+    arrays = [("uint8", 4)] + [("int32", 2)] * takes_sizes
+    given = ((dict.fromkeys(weights, 0), *(0 for _ in arrays)), {})
+    expected = jax.tree.structure(given)
+    of_weights = [(weights[name].shape, weights[name].dtype) for name in sorted(weights)]
+    taken = [(x.shape, x.dtype) for x in program.in_avals[: len(of_weights)]]
+    rest = [(str(x.dtype), x.ndim) for x in program.in_avals[len(of_weights) :]]
+    if program.in_tree != expected or taken != of_weights or rest != arrays:
+        raise InputError("a program of it takes other arrays than the file says")
+    if shape is not None and program.in_avals[len(of_weights)].shape[1:3] != shape:
+        raise InputError("a program of it is for other shapes than the file says")
+    if program.out_tree != jax.tree.structure(dict.fromkeys(results, 0)):
+        raise InputError("a program of it returns other results than the file says")
+    if program.nr_devices != 1 or program.ordered_effects or program.unordered_effects:
+        raise InputError("a program of it is none of one device without side effects")
+    known = "|".join(map(re.escape, _KNOWN_CALLS))
+    if len(re.findall("custom_call", text)) != len(re.findall(rf"custom_call @({known})\(", text)):
+        raise InputError("a program of it calls what is outside of it, which is not run")
+    return program

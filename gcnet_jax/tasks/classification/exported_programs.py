@@ -1,0 +1,42 @@
+"""The program of a classifier, from pixels to probabilities."""
+
+import jax
+from flax import nnx
+from jaxtyping import Array, PyTree, UInt8
+from ml_collections import ConfigDict
+
+from gcnet_jax.models import merge
+from gcnet_jax.ops import normalize_images
+from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
+from gcnet_jax.tasks.classification.data import evaluation_crop
+
+PROBABILITIES = "probabilities"
+
+
+def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
+    """The program `probabilities` of a classifier, see `gcnet_jax.task.Export`."""
+    edge = config.data.crop_size
+
+    def probabilities(variables: PyTree, images: UInt8[Array, "b edge edge 3"]) -> Outputs:
+        logits = merge(graphdef, variables)(normalize_images(images))
+        return {PROBABILITIES: jax.nn.softmax(logits)}
+
+    return {
+        PROBABILITIES: Program(
+            run=probabilities,
+            results={PROBABILITIES: "of each class, float32 (batch, classes); they sum to one"},
+            shapes=ArrayShapes(only=[(edge, edge)]),
+            takes_sizes=False,
+        )
+    }
+
+
+_SEEN = "resized until the shorter edge has {0} pixels; then the square of {1} about the centre"
+
+EXPORT = Export(
+    programs=programs,
+    seen=lambda image, config: evaluation_crop(
+        image, config.data.resize_size, config.data.crop_size
+    ),
+    seen_in_words=lambda config: _SEEN.format(config.data.resize_size, config.data.crop_size),
+)

@@ -1,0 +1,91 @@
+"""The programs of a segmentor, from pixels to classes, to probabilities and to logits.
+
+The first two are for whoever has nothing but the file. `gcnet_jax.load` calls the last: from logits
+it makes classes at the size that an image had before it was resized, a tile at a time, as it does
+for a run.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Int, PyTree, UInt8
+from ml_collections import ConfigDict
+
+from gcnet_jax.data import resize_image
+from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
+from gcnet_jax.tasks.segmentation.data import scaled_sizes
+from gcnet_jax.tasks.segmentation.evaluation import Inference, score_pixels
+
+CLASSES, PROBABILITIES, LOGITS = "classes", "probabilities", "logits"
+
+_MULTIPLE = 64
+"""Sides that are left open are multiples of it: a map of stride 8, dilated by 4, is then made of
+whole tiles of `gcnet_jax.ops.winograd`, of which JAX need not know how many there are."""
+_STRIPE = 32
+"""Rows that are made at one time, and what sides are multiples of that are not left open."""
+
+
+def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
+    """The programs of a segmentor by their names, see `gcnet_jax.task.Export`."""
+    inference = Inference(graphdef, config.evaluation, mirrored_too=False)
+
+    def logits(
+        variables: PyTree, images: UInt8[Array, "b h w 3"], sizes: Int[Array, "b 2"]
+    ) -> Outputs:
+        return {LOGITS: inference.logits(variables, images, sizes)}
+
+    def of_pixels(name: str, result) -> Program:
+        def run(
+            variables: PyTree, images: UInt8[Array, "b h w 3"], sizes: Int[Array, "b 2"]
+        ) -> Outputs:
+            decoded = [[inference.logits(variables, images, sizes)]]
+            scaled = [{"image": images, "size": sizes}]
+            shape = (images.shape[1], images.shape[2])
+            views = inference.views(variables, decoded, scaled, sizes, shape)  # type: ignore[arg-type]
+            return {name: score_pixels(views, result, rows_at_once=_STRIPE)}
+
+        return Program(run=run, results={name: _RESULTS[name]}, shapes=_array_shapes(config))
+
+    return {
+        CLASSES: of_pixels(CLASSES, lambda scores: jnp.argmax(scores, -1).astype(jnp.uint8)),
+        PROBABILITIES: of_pixels(PROBABILITIES, jax.nn.softmax),
+        LOGITS: Program(
+            run=logits, results={LOGITS: _RESULTS[LOGITS]}, shapes=_array_shapes(config)
+        ),
+    }
+
+
+_RESULTS = {
+    CLASSES: "the index of each pixel's class, uint8 (batch, height, width)",
+    PROBABILITIES: "of each class at each pixel, float32 (batch, height, width, classes)",
+    LOGITS: "of each class at each position of the network, float32 (batch, rows, columns, classes)",
+}
+
+
+def _array_shapes(config: ConfigDict) -> ArrayShapes:
+    """All multiples where the network sees images whole.
+
+    How many windows there are depends on the size in a way that JAX cannot write down: there are
+    the two shapes that images of the config's base scale fit into.
+    """
+    if config.evaluation.mode == "whole":
+        return ArrayShapes(multiple=_MULTIPLE)
+    short, long = (-(-length // _STRIPE) * _STRIPE for length in sorted(config.data.base_scale))
+    return ArrayShapes(multiple=_STRIPE, only=sorted({(short, long), (long, short)}))
+
+
+def _seen(image: UInt8[Array, "h w 3"], config: ConfigDict) -> UInt8[Array, "_h _w 3"]:
+    (size,) = scaled_sizes((image.shape[0], image.shape[1]), config, multi_scale=False)
+    return resize_image(image, size)  # type: ignore[arg-type]
+
+
+_SEEN = (
+    "resized, in their own aspect, until the longer edge has {0} pixels or the shorter {1}, "
+    "whichever comes first"
+)
+
+EXPORT = Export(
+    programs=programs,
+    seen=_seen,
+    seen_in_words=lambda config: _SEEN.format(*sorted(config.data.base_scale)[::-1]),
+)

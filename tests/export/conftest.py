@@ -1,0 +1,95 @@
+"""A narrow network of each task with random weights, and its exported file."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from gcnet_jax.export import export_stablehlo
+from gcnet_jax.task import PretrainedModel
+from gcnet_jax.tasks import TASKS, task_of
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.training import save_model
+
+CONFIGS = {
+    "segmentation": ("context_shapes/gcnet.py",),
+    "classification": ("context_scenes/gcnet.py",),
+    "detection": ("instances/mask-rcnn_nuclei.py", "context_objects"),
+}
+SIZES = ((60, 90), (60, 90), (48, 100))
+"""Of the images, of which two go through a network together."""
+
+
+class Exported(NamedTuple):
+    """A checkpoint and the file that it was exported to."""
+
+    task: str
+    checkpoint: epath.Path
+    file: epath.Path
+    agreements: list
+
+
+def narrow_config(task, root):
+    """The config of a network of one or two stages with few channels."""
+    file, *arguments = CONFIGS[task]
+    config = load_config(root / "configs" / file, *arguments)
+    model = config.model
+    model.backbone.base_channels, model.backbone.num_stages = 8, 1
+    if task == "segmentation":
+        model.decode_head.channels = 8
+        config.data.base_scale = (96, 64)
+    else:
+        model.backbone.context.stages = (0,)
+    if task == "classification":
+        config.data.resize_size, config.data.crop_size = 40, 32
+    if task == "detection":
+        config.data.base_scale, model.test.max_per_image = (64, 32), 4
+        model.neck.channels = model.rpn.channels = model.mask_head.channels = 8
+        model.box_head.channels, model.mask_head.convolutions = 8, 1
+        model.test.score_threshold = 0.0
+        for proposals in (model.rpn.train, model.rpn.test):
+            proposals.nms_pre, proposals.max_per_image = 20, 10
+    return config
+
+
+def random_model(config):
+    """A network whose outputs differ from place to place, as those of trained ones do."""
+    task = task_of(config)
+    meaning = task.data_sets.meanings[config.data.name]
+    model = task.build_model(config, meaning)
+    keys = iter(jax.random.split(jax.random.key(0), 500))
+    from flax import nnx
+
+    state = nnx.state(model, nnx.Param)
+    state = jax.tree.map(
+        lambda x: x + 0.2 * jax.random.normal(next(keys), x.shape) if x.ndim > 1 else x, state
+    )
+    nnx.update(model, state)
+    return model, meaning
+
+
+def photographs():
+    """Images of the sizes, the same each time."""
+    random = np.random.default_rng(0)
+    images = []
+    for size in SIZES:
+        coarse = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        rows, columns = (np.arange(n) * k // n for n, k in zip(size, (4, 6), strict=True))
+        images.append(np.ascontiguousarray(coarse[rows][:, columns]))
+    return images
+
+
+@pytest.fixture(params=TASKS, scope="session")
+def exported(request, root, tmp_path_factory):
+    pytest.importorskip("flatbuffers")
+    folder = epath.Path(tmp_path_factory.mktemp(request.param))
+    config = narrow_config(request.param, root)
+    model, meaning = random_model(config)
+    save_model(folder / "checkpoint", model, config, meaning)
+    file = folder / "network.gcnet"
+    pretrained = PretrainedModel(model, meaning, folder / "checkpoint")
+    named = [(f"photo {i}", image) for i, image in enumerate(photographs())]
+    agreements = export_stablehlo(task_of(config), config, pretrained, named, file)
+    return Exported(request.param, folder / "checkpoint", file, agreements)
