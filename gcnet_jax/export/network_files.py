@@ -120,6 +120,8 @@ def load_exported(
         task = task_of(config)
         meaning = task.meaning.from_metadata(content.metadata)
         network = ExportedNetwork(_programs(content), meaning, path)
+        if task.export is None or task.export.called not in network.programs:
+            raise InputError("it has no program that takes images")
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from error

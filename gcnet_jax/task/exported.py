@@ -132,11 +132,13 @@ class Export:
     Attributes:
         programs: those of a model's structure, from `split_for_evaluation`, and a config, by their
             names.
+        called: the name of that which makes the results of images that `gcnet_jax.load` is for.
         seen: what a network sees of an image, RGB of 8 bits, before it lies in an array: the
             resized image, or what is cut out of it.
         seen_in_words: the same, for whoever has nothing but the file.
     """
 
     programs: Callable[[nnx.GraphDef, ConfigDict], Mapping[str, Program]]
+    called: str
     seen: Callable[[UInt8[Any, "h w 3"], ConfigDict], UInt8[Any, "_h _w 3"]]
     seen_in_words: Callable[[ConfigDict], str]

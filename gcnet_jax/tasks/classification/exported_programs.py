@@ -35,6 +35,7 @@ _SEEN = "resized until the shorter edge has {0} pixels; then the square of {1} a
 
 EXPORT = Export(
     programs=programs,
+    called=PROBABILITIES,
     seen=lambda image, config: evaluation_crop(
         image, config.data.resize_size, config.data.crop_size
     ),

@@ -51,6 +51,7 @@ _SEEN = (
 
 EXPORT = Export(
     programs=programs,
+    called=OBJECTS,
     seen=lambda image, config: resize_image(
         image, rescaled_size(image.shape[:2], config.data.base_scale)
     ),

@@ -58,7 +58,7 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
 _RESULTS = {
     CLASSES: "the index of each pixel's class, uint8 (batch, height, width)",
     PROBABILITIES: "of each class at each pixel, float32 (batch, height, width, classes)",
-    LOGITS: "of each class at each position of the network, float32 (batch, rows, columns, classes)",
+    LOGITS: "of each class at each of its positions, float32 (batch, rows, columns, classes)",
 }
 
 
@@ -86,6 +86,7 @@ _SEEN = (
 
 EXPORT = Export(
     programs=programs,
+    called=LOGITS,
     seen=_seen,
     seen_in_words=lambda config: _SEEN.format(*sorted(config.data.base_scale)[::-1]),
 )

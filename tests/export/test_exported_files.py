@@ -1,0 +1,236 @@
+"""Exported files from anywhere, and what is made of them without this library."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from PIL import Image
+
+import gcnet_jax
+from gcnet_jax.cli import export as export_command
+from gcnet_jax.errors import InputError
+from gcnet_jax.export import export_stablehlo, writing
+from gcnet_jax.ops import conv_general_dilated
+from gcnet_jax.task import PretrainedModel
+from gcnet_jax.tasks import task_of
+from tests.export.conftest import narrow_config, photographs, random_model
+
+of_classification = pytest.mark.parametrize("exported", ["classification"], indirect=True)
+of_segmentation = pytest.mark.parametrize("exported", ["segmentation"], indirect=True)
+
+
+def entries_of(file):
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def changed(exported, tmp_path, change, compression=zipfile.ZIP_STORED):
+    """A copy of a file with other entries."""
+    entries = entries_of(exported.file)
+    change(entries)
+    copy = tmp_path / "changed.gcnet"
+    with zipfile.ZipFile(copy, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return copy
+
+
+def with_metadata(**values):
+    def change(entries):
+        metadata = json.loads(entries["metadata.json"]) | values
+        entries["metadata.json"] = json.dumps(metadata).encode()
+
+    return change
+
+
+def with_weight(array):
+    def change(entries):
+        name = next(name for name in entries if name.startswith("weights/"))
+        encoded = io.BytesIO()
+        if isinstance(array, bytes):
+            encoded.write(array)
+        else:
+            before = np.load(io.BytesIO(entries[name]))
+            np.save(encoded, array(before), allow_pickle=True)
+        entries[name] = encoded.getvalue()
+
+    return change
+
+
+def with_program(content):
+    def change(entries):
+        name = next(name for name in entries if name.startswith("programs/"))
+        entries[name] = content(entries) if callable(content) else content
+
+    return change
+
+
+def calling_out(entries):
+    """A program that takes what the file's takes, and calls a library of the machine."""
+    name = next(name for name in entries if name.startswith("programs/"))
+    before = export.deserialize(bytearray(entries[name]))
+    classes = before.out_avals[0].shape[1]
+
+    def run(weights, images):
+        first = images.astype(jnp.float32).mean((1, 2))[:, :1]
+        square = jnp.linalg.cholesky(first[..., None] * first[:, None] + 1)
+        kept = sum(x.sum() for x in weights.values())
+        return {"probabilities": square[:, 0] * kept * jnp.ones((1, classes))}
+
+    weights, images = jax.tree.unflatten(before.in_tree, before.in_avals)[0]
+    as_shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)  # noqa: E731
+    arguments = jax.tree.map(as_shape, (weights, images))
+    allowed = [export.DisabledSafetyCheck.custom_call("lapack_spotrf_ffi")]
+    return bytes(
+        export.export(jax.jit(run), platforms=["cpu"], disabled_checks=allowed)(
+            *arguments
+        ).serialize()
+    )
+
+
+def lying_header(shape):
+    encoded = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        encoded, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return encoded.getvalue() + bytes(8)
+
+
+@of_classification
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda entries: entries.update({"metadata.json": b"[" * 100_000}), "damaged, or no"),
+        (lambda entries: entries.update({"metadata.json": b"{}"}), "does not say that it is of"),
+        (with_metadata(format_version=2), "format's version 2; this version of the library reads"),
+        (with_metadata(programs={}), "no program that takes images"),
+        (with_metadata(config={"task": "os.system"}), "there is no task 'os.system'"),
+        (with_metadata(classes={"names": ["a\x1b[2J"]}), "characters that cannot be shown"),
+        (with_weight(lambda x: x * np.nan), "not finite"),
+        (with_weight(lambda x: np.array([{}])), "no plain array of numbers"),
+        (with_weight(lambda x: x[..., None]), "takes other arrays than the file says"),
+        (with_weight(lying_header((2**40,))), "needs others"),
+        (with_weight(b"not an array at all"), "damaged, or no"),
+        (with_program(b"\0" * 64), "cannot be read by jax"),
+        (with_program(calling_out), "calls what is outside of it"),
+        (lambda entries: entries.pop("programs/probabilities-32x32.jaxexport"), "no whole"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_not_as_it_should_be_ends_in_one_line(exported, tmp_path, change, message):
+    copy = changed(exported, tmp_path, change)
+    with pytest.raises(InputError, match=message) as error:
+        gcnet_jax.load(copy)
+    assert str(copy) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "\x1b" not in str(error.value)
+
+
+@of_classification
+def test_a_compressed_or_cut_file_is_refused(exported, tmp_path):
+    copy = changed(exported, tmp_path, lambda entries: None, zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="is compressed"):
+        gcnet_jax.load(copy)
+    cut = tmp_path / "cut.gcnet"
+    cut.write_bytes(exported.file.read_bytes()[:-200])
+    with pytest.raises(InputError, match=re.escape(str(cut))):
+        gcnet_jax.load(cut)
+
+
+@of_classification
+def test_a_file_has_programs_and_no_model_and_names_the_versions_that_read_it(exported):
+    with pytest.raises(InputError, match="has programs and no model"):
+        _ = gcnet_jax.load(exported.file).model
+    metadata = json.loads(entries_of(exported.file)["metadata.json"])
+    assert metadata["jax"]["written_by"] == metadata["versions"]["jax"] == jax.__version__
+    assert "six months" in metadata["jax"]["read_by"]
+    assert metadata["jax"]["platforms"] == ["cpu", "cuda", "tpu"]
+    assert metadata["source"] == str(exported.checkpoint)
+    assert metadata["input"]["mean"] == list(gcnet_jax.ops.IMAGE_MEAN)
+
+
+@of_segmentation
+def test_the_lines_of_the_docs_run_where_this_library_is_not(exported, root, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "export.md").read_text(), re.S)
+    code = [block for block in blocks if "gcnet_jax" not in block]
+    (tmp_path / "shapes.gcnet").write_bytes(exported.file.read_bytes())
+    photo = photographs()[0]
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    lines = ["import sys; sys.modules['gcnet_jax'] = None", *code, "np.save('found.npy', classes)"]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, check=True)
+    found = np.load(tmp_path / "found.npy")[0, : photo.shape[0], : photo.shape[1]]
+    # At the size that the photograph has: the run is shown it at that of its config.
+    config = gcnet_jax.load(exported.checkpoint).config
+    config.data.base_scale = photo.shape[:2]
+    expected = gcnet_jax.load(exported.checkpoint, config=config)(photo).label
+    np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(found)) > 1
+
+
+@of_classification
+def test_where_file_and_model_disagree_no_file_is_left(exported, root, tmp_path, monkeypatch):
+    config = narrow_config("classification", root)
+    model, meaning = random_model(config)
+    make = writing.stablehlo_file
+
+    def spoiled(*arguments, **options):
+        content = make(*arguments, **options)
+        weights = {name: x * 1.5 for name, x in content.weights.items()}
+        return content._replace(weights=weights)
+
+    monkeypatch.setattr(writing, "stablehlo_file", spoiled)
+    pretrained = PretrainedModel(model, meaning, exported.checkpoint)
+    with pytest.raises(InputError, match=r"differ from the model's: .* No file is written"):
+        export_stablehlo(
+            task_of(config), config, pretrained, [("a", photographs()[0])], tmp_path / "x.gcnet"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@of_classification
+def test_the_command_writes_a_file_and_its_report(exported, tmp_path, capsys):
+    Image.fromarray(photographs()[0]).save(tmp_path / "photo.png")
+    output = tmp_path / "network.gcnet"
+    arguments = [str(exported.checkpoint), f"--output={output}", str(tmp_path / "photo.png")]
+    assert export_command.main(arguments) == 0
+    assert "says what" in capsys.readouterr().out
+    report = json.loads((tmp_path / "network.gcnet.equality.json").read_text())
+    assert report["agree"]
+    assert [one["image"] for one in report["images"]] == ["photo"]
+    assert gcnet_jax.load(output)(photographs()[0]).name
+    assert export_command.main(arguments) == 1
+    assert "is there already" in capsys.readouterr().err
+    other = [str(exported.checkpoint), f"--output={tmp_path / 'other.gcnet'}"]
+    assert export_command.main([*other, "--config.data.data_dir=nowhere"]) == 1
+    assert "--images=FILE" in capsys.readouterr().err
+    assert export_command.main([*other, "clip.mp4"]) == 1
+    assert not (tmp_path / "other.gcnet").exists()
+
+
+@pytest.mark.parametrize("dilation", [1, 4])
+def test_a_convolution_of_open_sizes_is_that_of_the_size_it_is_called_with(dilation):
+    """On CPUs by tiles, of which nobody knows how many there are when it is exported."""
+    pytest.importorskip("flatbuffers")
+    keys = jax.random.split(jax.random.key(0))
+    x, kernel = (
+        jax.random.normal(k, s)
+        for k, s in zip(keys, ((1, 24, 16, 64), (3, 3, 64, 64)), strict=True)
+    )
+
+    def convolve(x, kernel):
+        return conv_general_dilated(
+            x, kernel, (1, 1), ((dilation,) * 2,) * 2, rhs_dilation=(dilation,) * 2
+        )
+
+    height, width = export.symbolic_shape("8*h, 8*w")
+    shapes = jax.ShapeDtypeStruct((1, height, width, 64), x.dtype), kernel
+    program = export.export(jax.jit(convolve), platforms=("cpu", "cuda", "tpu"))(*shapes)
+    np.testing.assert_allclose(program.call(x, kernel), convolve(x, kernel), rtol=1e-3, atol=1e-3)
