@@ -138,7 +138,7 @@ def _dimensions(multiple: int, shape: Size | None) -> tuple[Any, ...]:
     """The number of images, their height and their width, of which some are left open."""
     if shape is not None:
         return (*export.symbolic_shape("batch"), *shape)
-    return export.symbolic_shape(f"batch, {multiple}*h, {multiple}*w")
+    return tuple(export.symbolic_shape(f"batch, {multiple}*h, {multiple}*w"))
 
 
 def _checked(

@@ -58,7 +58,7 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
 _RESULTS = {
     CLASSES: "the index of each pixel's class, uint8 (batch, height, width)",
     PROBABILITIES: "of each class at each pixel, float32 (batch, height, width, classes)",
-    LOGITS: "of each class at each of its positions, float32 (batch, rows, columns, classes)",
+    LOGITS: "of each class at positions the stride apart, float32 (batch, h, w, classes)",
 }
 
 

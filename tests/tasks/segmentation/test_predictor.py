@@ -35,7 +35,7 @@ def images_of(sizes, photo):
 
 def networks(names):
     """Of the programs that were compiled those that are a network."""
-    return [name for name in names if "decode_pass" in name]
+    return [name for name in names if "(logits)" in name]
 
 
 @pytest.fixture(scope="module")

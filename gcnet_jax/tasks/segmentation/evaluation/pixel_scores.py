@@ -100,13 +100,13 @@ def score_pixels(
         rows_at_once: of a stripe, where it may not depend on the shapes; the height is a multiple.
     """
     batch, height, _ = views[0].rows.shape
-    if rows_at_once is None:
+    if rows_at_once is not None:
+        at_once, stripes = rows_at_once, height // rows_at_once
+    else:
         width, classes = views[0].columns.shape[1], views[0].logits.shape[-1]
         stripes = min(-(-batch * height * width * classes // _STRIPE_ELEMENTS), height)
         parts = 1 if mesh is None else mesh.shape[SPATIAL_AXIS]
-        rows_at_once = -(-height // (stripes * parts)) * parts
-    else:
-        stripes = height // rows_at_once
+        at_once = -(-height // (stripes * parts)) * parts
 
     def of_stripe(rows: list[Float[Array, "b rows h"]]) -> Shaped[Array, "b rows w *rest"]:
         if mesh is not None:
@@ -122,11 +122,11 @@ def score_pixels(
         return result(scores[0])
 
     def split(rows: Float[Array, "b h positions"]) -> Float[Array, "stripes b rows positions"]:
-        padded = jnp.pad(rows, ((0, 0), (0, stripes * rows_at_once - height), (0, 0)))
-        return jnp.moveaxis(padded.reshape(batch, stripes, rows_at_once, -1), 1, 0)
+        padded = jnp.pad(rows, ((0, 0), (0, stripes * at_once - height), (0, 0)))
+        return jnp.moveaxis(padded.reshape(batch, stripes, at_once, -1), 1, 0)
 
     kept = jnp.moveaxis(lax.map(of_stripe, [split(view.rows) for view in views]), 0, 1)
-    return kept.reshape(batch, stripes * rows_at_once, *kept.shape[3:])[:, :height]
+    return kept.reshape(batch, stripes * at_once, *kept.shape[3:])[:, :height]
 
 
 def mirror(
