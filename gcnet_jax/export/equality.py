@@ -35,7 +35,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
 """By the dtype that a network computes in. Pixels between two classes can go either way."""
 
 
-class SeenImage(NamedTuple):
+class NamedImage(NamedTuple):
     """An image as a network sees it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Agreement:
 
 
 def compare(
-    images: Sequence[SeenImage],
+    images: Sequence[NamedImage],
     expected: Mapping[str, RunProgram],
     found: Mapping[str, RunProgram],
     tolerance: Tolerance,
@@ -150,10 +150,10 @@ def _worst(agreements: Sequence[Agreement]) -> list[Agreement]:
 
 
 def _batches(
-    images: Sequence[SeenImage], program: RunProgram
+    images: Sequence[NamedImage], program: RunProgram
 ) -> Iterator[tuple[list[str], tuple[np.ndarray, np.ndarray]]]:
     """Yields the names of the images of each shape of arrays, their arrays and their sizes."""
-    of_shape: dict[Size, list[SeenImage]] = collections.defaultdict(list)
+    of_shape: dict[Size, list[NamedImage]] = collections.defaultdict(list)
     for image in images:
         height, width = image.pixels.shape[:2]
         of_shape[program.shapes.for_image((height, width))].append(image)

@@ -15,7 +15,7 @@ from gcnet_jax.errors import InputError
 from gcnet_jax.export.equality import (
     TOLERANCES,
     Agreement,
-    SeenImage,
+    NamedImage,
     agreement_report,
     check_agreement,
     compare,
@@ -68,7 +68,7 @@ def export_stablehlo(
         write_exported(path, content)
 
     compiled = {name: CompiledProgram(x, variables) for name, x in programs.items()}
-    seen = [SeenImage(name, export.seen(image, config)) for name, image in images]
+    seen = [NamedImage(name, export.seen(image, config)) for name, image in images]
     about = {"run": str(pretrained.source), "read_by": f"jax {jax.__version__}"}
     return _keep_if_equal(write, read_programs, compiled, seen, config, output, about)
 
@@ -103,7 +103,7 @@ def _keep_if_equal(
     write: Callable[[epath.Path], None],
     read: Callable[[epath.Path], Mapping[str, RunProgram]],
     model: Mapping[str, RunProgram],
-    images: Sequence[SeenImage],
+    images: Sequence[NamedImage],
     config: ConfigDict,
     output: epath.Path,
     about: Mapping[str, Any],
