@@ -33,6 +33,11 @@ at once: whole, by part, and its operators alone; torchvision's takes turns, wit
 measures how long photos take to labels and overlays on disk, of as many sizes and of one, the first
 time and again, and what one photo of --size takes in time and memory.
 
+    python -m benchmarks serving --config=context_shapes/gcnet --size=64,128 --images=200
+
+measures how many photos a second `gcnet demo`'s server answers to 1, 2, 4, ... 32 clients at once,
+--images requests a round, and then its memory over ten times as many.
+
     python -m benchmarks growth --config=configs/gcnet/RUN.py
 
 measures how a training step's cost grows with the crop, the batch, the depth and the classes, one
@@ -211,6 +216,17 @@ def _predict(config: ConfigDict) -> dict[str, Any]:
     )
 
 
+def _serving(config: ConfigDict) -> dict[str, Any]:
+    from benchmarks.serving import measure_serving
+    from gcnet_jax.cli.cost_tables import parse_size
+
+    if importlib.util.find_spec("uvicorn") is None:
+        raise InputError("the server's packages are not installed; pip install '.[demo]'")
+    return measure_serving(
+        config, size=parse_size(_SIZE.value), images=_IMAGES.value, rounds=_ROUNDS.value
+    )
+
+
 def _train(config: ConfigDict) -> dict[str, Any]:
     from benchmarks.training import measure_training
 
@@ -279,6 +295,7 @@ BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyT
         "loop": _loop,
         "memory": _memory,
         "predict": _predict,
+        "serving": _serving,
         "startup": _startup,
         "train": _train,
     }

@@ -46,7 +46,7 @@ def map_to_plain(block: str, found: AttentionMap) -> dict[str, Any]:
         "window": found.window,
         "width": width,
         "height": height,
-        "weights": [float(f"{share:.4g}") for share in shares.ravel().tolist()],
+        "weights": [float(f"{share:.6g}") for share in shares.ravel().tolist()],
     }
 
 

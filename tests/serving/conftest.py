@@ -9,11 +9,20 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
 from gcnet_jax.analysis import AttentionMap
-from gcnet_jax.serving import Application, Guard, NetworkQueue, Served, UploadLimits
+from gcnet_jax.serving import (
+    Application,
+    Guard,
+    NetworkQueue,
+    Served,
+    UploadLimits,
+    bound_socket,
+    url_of,
+)
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
@@ -94,6 +103,18 @@ def client(application: Guard, network: Brightness) -> Iterator[TestClient]:
     """Asks the server, by its address."""
     yield TestClient(application, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
     network.may_go_on.set()
+
+
+@contextlib.contextmanager
+def running(application: Guard) -> Iterator[str]:
+    """Serves in a thread of this process; gives the address."""
+    config = uvicorn.Config(application, log_level="warning", lifespan="off", ws="none")
+    server, listening = uvicorn.Server(config), bound_socket("127.0.0.1", 0)
+    with in_thread(lambda: server.run(sockets=[listening])):
+        try:
+            yield url_of(listening)
+        finally:
+            server.should_exit = True
 
 
 @contextlib.contextmanager

@@ -6,20 +6,11 @@ import time
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
-from gcnet_jax.serving import Application, Guard, NetworkQueue, Served, bound_socket, url_of
+from gcnet_jax.serving import Application, Guard, NetworkQueue, Served
 from tests.serving.browser import CHROMIUM, browser
-from tests.serving.conftest import (
-    CLASSES,
-    LIMITS,
-    Brightness,
-    Rows,
-    encoded,
-    half_bright,
-    in_thread,
-)
+from tests.serving.conftest import CLASSES, LIMITS, Brightness, Rows, encoded, half_bright, running
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
@@ -50,12 +41,9 @@ def queue():
 def url(network, queue):
     """The address of a server in this process."""
     served = [Served("brightness", network, Rows()), Served("the same", network)]
-    application = Guard(Application(served, [half_bright()] * 2, queue, LIMITS).starlette())
-    config = uvicorn.Config(application, log_level="warning", lifespan="off", ws="none")
-    server, listening = uvicorn.Server(config), bound_socket("127.0.0.1", 0)
-    with in_thread(lambda: server.run(sockets=[listening])):
-        yield url_of(listening)
-        server.should_exit = True
+    application = Application(served, [half_bright()] * 2, queue, LIMITS).starlette()
+    with running(Guard(application)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -105,8 +105,8 @@ export function percent(value) {
   return value > 0 && value < 0.001 ? "<0.1%" : `${(100 * value).toFixed(1)}%`;
 }
 
-export function times(value) {
-  return `${Number(value.toPrecision(3))} x`;
+export function times(value, digits = 3) {
+  return `${Number(value.toPrecision(digits))} x`;
 }
 
 // The colours of attention, from the lowest to the highest, as a background.

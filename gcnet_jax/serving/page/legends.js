@@ -13,7 +13,8 @@ export function fillLegend(element, title, layer) {
     bar.style.background = heatBar();
     const ends = made("div");
     ends.className = "ends";
-    ends.append(made("span", `${times(layer.low)} the mean`), made("span", times(layer.high)));
+    const [low, high] = apart(layer.low, layer.high);
+    ends.append(made("span", `${low} the mean`), made("span", high));
     element.append(bar, ends);
     return;
   }
@@ -34,6 +35,14 @@ function attentionInWords(layer) {
   return layer.of_query
     ? `${start} for the marked point. Click another point, or press Enter.`
     : `${start}: the same for every point.`;
+}
+
+// Two values in words, with as many digits as tell them apart.
+function apart(low, high) {
+  for (let digits = 3; digits < 6; digits++) {
+    if (times(low, digits) !== times(high, digits)) return [times(low, digits), times(high, digits)];
+  }
+  return [times(low, 6), times(high, 6)];
 }
 
 function entry(part) {
