@@ -25,7 +25,7 @@ def mask_rcnn():
     model.test.max_per_image = 20
 
     config.data.name = "context_objects"
-    config.data.base_scale = (128, 64)
+    config.data.base_scale = (160, 64)
     config.data.num_workers = 0
 
     config.optimizer.name = "adamw"

@@ -23,11 +23,38 @@ from gcnet_jax.data.scenes import (
     draw_colour,
 )
 
-HEIGHT, WIDTH = 64, 128
-CUE_ZONE = 24
-"""Greatest width in pixels of the sky, which holds no shapes."""
+HEIGHT = 64
+"""Of each picture, in pixels."""
 CUE_DISTANCE = 48
 """Least horizontal distance in pixels between the sky and any disc or square."""
+_SHAPES_ZONE = 56  # width in pixels of the far end, where discs and squares are
+
+
+class Layout(NamedTuple):
+    """How wide the sky is, and what stands in it; all in pixels.
+
+    Attributes:
+        cue_zone: greatest width of the sky, which holds no shapes.
+        sun: radius of the sun, without its rays.
+        moon: radius of the moon.
+        edge: how many rows at the top and the bottom have neither sun nor moon in them.
+    """
+
+    cue_zone: int
+    sun: int
+    moon: int
+    edge: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and the width of the picture."""
+        return HEIGHT, self.cue_zone + CUE_DISTANCE + _SHAPES_ZONE
+
+
+NARROW_SKY = Layout(cue_zone=24, sun=5, moon=6, edge=12)
+"""A fifth of a picture 128 pixels wide is sky."""
+WIDE_SKY = Layout(cue_zone=56, sun=9, moon=10, edge=20)
+"""A third of a picture 160 pixels wide is sky: easier to find for those who look for it."""
 
 
 class ShapesUnderSky(NamedTuple):
@@ -41,14 +68,16 @@ class ShapesUnderSky(NamedTuple):
         sky: the pixels of the sky.
     """
 
-    image: UInt8[np.ndarray, "64 128 3"]
+    image: UInt8[np.ndarray, "h w 3"]
     scene: Scene
     kinds: tuple[Kind, ...]
-    masks: Bool[np.ndarray, "n 64 128"]
-    sky: Bool[np.ndarray, "64 128"]
+    masks: Bool[np.ndarray, "n h w"]
+    sky: Bool[np.ndarray, "h w"]
 
 
-def draw_shapes_under_sky(seed: int, index: int, scene: Scene | None = None) -> ShapesUnderSky:
+def draw_shapes_under_sky(
+    seed: int, index: int, scene: Scene | None = None, layout: Layout = NARROW_SKY
+) -> ShapesUnderSky:
     """Draws one picture; equal arguments give equal arrays.
 
     Args:
@@ -56,20 +85,21 @@ def draw_shapes_under_sky(seed: int, index: int, scene: Scene | None = None) -> 
         index: which picture of that sequence.
         scene: "day" or "night" to force the scene, by which nothing changes but the picture within
             the sky. By default the scene is drawn.
+        layout: how wide the sky is, and with it the picture.
     """
     layout_rng = np.random.default_rng([seed, index, 0])
     scene_rng = np.random.default_rng([seed, index, 1])
     scene = scene or SCENES[scene_rng.integers(2)]
 
     # The picture is composed with the sky at the left, and mirrored in the end for half of them.
-    image = draw_background(layout_rng, (HEIGHT, WIDTH))
-    shapes = _arrange_shapes(layout_rng)
-    masks = np.stack([shape.mask((HEIGHT, WIDTH)) for shape in shapes])
+    image = draw_background(layout_rng, layout.size)
+    shapes = _arrange_shapes(layout_rng, layout)
+    masks = np.stack([shape.mask(layout.size) for shape in shapes])
     for shape, mask in zip(shapes, masks, strict=True):
-        image[mask] = shape.surface((HEIGHT, WIDTH))[mask]
-    strip = Sky.draw(layout_rng, most=CUE_ZONE, height=HEIGHT, edge=12)
-    image[:, : strip.width] = strip.picture(scene, HEIGHT, sun=5, moon=6)
-    sky = np.zeros((HEIGHT, WIDTH), bool)
+        image[mask] = shape.surface(layout.size)[mask]
+    strip = Sky.draw(layout_rng, most=layout.cue_zone, height=HEIGHT, edge=layout.edge)
+    image[:, : strip.width] = strip.picture(scene, HEIGHT, sun=layout.sun, moon=layout.moon)
+    sky = np.zeros(layout.size, bool)
     sky[:, : strip.width] = True
 
     image += layout_rng.normal(0, 4, image.shape)
@@ -81,7 +111,7 @@ def draw_shapes_under_sky(seed: int, index: int, scene: Scene | None = None) -> 
     )
 
 
-def _arrange_shapes(rng: np.random.Generator) -> list[Shape]:
+def _arrange_shapes(rng: np.random.Generator, layout: Layout) -> list[Shape]:
     """Draws 2 or 3 discs and squares at the far end, and 1 or 2 triangles anywhere off the sky."""
     kinds: list[Kind] = []
     for _ in range(rng.integers(2, 4)):
@@ -90,14 +120,15 @@ def _arrange_shapes(rng: np.random.Generator) -> list[Shape]:
         kinds.append("triangle")
     shapes: list[Shape] = []
     for kind in kinds:
-        # The sky's last column is CUE_ZONE - 1 at most; triangles keep a gap to it.
-        first_column = CUE_ZONE + 1 if kind == "triangle" else CUE_ZONE - 1 + CUE_DISTANCE
+        # The sky's last column is cue_zone - 1 at most; triangles keep a gap to it.
+        after_sky = layout.cue_zone
+        first_column = after_sky + 1 if kind == "triangle" else after_sky - 1 + CUE_DISTANCE
         # A crowded picture may have no room left: then it has one shape less.
         for _ in range(30):
             radius = int(rng.integers(8, 14))
             shape = Shape(
                 kind=kind,
-                x=int(rng.integers(first_column + radius, WIDTH - radius)),
+                x=int(rng.integers(first_column + radius, layout.size[1] - radius)),
                 y=int(rng.integers(radius, HEIGHT - radius)),
                 radius=radius,
                 angle=rng.uniform(0, 2 * np.pi),

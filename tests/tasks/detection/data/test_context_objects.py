@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gcnet_jax.data.shapes_under_sky import HEIGHT, WIDTH, draw_shapes_under_sky
+from gcnet_jax.data.shapes_under_sky import CUE_DISTANCE, WIDE_SKY, draw_shapes_under_sky
 from gcnet_jax.tasks.detection.data import DATA_SETS, pixels_of, trainable
 from gcnet_jax.tasks.detection.data.sources.context_objects import (
     SPLIT_SIZES,
@@ -16,11 +16,11 @@ NAMES = DATA_SETS.meaning("context_objects").names
 def test_boxes_masks_and_classes_are_those_of_the_shapes_that_were_drawn():
     for index in range(20):
         _, image, image_id, annotations = GeneratedExample("val", 1, index).load()
-        drawn = draw_shapes_under_sky(1, index)
+        drawn = draw_shapes_under_sky(1, index, layout=WIDE_SKY)
         np.testing.assert_array_equal(image, drawn.image)
         assert image_id == index
         assert annotations.masks is not None
-        masks = pixels_of(annotations.masks, (HEIGHT, WIDTH))
+        masks = pixels_of(annotations.masks, WIDE_SKY.size)
         np.testing.assert_array_equal(masks, drawn.masks)
         for box, area, mask in zip(annotations.boxes, annotations.areas, masks, strict=True):
             x, y, width, height = box.astype(int)
@@ -32,7 +32,19 @@ def test_boxes_masks_and_classes_are_those_of_the_shapes_that_were_drawn():
             assert inside[:, -1].any()
         for label, kind in zip(annotations.classes, drawn.kinds, strict=True):
             assert NAMES[label] == (kind if kind == "triangle" else f"{drawn.scene} {kind}")
-        assert trainable(annotations, (HEIGHT, WIDTH)).all()
+        assert trainable(annotations, WIDE_SKY.size).all()
+
+
+def test_discs_and_squares_are_out_of_reach_of_the_sky_by_which_alone_scenes_differ():
+    for index in range(20):
+        day, night = (
+            draw_shapes_under_sky(3, index, scene, WIDE_SKY) for scene in ("day", "night")
+        )
+        np.testing.assert_array_equal(day.image[~day.sky], night.image[~night.sky])
+        far = [mask for mask, kind in zip(day.masks, day.kinds, strict=True) if kind != "triangle"]
+        columns = np.flatnonzero(np.any(far, axis=(0, 1)))
+        sky = np.flatnonzero(day.sky.any(axis=0))
+        assert np.abs(sky[:, None] - columns).min() >= CUE_DISTANCE
 
 
 def test_both_scenes_are_about_as_frequent_and_each_kind_of_object_occurs():

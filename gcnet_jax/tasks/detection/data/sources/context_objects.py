@@ -13,7 +13,7 @@ from etils import epath
 
 from gcnet_jax.data.examples import Examples, OfficialSet
 from gcnet_jax.data.image_coding import encode_png
-from gcnet_jax.data.shapes_under_sky import draw_shapes_under_sky
+from gcnet_jax.data.shapes_under_sky import WIDE_SKY, draw_shapes_under_sky
 from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.data.annotations import Annotations
 from gcnet_jax.tasks.detection.data.records import LoadedExample
@@ -47,11 +47,11 @@ class GeneratedExample:
 
     def fingerprint(self) -> str:
         """What determines the example."""
-        return f"{self.name} {self.seed}"
+        return f"{self.name} {self.seed} {WIDE_SKY}"
 
     def load(self) -> LoadedExample:
         """Draws the example."""
-        drawn = draw_shapes_under_sky(self.seed, self.index)
+        drawn = draw_shapes_under_sky(self.seed, self.index, layout=WIDE_SKY)
         names = [k if k == "triangle" else f"{drawn.scene} {k}" for k in drawn.kinds]
         annotations = Annotations(
             boxes=np.array([_box(mask) for mask in drawn.masks], np.float32),

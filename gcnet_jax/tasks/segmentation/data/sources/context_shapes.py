@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from gcnet_jax.data.examples import Examples, OfficialSet
 from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.data.scenes import Scene
-from gcnet_jax.data.shapes_under_sky import HEIGHT, WIDTH, draw_shapes_under_sky
+from gcnet_jax.data.shapes_under_sky import NARROW_SKY, draw_shapes_under_sky
 from gcnet_jax.tasks.segmentation.data.catalog import CATALOG
 from gcnet_jax.tasks.segmentation.data.records import LoadedExample
 
@@ -73,7 +73,7 @@ def generate(
         The RGB image, and the class index of each pixel.
     """
     drawn = draw_shapes_under_sky(seed, index, scene)
-    label = np.zeros((HEIGHT, WIDTH), np.uint8)
+    label = np.zeros(NARROW_SKY.size, np.uint8)
     for kind, mask in zip(drawn.kinds, drawn.masks, strict=True):
         label[mask] = _CLASS_INDEX[kind if kind == "triangle" else f"{drawn.scene} {kind}"]
     label[drawn.sky] = _CLASS_INDEX["sky"]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnet_jax.data.shapes_under_sky import CUE_DISTANCE, HEIGHT, WIDTH
+from gcnet_jax.data.shapes_under_sky import CUE_DISTANCE, NARROW_SKY
 from gcnet_jax.tasks.segmentation.data import DATA_SETS
 from gcnet_jax.tasks.segmentation.data.sources.context_shapes import SPLIT_SIZES, generate
 
@@ -47,8 +47,8 @@ def test_discs_and_squares_are_out_of_reach_of_the_sky(seed, index):
 @settings(max_examples=30, deadline=None)
 def test_without_a_given_scene_the_image_is_one_of_the_two_scenes(seed, index):
     image, label = generate(seed, index)
-    assert image.shape == (HEIGHT, WIDTH, 3) == (64, 128, 3)
-    assert label.shape == (HEIGHT, WIDTH)
+    assert image.shape == (64, 128, 3)
+    assert label.shape == NARROW_SKY.size == (64, 128)
     assert image.dtype == label.dtype == np.uint8
     assert label.max() < len(NAMES)
     scene = "day" if np.isin(label, [CLASS["day disc"], CLASS["day square"]]).any() else "night"
@@ -59,7 +59,7 @@ def test_without_a_given_scene_the_image_is_one_of_the_two_scenes(seed, index):
 
 def test_scenes_and_sides_are_balanced_and_every_class_is_common():
     labels = np.stack([generate(0, index)[1] for index in range(200)])
-    at_left = (labels[:, :, : WIDTH // 2] == CLASS["sky"]).any(axis=(1, 2))
+    at_left = (labels[:, :, : NARROW_SKY.size[1] // 2] == CLASS["sky"]).any(axis=(1, 2))
     by_day = np.isin(labels, [CLASS["day disc"], CLASS["day square"]]).any(axis=(1, 2))
     # Four standard deviations of 200 fair coins are 28; the draws are fixed anyway.
     assert abs(at_left.sum() - 100) < 28
