@@ -1,5 +1,6 @@
 """What `gcnet quickstart --task=detection` compares, and the page that it draws."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from flax import nnx
 from gcnet_jax.cli.detection_page import DEMONSTRATION
 from gcnet_jax.cli.with_and_without import Pair
 from gcnet_jax.config import find_config, to_plain
-from gcnet_jax.models import split_for_evaluation
+from gcnet_jax.data.shapes_under_sky import CUE_DISTANCE, WIDE_SKY, draw_shapes_under_sky
+from gcnet_jax.models import merge, split_for_evaluation
+from gcnet_jax.ops import normalize_images
 from gcnet_jax.task import TrainedModel
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.detection.build_model import build_model
@@ -47,6 +50,30 @@ def test_the_networks_differ_by_the_block_and_by_nothing_else():
         np.testing.assert_array_equal(weights[0][name], value)
 
 
+def test_the_block_alone_tells_objects_at_the_far_end_of_the_sky():
+    drawn = [draw_shapes_under_sky(1, 0, scene, WIDE_SKY) for scene in ("day", "night")]
+    images = normalize_images(np.stack([x.image for x in drawn]))
+    sizes = np.array([WIDE_SKY.size] * 2)
+    last_of_sky = np.flatnonzero(drawn[0].sky.any(0))[-1]  # the sky is at the left
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def finest_features(graphdef, variables, key):
+        # Moves what is zero at first, too: a block's last layer, and scales of norms.
+        keys = iter(jax.random.split(key, len(jax.tree.leaves(variables))))
+        moved = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(next(keys), x.shape), variables)
+        return merge(graphdef, moved).pyramid(images, sizes).maps[0]
+
+    for config, the_block in zip(configs(), (True, False), strict=True):
+        features = finest_features(*split_for_evaluation(model_of(config)), jax.random.key(0))
+        stride = images.shape[2] // features.shape[2]
+        told = stride * np.flatnonzero((features[0] != features[1]).any(axis=(0, 2)))
+        assert told.min() == 0
+        if the_block:
+            assert told.max() == WIDE_SKY.size[1] - stride
+        else:  # so that it takes a region much larger than its object to reach the sky
+            assert told.max() < last_of_sky + CUE_DISTANCE - 16
+
+
 @pytest.mark.slow
 def test_the_page_has_a_row_an_image_with_what_is_in_it_and_what_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(context_objects, "SPLIT_SIZES", {"train": 20, "val": 10, "test": 10})
@@ -62,7 +89,7 @@ def test_the_page_has_a_row_an_image_with_what_is_in_it_and_what_is_found(tmp_pa
     picture = cv2.imread(str(page))
     assert picture is not None
     assert picture.shape[1] == 1200
-    top = picture[40:780]  # six rows of 64x128 pixels in columns of 300
+    top = picture[40:780]  # six rows of 64x160 pixels in columns of 300
     image, objects = (top[:, 300 * i + 10 : 300 * i + 290].astype(int) for i in (0, 1))
     changed = np.abs(image - objects).max(-1) > 20
     assert 0.02 < changed.mean() < 0.5
