@@ -1,4 +1,4 @@
-"""Evaluates a trained segmentor on one split of its data set. See --help."""
+"""Evaluates a trained network on one split of its data set. See --help."""
 
 from gcnet_jax.cli.gcnet import run_verb
 

@@ -1,4 +1,4 @@
-"""Segments images with a trained model. See --help."""
+"""Predicts what is in images with a trained network. See --help."""
 
 from gcnet_jax.cli.gcnet import run_verb
 

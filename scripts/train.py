@@ -1,4 +1,4 @@
-"""Trains a segmentor. See --help."""
+"""Trains a network. See --help."""
 
 from gcnet_jax.cli.gcnet import run_verb
 
