@@ -98,7 +98,7 @@ DEMONSTRATION = Demonstration(
         "mask-rcnn": "context_objects/mask-rcnn",
     },
     prepare=functools.partial(prepare, _DATA_SET),
-    few_steps=1500,
+    few_steps=1000,
     seconds_around=100,
     seconds_a_step=0.12,
     draw=_draw,
