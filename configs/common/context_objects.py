@@ -20,9 +20,9 @@ def mask_rcnn():
     for proposals in (model.rpn.train, model.rpn.test):
         proposals.nms_pre, proposals.max_per_image = 100, 40
     model.rpn.train.samples = 64
-    # Half of the regions are of objects, for it is their classes that are hard to learn. The gradient
-    # of an absolute error is as large near the right box as far from it, and would drown what little
-    # the classes say of the sky at first; that of a square ends.
+    # Half of the regions are of objects, for it is their classes that are hard to learn. The
+    # gradient of an absolute error is as large near the right box as far from it, and would drown
+    # what little the classes say of the sky at first; that of a square ends.
     model.box_head.train.samples, model.box_head.train.positive_fraction = 64, 0.5
     model.box_head.train.smooth_l1_beta = 1.0
     model.box_head.class_agnostic = True
