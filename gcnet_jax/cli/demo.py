@@ -4,8 +4,8 @@
     gcnet demo runs/shapes_gc runs/shapes_nl
 
 opens an address in a browser of this machine, where photos can be dropped on networks: folders of
-runs, checkpoints, or names of published runs. Two stand side by side, with a slider between them.
-Without any, the newest runs in ./runs are shown, or those of the quickstart in ./quickstart.
+runs, checkpoints, exported files, or names of published runs. Two stand side by side, with a slider
+between them. Without any, the newest runs in ./runs are shown, or those of the quickstart.
 
 Programs ask the same server, a photo a call:
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from gcnet_jax.errors import InputError
 
@@ -37,8 +37,10 @@ _BEGINNING = re.compile(b"|".join(FORMATS.values()), re.DOTALL)
 # Encoding -----------------------------------------------------------------------------------------
 
 
-def encode_png(pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Encodes a single-channel or RGB array as PNG."""
+def encode_png(
+    pixels: UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"],
+) -> bytes:
+    """Encodes a single-channel array of 8 or 16 bits, or an RGB array, as PNG."""
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", pixels)[1].tobytes()

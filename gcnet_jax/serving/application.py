@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import importlib.resources
-import io
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,8 +11,7 @@ from typing import Any, TypeVar
 
 import anyio.to_thread
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
+from jaxtyping import UInt8, UInt16
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -261,9 +259,7 @@ def _result_json(result: ShownResult) -> Response:
 
 
 def _picture_png(result: ShownResult) -> Response:
-    buffer = io.BytesIO()
-    result.picture().save(buffer, "PNG")
-    return Response(buffer.getvalue(), media_type="image/png")
+    return _png(np.asarray(result.picture().convert("RGB")))
 
 
 def _regions_png(result: ShownResult) -> Response:
@@ -272,12 +268,10 @@ def _regions_png(result: ShownResult) -> Response:
     if regions is None:
         raise HTTPException(404, "this network says nothing of single pixels; ask for result.json")
     small = regions.astype(np.uint8) if regions.max(initial=0) < 256 else regions
-    buffer = io.BytesIO()
-    Image.fromarray(small).save(buffer, "PNG")
-    return Response(buffer.getvalue(), media_type="image/png")
+    return _png(small)
 
 
-def _png(image: UInt8[np.ndarray, "h w 3"]) -> Response:
+def _png(image: UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w"]) -> Response:
     return Response(encode_png(image), media_type="image/png")
 
 

@@ -71,7 +71,8 @@ def serve(
         ready: called when it begins.
     """
     anywhere = not is_loopback(listening)
-    names = [socket.gethostname(), socket.getfqdn()] if anywhere else []
+    own = socket.gethostname()
+    names = [own, f"{own}.local"] if anywhere else []  # the second is what phones call it by
     server = uvicorn.Server(
         uvicorn.Config(
             Guard(application, hosts=names, any_address=anywhere),

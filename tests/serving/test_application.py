@@ -4,10 +4,13 @@ import io
 import json
 import time
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from gcnet_jax.task import Layer
+from gcnet_jax.tasks.segmentation.result import SegmentationResult
 from tests.serving.conftest import encoded, half_bright, in_thread, wait_until
 
 PHOTO = encoded(half_bright())
@@ -34,6 +37,16 @@ def test_the_class_of_each_pixel_comes_back(client):
     answer = client.post("/networks/0/regions.png", content=PHOTO)
     regions = np.asarray(Image.open(io.BytesIO(answer.content)))
     np.testing.assert_array_equal(regions, half_bright()[..., 0] > 127)
+    assert regions.dtype == np.uint8
+
+
+def test_more_objects_than_8_bits_can_number_have_regions_of_16(client, monkeypatch):
+    regions = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    layer = Layer([], "score", regions)
+    monkeypatch.setattr(SegmentationResult, "layer", lambda self, size: layer)
+    answer = client.post("/networks/0/regions.png", content=PHOTO)
+    read = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, regions)
 
 
 def test_the_page_gets_regions_that_make_up_the_image(client):

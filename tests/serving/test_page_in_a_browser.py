@@ -15,6 +15,7 @@ from tests.serving.conftest import CLASSES, LIMITS, Brightness, Rows, encoded, h
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 DONE = "document.querySelector('#progress').hidden && document.querySelector('#first-legend li')"
+HOSTILE = "<img src=x onerror=alert(1)>"
 # What a hand does that drops a file of some bytes and name.
 DROP = """(() => {
   const data = new DataTransfer();
@@ -40,7 +41,7 @@ def queue():
 @pytest.fixture(scope="module")
 def url(network, queue):
     """The address of a server in this process."""
-    served = [Served("brightness", network, Rows()), Served("the same", network)]
+    served = [Served("brightness", network, Rows()), Served(f"<b>{HOSTILE}</b>", network)]
     application = Application(served, [half_bright()] * 2, queue, LIMITS).starlette()
     with running(Guard(application)) as address:
         yield address
@@ -130,7 +131,7 @@ def test_two_networks_stand_side_by_side_with_a_slider_between(page):
     page.click("#examples button")
     page.wait_for(DONE)
     page.wait_for("!document.querySelector('#second-legend').hidden")
-    assert text(page, "#second-legend h2") == "the same"
+    assert text(page, "#second-legend h2") == f"<b>{HOSTILE}</b>"  # and no markup
     page.evaluate(
         "(() => { const x = document.querySelector('#split'); x.value = 20;"
         " x.dispatchEvent(new Event('input')); })()"
