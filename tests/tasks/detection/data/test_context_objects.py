@@ -6,8 +6,8 @@ from gcnet_jax.data.shapes_under_sky import CUE_DISTANCE, WIDE_SKY, draw_shapes_
 from gcnet_jax.tasks.detection.data import DATA_SETS, pixels_of, trainable
 from gcnet_jax.tasks.detection.data.sources.context_objects import (
     SPLIT_SIZES,
-    GeneratedExample,
     list_examples,
+    load,
 )
 
 NAMES = DATA_SETS.meaning("context_objects").names
@@ -15,7 +15,7 @@ NAMES = DATA_SETS.meaning("context_objects").names
 
 def test_boxes_masks_and_classes_are_those_of_the_shapes_that_were_drawn():
     for index in range(20):
-        _, image, image_id, annotations = GeneratedExample("val", 1, index).load()
+        _, image, image_id, annotations = load(1, index)
         drawn = draw_shapes_under_sky(1, index, layout=WIDE_SKY)
         np.testing.assert_array_equal(image, drawn.image)
         assert image_id == index
@@ -48,7 +48,7 @@ def test_discs_and_squares_are_out_of_reach_of_the_sky_by_which_alone_scenes_dif
 
 
 def test_both_scenes_are_about_as_frequent_and_each_kind_of_object_occurs():
-    labels = [GeneratedExample("train", 0, i).load().annotations.classes for i in range(100)]
+    labels = [load(0, i).annotations.classes for i in range(100)]
     counts = np.bincount(np.concatenate(labels), minlength=len(NAMES))
     assert counts.min() > 25
     assert 0.6 < counts[[0, 2]].sum() / counts[[1, 3]].sum() < 1.6

@@ -14,7 +14,6 @@ another, and the scene is used for two things only: the picture within the sky's
 the class.
 """
 
-import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -22,6 +21,7 @@ from etils import epath
 from jaxtyping import UInt8
 
 from gcnet_jax.data.examples import Examples, OfficialSet
+from gcnet_jax.data.generated_examples import generated_examples
 from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.data.scenes import (
     SCENES,
@@ -50,37 +50,16 @@ _KINDS: tuple[Kind, ...] = ("disc", "square")  # which mean nothing here
 _HUES: tuple[tuple[int, int], ...] = ((-4, 5), (26, 33), (52, 66), (138, 150))  # by class
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class GeneratedExample:
-    """An example that is drawn rather than read."""
-
-    split: str
-    seed: int
-    index: int
-
-    @property
-    def name(self) -> str:
-        """The name of the example."""
-        return f"{self.split}_{self.index:04d}"
-
-    def fingerprint(self) -> str:
-        """What determines the example."""
-        return f"{self.name} {self.seed}"
-
-    def load(self) -> LoadedExample:
-        """Draws the example."""
-        image, label = generate(self.seed, self.index)
-        return LoadedExample(encode_png(image), image, label)
-
-
 def list_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
     """Returns the examples of some splits; there are no files to find them in."""
     del roots
-    return {
-        split: [GeneratedExample(split, seed, index) for index in range(size)]
-        for seed, (split, size) in enumerate(SPLIT_SIZES.items())
-        if split in splits
-    }
+    return generated_examples(load, SPLIT_SIZES, splits)
+
+
+def load(seed: int, index: int) -> LoadedExample:
+    """Draws the example of an index, of the split with a seed."""
+    image, label = generate(seed, index)
+    return LoadedExample(encode_png(image), image, label)
 
 
 def generate(

@@ -5,13 +5,13 @@ that does not see far. A disc under the sun is a "day disc" and the same disc un
 "night disc"; so it is with squares. Triangles have one class in both scenes.
 """
 
-import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
 from etils import epath
 
 from gcnet_jax.data.examples import Examples, OfficialSet
+from gcnet_jax.data.generated_examples import generated_examples
 from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.data.shapes_under_sky import WIDE_SKY, draw_shapes_under_sky
 from gcnet_jax.tasks.detection.classes import ObjectClasses
@@ -32,45 +32,24 @@ CLASSES = ObjectClasses(
 """The classes of its objects."""
 
 
-@dataclasses.dataclass(frozen=True)
-class GeneratedExample:
-    """An example that is drawn rather than read."""
-
-    split: str
-    seed: int
-    index: int
-
-    @property
-    def name(self) -> str:
-        """The name of the example."""
-        return f"{self.split}_{self.index:04d}"
-
-    def fingerprint(self) -> str:
-        """What determines the example."""
-        return f"{self.name} {self.seed} {WIDE_SKY}"
-
-    def load(self) -> LoadedExample:
-        """Draws the example."""
-        drawn = draw_shapes_under_sky(self.seed, self.index, layout=WIDE_SKY)
-        names = [k if k == "triangle" else f"{drawn.scene} {k}" for k in drawn.kinds]
-        annotations = Annotations(
-            boxes=np.array([_box(mask) for mask in drawn.masks], np.float32),
-            classes=np.array([CLASSES.names.index(name) for name in names], np.int32),
-            crowds=np.zeros(len(names), bool),
-            areas=drawn.masks.sum((1, 2)).astype(np.float32),
-            masks=tuple(counts_of(mask) for mask in drawn.masks),
-        )
-        return LoadedExample(encode_png(drawn.image), drawn.image, self.index, annotations)
-
-
 def list_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
     """Returns the examples of some splits; there are no files to find them in."""
     del roots
-    return {
-        split: [GeneratedExample(split, seed, index) for index in range(size)]
-        for seed, (split, size) in enumerate(SPLIT_SIZES.items())
-        if split in splits
-    }
+    return generated_examples(load, SPLIT_SIZES, splits, drawn_as=str(WIDE_SKY))
+
+
+def load(seed: int, index: int) -> LoadedExample:
+    """Draws the example of an index, of the split with a seed."""
+    drawn = draw_shapes_under_sky(seed, index, layout=WIDE_SKY)
+    names = [k if k == "triangle" else f"{drawn.scene} {k}" for k in drawn.kinds]
+    annotations = Annotations(
+        boxes=np.array([_box(mask) for mask in drawn.masks], np.float32),
+        classes=np.array([CLASSES.names.index(name) for name in names], np.int32),
+        crowds=np.zeros(len(names), bool),
+        areas=drawn.masks.sum((1, 2)).astype(np.float32),
+        masks=tuple(counts_of(mask) for mask in drawn.masks),
+    )
+    return LoadedExample(encode_png(drawn.image), drawn.image, index, annotations)
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -5,7 +5,6 @@ that does not see far. A disc under the sun is a "day disc" and the same disc un
 "night disc"; so it is with squares. Triangles have one class in both scenes.
 """
 
-import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from etils import epath
 from jaxtyping import UInt8
 
 from gcnet_jax.data.examples import Examples, OfficialSet
+from gcnet_jax.data.generated_examples import generated_examples
 from gcnet_jax.data.image_coding import encode_png
 from gcnet_jax.data.scenes import Scene
 from gcnet_jax.data.shapes_under_sky import NARROW_SKY, draw_shapes_under_sky
@@ -25,37 +25,16 @@ SPLIT_SIZES = {"train": 600, "val": 100, "test": 200}
 _CLASS_INDEX = {name: i for i, name in enumerate(CATALOG["context_shapes"].names)}
 
 
-@dataclasses.dataclass(frozen=True)
-class GeneratedExample:
-    """An example that is drawn rather than read."""
-
-    split: str
-    seed: int
-    index: int
-
-    @property
-    def name(self) -> str:
-        """The name of the example."""
-        return f"{self.split}_{self.index:04d}"
-
-    def fingerprint(self) -> str:
-        """What determines the example."""
-        return f"{self.name} {self.seed}"
-
-    def load(self) -> LoadedExample:
-        """Draws the example."""
-        image, label = generate(self.seed, self.index)
-        return LoadedExample(encode_png(image), image, label)
-
-
 def list_examples(roots: Sequence[epath.Path], splits: Collection[str]) -> Examples:
     """Returns the examples of some splits; there are no files to find them in."""
     del roots
-    return {
-        split: [GeneratedExample(split, seed, index) for index in range(size)]
-        for seed, (split, size) in enumerate(SPLIT_SIZES.items())
-        if split in splits
-    }
+    return generated_examples(load, SPLIT_SIZES, splits)
+
+
+def load(seed: int, index: int) -> LoadedExample:
+    """Draws the example of an index, of the split with a seed."""
+    image, label = generate(seed, index)
+    return LoadedExample(encode_png(image), image, label)
 
 
 def generate(
