@@ -154,33 +154,30 @@ class Application:
             stack.enter_context(self._queue.place())
             image = await read_photo(request, self._limits)
             waiting = self._queue.submit(work, image)
+            stack.callback(waiting.result.cancel)
             return _Stream(self._states(waiting, to_plain), stack.pop_all())
 
     async def _states(
         self, waiting: Waiting, to_plain: Callable[[Any], Mapping[str, Any]]
     ) -> AsyncIterator[str]:
+        finished, said = asyncio.wrap_future(waiting.result), None
+        while not finished.done():
+            state: dict[str, Any] = {"state": "running"}
+            if not waiting.result.running():
+                state = {"state": "waiting", "ahead": self._queue.ahead(waiting)}
+            if state != said:
+                said = state
+                yield json.dumps(state) + "\n"
+            await asyncio.wait({finished}, timeout=_SECONDS_BETWEEN_LOOKS)
         try:
-            said = None
-            while not waiting.result.done():
-                state: dict[str, Any] = {"state": "running"}
-                if not waiting.result.running():
-                    state = {"state": "waiting", "ahead": self._queue.ahead(waiting)}
-                if state != said:
-                    said = state
-                    yield json.dumps(state) + "\n"
-                await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-            try:
-                result = waiting.result.result()
-            except InputError as error:
-                yield json.dumps({"state": "failed", "error": str(error)}) + "\n"
-                return
-            except Exception:  # the queue has logged it
-                yield json.dumps({"state": "failed", "error": _FAILED}) + "\n"
-                return
+            result = finished.result()
+        except InputError as error:
+            yield json.dumps({"state": "failed", "error": str(error)}) + "\n"
+        except Exception:  # the queue has logged it
+            yield json.dumps({"state": "failed", "error": _FAILED}) + "\n"
+        else:
             plain = await anyio.to_thread.run_sync(to_plain, result)
             yield json.dumps({"state": "done", **plain}) + "\n"
-        finally:
-            waiting.result.cancel()
 
     def _network(self, request: Request) -> Served:
         return _numbered(self._networks, request.path_params["network"], "network")
