@@ -73,6 +73,8 @@ def _demo(arguments: list[str]) -> None:
             raise UsageError(
                 "gcnet demo needs packages that are not installed: pip install 'gcnet-jax[demo]'"
             ) from error
+        import jax
+
         from gcnet_jax.cli.shown_runs import examples_of, load_networks
         from gcnet_jax.serving import (
             Application,
@@ -86,7 +88,7 @@ def _demo(arguments: list[str]) -> None:
     listening = bound_socket(_HOST.value, _PORT.value)
     networks = load_networks(runs)
     limits = UploadLimits(size=_MAX_BYTES.value, pixels=_MAX_PIXELS.value)
-    queue = NetworkQueue(places=_MAX_REQUESTS.value, batch_size=_BATCH)
+    queue = NetworkQueue(places=_MAX_REQUESTS.value, batch_size=_BATCH, forget=jax.clear_caches)
     application = Application(networks, examples_of(networks), queue, limits).starlette()
 
     def say() -> None:

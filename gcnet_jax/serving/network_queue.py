@@ -17,6 +17,8 @@ Pixels = UInt8[np.ndarray, "h w 3"]
 Work = Callable[[Sequence[Pixels]], Sequence[Any]]
 """Takes RGB images of one size to as many results in their order."""
 
+_MOST_SIZES = 32  # of images, until what was compiled for them is forgotten
+
 
 class QueueFullError(Exception):
     """So many requests wait that no more are taken."""
@@ -45,11 +47,17 @@ class NetworkQueue:
     Args:
         places: most requests at a time, waiting or under way.
         batch_size: most images that go through together.
+        forget: called now and then, when images of many sizes have gone through: for each size
+            networks are compiled anew, and a server that runs for months would keep all of it.
     """
 
-    def __init__(self, *, places: int, batch_size: int):
+    def __init__(
+        self, *, places: int, batch_size: int, forget: Callable[[], object] = lambda: None
+    ):
         self.places = places
         self._batch_size = batch_size
+        self._forget = forget
+        self._sizes: set[tuple[int, ...]] = set()
         self._taken = 0
         self._waiting: collections.deque[Waiting] = collections.deque()
         self._under_way = 0
@@ -105,6 +113,10 @@ class NetworkQueue:
 
     def _run(self) -> None:
         while batch := self._next():
+            self._sizes.add(batch[0].image.shape)
+            if len(self._sizes) > _MOST_SIZES:
+                self._forget()
+                self._sizes = {batch[0].image.shape}
             _do(batch)
 
     def _next(self) -> list[Waiting]:

@@ -106,3 +106,13 @@ def test_closing_finishes_what_waits(work):
     work.may_go_on.set()
     queue.close()
     assert last.result.result(0) == 5
+
+
+def test_what_was_compiled_for_many_sizes_is_forgotten(work):
+    work.may_go_on.set()
+    forgotten = []
+    queue = NetworkQueue(places=2, batch_size=1, forget=lambda: forgotten.append(len(work.batches)))
+    for width in [*range(1, 33), *range(1, 33), 40, 41, *range(2, 33)]:
+        queue.submit(work, image(1, (4, width))).result.result(30)
+    queue.close()
+    assert forgotten == [64, 96]
