@@ -4,14 +4,14 @@
 
 The file holds the weights and the whole way from 8-bit pixels to results, for CPUs, NVIDIA's GPUs
 and TPUs: JAX alone runs it, and `gcnet_jax.load` takes it as it takes a run. docs/export.md shows
-both.
+both. With --to=onnx it is an ONNX model for onnxruntime and the like, of images of one size.
 
 Before it is kept, the file's results are compared with the model's, on images that are named at the
 end or with --images, or else on some of the run's data set. The report lies beside it, as
 OUTPUT.equality.json; where they disagree no file is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import flags
@@ -28,13 +28,24 @@ from gcnet_jax.files import as_path, check_writable
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
 _MODEL = options.define_checkpoint_flags(_OPTIONS)
-_TO = flags.DEFINE_enum("to", "stablehlo", ["stablehlo"], "what to write", flag_values=_OPTIONS)
+_TO = flags.DEFINE_enum(
+    "to", "stablehlo", ["stablehlo", "onnx"], "what to write", flag_values=_OPTIONS
+)
 _OUTPUT = flags.DEFINE_string("output", None, "the file; must be new", flag_values=_OPTIONS)
 _IMAGES = flags.DEFINE_multi_string(
     "images",
     [],
     "an image, a folder of them or a pattern, to compare with the model on; may be repeated "
     "(default: some of the run's data set)",
+    flag_values=_OPTIONS,
+)
+
+
+_SIZE = flags.DEFINE_string(
+    "size",
+    None,
+    "onnx: HEIGHT,WIDTH of the images that it takes (default: the config's crop, or of a detector "
+    "the smallest array)",
     flag_values=_OPTIONS,
 )
 
@@ -50,10 +61,17 @@ def _export(arguments: list[str]) -> None:
     with importing():
         import rich.console
 
-        from gcnet_jax.export import agreement_table, export_stablehlo, exports_of, report_beside
+        from gcnet_jax.export import (
+            agreement_table,
+            export_onnx,
+            export_stablehlo,
+            exports_of,
+            report_beside,
+        )
         from gcnet_jax.tasks import task_of
         from gcnet_jax.tasks.runs import find_checkpoint
         from gcnet_jax.training import load_pretrained
+    size = _size()
     output = _output_file(report_beside)
     task = task_of(config)
     exports_of(task, config)
@@ -61,14 +79,29 @@ def _export(arguments: list[str]) -> None:
     given = _MODEL.values()
     checkpoint = given["checkpoint"] or find_checkpoint(given["workdir"], config)
     pretrained = load_pretrained(task, config, checkpoint, allow_partial=given["allow_partial"])
-    agreements = export_stablehlo(task, config, pretrained, images, output)
+    if _TO.value == "onnx":
+        agreements = export_onnx(task, config, pretrained, images, output, size=size)
+    else:
+        agreements = export_stablehlo(task, config, pretrained, images, output)
     rich.console.Console().print(agreement_table(agreements))
     size = output.stat().length / 2**20
     print(f"{output}, {size:.1f} MiB, says what {pretrained.source} says")
     print(f"how far they are apart is in {report_beside(output)}")
 
 
-def _output_file(report_beside) -> epath.Path:
+def _size() -> tuple[int, int] | None:
+    """What `--size` says."""
+    if _SIZE.value is None:
+        return None
+    if _TO.value != "onnx":
+        raise UsageError("--size is for --to=onnx: other files take images of any size")
+    parts = _SIZE.value.split(",")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--size is {_SIZE.value!r}; expected HEIGHT,WIDTH in pixels")
+    return int(parts[0]), int(parts[1])
+
+
+def _output_file(report_beside: Callable[[epath.Path], epath.Path]) -> epath.Path:
     """The file, once it is clear that it and its report can be written."""
     output = as_path(options.required(_OUTPUT.value, "--output"))
     for file in (output, report_beside(output)):

@@ -3,11 +3,18 @@
 from gcnet_jax.export.equality import Agreement, agreement_table
 from gcnet_jax.export.exported_file import is_exported
 from gcnet_jax.export.network_files import load_exported
-from gcnet_jax.export.writing import export_stablehlo, exports_of, images_of_run, report_beside
+from gcnet_jax.export.writing import (
+    export_onnx,
+    export_stablehlo,
+    exports_of,
+    images_of_run,
+    report_beside,
+)
 
 __all__ = [
     "Agreement",
     "agreement_table",
+    "export_onnx",
     "export_stablehlo",
     "exports_of",
     "images_of_run",

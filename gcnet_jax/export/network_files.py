@@ -31,6 +31,9 @@ from gcnet_jax.task import ArrayShapes, ExportedNetwork, Meaning, Program, Task
 from gcnet_jax.task.exported import Size
 from gcnet_jax.training import config_in, run_metadata
 
+PIXELS = "RGB as displayed, uint8 (batch, height, width, 3), not normalised: the programs do that"
+"""What programs take, in words."""
+
 
 def stablehlo_file(
     programs: Mapping[str, Program],
@@ -80,8 +83,7 @@ def stablehlo_file(
             "what jax.export promises",
         },
         "input": {
-            "images": "RGB as displayed, uint8 (batch, height, width, 3), not normalised: the "
-            "programs do that",
+            "images": PIXELS,
             "seen": seen,
             "sizes": "height and width of each image at the top left of its array, which is zero "
             "around it, int32 (batch, 2)",

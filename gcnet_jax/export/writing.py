@@ -1,5 +1,6 @@
 """Exports a network: writes a file, shows that it says what the model says, and keeps it then."""
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import decode_rgb
+from gcnet_jax.data import decode_rgb, resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.export.equality import (
     TOLERANCES,
@@ -21,10 +22,21 @@ from gcnet_jax.export.equality import (
     compare,
 )
 from gcnet_jax.export.exported_file import write_exported
-from gcnet_jax.export.network_files import read_programs, stablehlo_file
+from gcnet_jax.export.network_files import PIXELS, read_programs, stablehlo_file
+from gcnet_jax.export.onnx import OnnxProgram, write_onnx
 from gcnet_jax.files import as_path, open_regular, write_whole
 from gcnet_jax.models import split_for_evaluation
-from gcnet_jax.task import CompiledProgram, Export, PretrainedModel, RunProgram, Task
+from gcnet_jax.task import (
+    ArrayShapes,
+    CompiledProgram,
+    Export,
+    PretrainedModel,
+    Program,
+    RunProgram,
+    Task,
+)
+from gcnet_jax.task.exported import Size
+from gcnet_jax.training import run_metadata
 
 _EXAMPLES = 4
 
@@ -71,6 +83,71 @@ def export_stablehlo(
     seen = [NamedImage(name, export.seen(image, config)) for name, image in images]
     about = {"run": str(pretrained.source), "read_by": f"jax {jax.__version__}"}
     return _keep_if_equal(write, read_programs, compiled, seen, config, output, about)
+
+
+def export_onnx(
+    task: Task,
+    config: ConfigDict,
+    pretrained: PretrainedModel,
+    images: Sequence[tuple[str, np.ndarray]],
+    output: epath.Path,
+    *,
+    size: Size | None = None,
+) -> list[Agreement]:
+    """Writes a network's first program as an ONNX model; arguments as of `export_stablehlo`.
+
+    Args:
+        task: of the run.
+        config: of the run.
+        pretrained: the model with its weights.
+        images: as for `export_stablehlo`; they are resized to fill arrays.
+        output: the file.
+        size: height and width of the arrays; by default the config's crop, or where there are few
+            shapes the first of them.
+
+    Raises:
+        InputError: as `export_stablehlo`; or the converter is not there, or lacks an operator.
+    """
+    export = exports_of(task, config)
+    if config.model.dtype != "float32":
+        raise InputError(
+            f"model.dtype is {config.model.dtype!r}, which few that run ONNX compute in; give "
+            "--config.model.dtype=float32"
+        )
+    graphdef, variables = split_for_evaluation(pretrained.model)
+    name, program = next(iter(export.programs(graphdef, config).items()))
+    size = _array_size(program, config, size)
+    shapes = ArrayShapes(only=[size])
+    program = dataclasses.replace(program, shapes=shapes, takes_sizes=False)
+    metadata = {
+        **run_metadata(config, pretrained.meaning),
+        "source": str(pretrained.source),
+        "input": PIXELS,
+        "results": dict(program.results),
+    }
+    seen = [NamedImage(of, resize_image(export.seen(image, config), size)) for of, image in images]
+    about = {"run": str(pretrained.source), "read_by": "onnxruntime"}
+    return _keep_if_equal(
+        lambda path: write_onnx(path, program, variables, size, metadata),
+        lambda path: {name: OnnxProgram(path)},
+        {name: CompiledProgram(program, variables)},
+        seen,
+        config,
+        output,
+        about,
+    )
+
+
+def _array_size(program: Program, config: ConfigDict, given: Size | None) -> Size:
+    """The height and width of all arrays of an ONNX model."""
+    shapes = program.shapes.only
+    if given is None:
+        height, width = shapes[0] if shapes else config.data.crop_size
+        return height, width
+    if shapes and given not in shapes:
+        expected = ", ".join(f"{height},{width}" for height, width in shapes)
+        raise InputError(f"--size: no images of {given[0]},{given[1]}; expected one of {expected}")
+    return given
 
 
 def exports_of(task: Task, config: ConfigDict) -> Export:

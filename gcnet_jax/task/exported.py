@@ -57,7 +57,7 @@ class Program:
     Attributes:
         run: takes a network's variables, images `(batch, height, width, 3)`, RGB of 8 bits, and if
             `takes_sizes` the (height, width) of each image at the top left of its array, which is
-            zero around it; returns the results by their names.
+            zero around it; returns the results by their names. Without sizes images fill arrays.
         results: what each of them is, in words.
         shapes: the heights and widths of its arrays.
         takes_sizes: whether images may be smaller than their arrays.

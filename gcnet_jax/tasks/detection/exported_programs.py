@@ -29,7 +29,9 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
     """The program `objects` of a detector, see `gcnet_jax.task.Export`."""
 
     def objects(
-        variables: PyTree, images: UInt8[Array, "b h w 3"], sizes: Int[Array, "b 2"]
+        variables: PyTree,
+        images: UInt8[Array, "b h w 3"],
+        sizes: Int[Array, "b 2"] | None = None,
     ) -> Outputs:
         found = merge(graphdef, variables)(normalize_images(images, sizes), sizes)
         return {name: x for name, x in found._asdict().items() if x is not None}

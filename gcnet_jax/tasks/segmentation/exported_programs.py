@@ -8,10 +8,13 @@ for a run.
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Int, PyTree, UInt8
+from jaxtyping import Array, Float, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import resize_image
+from gcnet_jax.errors import InputError
+from gcnet_jax.models import merge
+from gcnet_jax.ops import normalize_images
 from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import Inference, score_pixels
@@ -36,8 +39,12 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
 
     def of_pixels(name: str, result) -> Program:
         def run(
-            variables: PyTree, images: UInt8[Array, "b h w 3"], sizes: Int[Array, "b 2"]
+            variables: PyTree,
+            images: UInt8[Array, "b h w 3"],
+            sizes: Int[Array, "b 2"] | None = None,
         ) -> Outputs:
+            if sizes is None:
+                return {name: result(_whole(graphdef, variables, images, config))}
             decoded = [[inference.logits(variables, images, sizes)]]
             scaled = [{"image": images, "size": sizes}]
             shape = (images.shape[1], images.shape[2])
@@ -60,6 +67,22 @@ _RESULTS = {
     PROBABILITIES: "of each class at each pixel, float32 (batch, height, width, classes)",
     LOGITS: "of each class at positions the stride apart, float32 (batch, h, w, classes)",
 }
+
+
+def _whole(
+    graphdef: nnx.GraphDef, variables: PyTree, images: UInt8[Array, "b h w 3"], config: ConfigDict
+) -> Float[Array, "b h w classes"]:
+    """The logits of images that fill their arrays.
+
+    Raises:
+        InputError: the network sees images in windows.
+    """
+    if config.evaluation.mode != "whole":
+        raise InputError(
+            f"evaluation.mode is {config.evaluation.mode!r}; a program without sizes of images is "
+            "for 'whole' alone: --config.evaluation.mode=whole"
+        )
+    return merge(graphdef, variables)(normalize_images(images))
 
 
 def _array_shapes(config: ConfigDict) -> ArrayShapes:

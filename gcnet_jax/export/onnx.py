@@ -1,0 +1,142 @@
+"""Programs as ONNX, by jax2onnx: images that fill arrays of one size, in any number.
+
+jax2onnx takes what it knows of JAX's functions in place of these while it traces. It is handed a
+program that binds JAX's operators one by one (`folding`), and meets none of these functions but the
+pooling, whose operator it knows for no images.
+"""
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from flax import nnx
+from jax import export
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from gcnet_jax.errors import InputError
+from gcnet_jax.export.folding import folded
+from gcnet_jax.task import ArrayShapes, Outputs, Program
+from gcnet_jax.task.exported import Size
+
+_REMEDY = "pip install 'gcnet-jax[onnx]'"
+
+
+def write_onnx(
+    path: epath.Path,
+    program: Program,
+    variables: PyTree,
+    size: Size,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Writes a program with its weights as an ONNX model.
+
+    Args:
+        path: of the file.
+        program: called without sizes of images.
+        variables: of the network.
+        size: height and width of all arrays.
+        metadata: values of JSON, by names.
+
+    Raises:
+        InputError: jax2onnx is not installed, or lacks an operator of the program.
+    """
+    try:
+        import jax2onnx
+    except ImportError as error:
+        raise InputError(f"--to=onnx needs jax2onnx ({error}): {_REMEDY}") from error
+    (batch,) = export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
+    names = list(program.results)
+
+    def results(images: UInt8[Array, "b h w 3"]) -> list[Array]:
+        found = program.run(variables, images)
+        return [found[name] for name in names]
+
+    borders: list[Sequence[tuple[int, int]]] = []
+
+    def max_pool(params: Mapping[str, Any], x: Float[Array, "b h w c"]) -> Array:
+        # jax2onnx knows no pairs of padding. Of what halves the size, "SAME" has the same shape.
+        window, strides, border = (
+            tuple(params[name][1:-1]) for name in ("window_dimensions", "window_strides", "padding")
+        )
+        borders.append(border)
+        return nnx.max_pool(x, window_shape=window, strides=strides, padding="SAME")
+
+    run = folded(results, images, rewritten={"reduce_window_max": max_pool})
+    try:
+        with _quiet():
+            model: Any = jax2onnx.to_onnx(
+                lambda images: tuple(run(images)),
+                [images],
+                input_names=["images"],
+                output_names=names,
+            )
+    except Exception as error:  # of a converter that ends in whatever it meets
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"jax2onnx cannot convert this network: {reason}") from error
+    _set_borders(model, borders)
+    for name, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, json.dumps(value)
+    path.write_bytes(model.SerializeToString())
+
+
+class OnnxProgram:
+    """An ONNX model in onnxruntime on the CPU: a `gcnet_jax.task.RunProgram`.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        shapes: the one height and width of its arrays.
+    """
+
+    def __init__(self, path: epath.Path):
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(
+            path.read_bytes(), providers=["CPUExecutionProvider"]
+        )
+        _, height, width, _ = self._session.get_inputs()[0].shape
+        self.shapes = ArrayShapes(only=[(height, width)])
+
+    def __call__(
+        self, images: UInt8[Any, "b h w 3"], sizes: Int[Any, "b 2"] | None = None
+    ) -> Outputs:
+        """The results of a batch; all images fill their arrays."""
+        del sizes
+        names = [output.name for output in self._session.get_outputs()]
+        found: Any = self._session.run(names, {"images": np.asarray(images)})
+        return dict(zip(names, found, strict=True))
+
+
+def _set_borders(model: Any, borders: Sequence[Sequence[tuple[int, int]]]) -> None:
+    """Gives the poolings of a model, in order, the padding that they have in the program."""
+    import onnx
+
+    poolings = [node for node in model.graph.node if node.op_type == "MaxPool"]
+    for node, border in zip(poolings, borders, strict=True):
+        kept = [x for x in node.attribute if x.name not in ("auto_pad", "pads")]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        pads = [low for low, _ in border] + [high for _, high in border]
+        node.attribute.append(onnx.helper.make_attribute("pads", pads))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps to itself what jax2onnx says of its own progress."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)
