@@ -28,6 +28,11 @@ several scales with mirror images: in batches, and one by one. --split takes rea
 measures the inference of Mask R-CNN with ResNet-50 (or --config) on images of 800x1333, one and two
 at once: whole, by part, and its operators alone; torchvision's takes turns, with the same weights.
 
+    python -m benchmarks export --config=configs/gcnet/RUN.py --size=512,512 --images=1
+
+measures the same of files that `gcnet export` writes: StableHLO, and where they are installed ONNX
+in onnxruntime and in OpenVINO.
+
     python -m benchmarks predict --config=configs/gcnet/RUN.py --images=100
 
 measures how long photos take to labels and overlays on disk, of as many sizes and of one, the first
@@ -203,6 +208,19 @@ def _detect(config: ConfigDict) -> dict[str, Any]:
     )
 
 
+def _export(config: ConfigDict) -> dict[str, Any]:
+    from benchmarks.export import measure_export
+    from gcnet_jax.cli.cost_tables import parse_size
+
+    return measure_export(
+        config,
+        num_classes=_num_classes(config),
+        size=parse_size(_SIZE.value),
+        images=_IMAGES.value,
+        rounds=_ROUNDS.value,
+    )
+
+
 def _predict(config: ConfigDict) -> dict[str, Any]:
     from benchmarks.prediction import measure_prediction
     from gcnet_jax.cli.cost_tables import parse_size
@@ -289,6 +307,7 @@ BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyT
     {
         "detect": _detect,
         "evaluation": _evaluation,
+        "export": _export,
         "growth": _growth,
         "inference": _inference,
         "input": _input,
@@ -304,7 +323,7 @@ BENCHMARKS: Mapping[str, Callable[[ConfigDict], dict[str, Any]]] = MappingProxyT
 
 # In this process: the others start one, or run none.
 _RUN_NETWORKS = frozenset(
-    {"detect", "evaluation", "growth", "inference", "loop", "predict", "train"}
+    {"detect", "evaluation", "export", "growth", "inference", "loop", "predict", "train"}
 )
 
 

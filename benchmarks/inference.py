@@ -63,7 +63,7 @@ def measure_inference(
     """
     batch = np.random.default_rng(0).integers(0, 256, (images, *size, 3), np.uint8)
     peers = _peers(config, num_classes, batch) if peer else {}
-    ours = _OurInference(config, num_classes, batch)
+    ours = OurInference(config, num_classes, batch)
     for each in peers.values():
         each.check_classes(ours.classes)
     model = build_model(config.model, num_classes=num_classes, seed=config.seed)
@@ -94,7 +94,7 @@ def measure_inference(
     }
 
 
-class _OurInference:
+class OurInference:
     """One program for the batch, spread over all devices; run once before it counts.
 
     Attributes:

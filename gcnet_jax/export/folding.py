@@ -101,8 +101,5 @@ def _program_of(equation: JaxprEqn) -> ClosedJaxpr | None:
 def _has_open_sizes(equation: JaxprEqn) -> bool:
     if equation.primitive.name == "dim_as_value":
         return True
-    return any(
-        not isinstance(length, int)
-        for x in (*equation.invars, *equation.outvars)
-        for length in x.aval.shape
-    )
+    shapes: list[Any] = [x.aval for x in (*equation.invars, *equation.outvars)]
+    return any(not isinstance(length, int) for x in shapes for length in x.shape)

@@ -23,7 +23,7 @@ from gcnet_jax.export.equality import (
 )
 from gcnet_jax.export.exported_file import write_exported
 from gcnet_jax.export.network_files import PIXELS, read_programs, stablehlo_file
-from gcnet_jax.export.onnx import OnnxProgram, write_onnx
+from gcnet_jax.export.onnx_models import OnnxProgram, write_onnx
 from gcnet_jax.files import as_path, open_regular, write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.task import (

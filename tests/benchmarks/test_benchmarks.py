@@ -139,8 +139,9 @@ def test_networks_that_do_not_agree_are_not_compared():
     [
         (
             [],
-            "nothing given; expected 'detect' or 'evaluation' or 'growth' or 'inference' or "
-            "'input' or 'loop' or 'memory' or 'predict' or 'serving' or 'startup' or 'train'",
+            "nothing given; expected 'detect' or 'evaluation' or 'export' or 'growth' or "
+            "'inference' or 'input' or 'loop' or 'memory' or 'predict' or 'serving' or "
+            "'startup' or 'train'",
         ),
         (["input", "output"], "input output given; expected 'detect' or 'evaluation' or"),
         (["input"], "--config=NAME or FILE is required"),

@@ -48,6 +48,17 @@ def test_a_model_runs_in_onnxruntime_with_batches_and_says_what_the_network_says
     assert output.name in json.loads(about["results"])
 
 
+def test_the_operator_of_a_detector_that_is_not_converted_is_named(root, tmp_path):
+    pytest.importorskip("jax2onnx")
+    config = narrow_config("detection", root)
+    model, meaning = random_model(config)
+    pretrained = PretrainedModel(model, meaning, tmp_path / "run")
+    named = [("0", photographs()[0])]
+    with pytest.raises(InputError, match=r"cannot convert the operator '\w+' of this network"):
+        export_onnx(task_of(config), config, pretrained, named, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_networks_that_it_is_not_for_and_wrong_sizes_end_in_one_line(
     root, tmp_path, monkeypatch, capsys
 ):

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import logging
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from gcnet_jax.export.folding import folded
 from gcnet_jax.task import ArrayShapes, Outputs, Program
 from gcnet_jax.task.exported import Size
 
+_LONGEST_REASON = 160
 _REMEDY = "pip install 'gcnet-jax[onnx]'"
 
 
@@ -48,7 +50,7 @@ def write_onnx(
         InputError: jax2onnx is not installed, or lacks an operator of the program.
     """
     try:
-        import jax2onnx
+        import jax2onnx  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError(f"--to=onnx needs jax2onnx ({error}): {_REMEDY}") from error
     (batch,) = export.symbolic_shape("batch")
@@ -79,8 +81,11 @@ def write_onnx(
                 output_names=names,
             )
     except Exception as error:  # of a converter that ends in whatever it meets
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"jax2onnx cannot convert this network: {reason}") from error
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        raise InputError(
+            f"jax2onnx cannot convert {_operator_in(error)} of this network ({reason}); "
+            "--to=stablehlo writes it"
+        ) from error
     _set_borders(model, borders)
     for name, value in metadata.items():
         entry = model.metadata_props.add()
@@ -99,7 +104,7 @@ class OnnxProgram:
     """
 
     def __init__(self, path: epath.Path):
-        import onnxruntime
+        import onnxruntime  # pyright: ignore[reportMissingImports]
 
         self._session = onnxruntime.InferenceSession(
             path.read_bytes(), providers=["CPUExecutionProvider"]
@@ -119,7 +124,7 @@ class OnnxProgram:
 
 def _set_borders(model: Any, borders: Sequence[Sequence[tuple[int, int]]]) -> None:
     """Gives the poolings of a model, in order, the padding that they have in the program."""
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports]
 
     poolings = [node for node in model.graph.node if node.op_type == "MaxPool"]
     for node, border in zip(poolings, borders, strict=True):
@@ -128,6 +133,15 @@ def _set_borders(model: Any, borders: Sequence[Sequence[tuple[int, int]]]) -> No
         node.attribute.extend(kept)
         pads = [low for low, _ in border] + [high for _, high in border]
         node.attribute.append(onnx.helper.make_attribute("pads", pads))
+
+
+def _operator_in(error: Exception) -> str:
+    """The operator of JAX that a converter ended at, in words, by the name of its module."""
+    modules = [
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    last = [name for name in modules if name.startswith("jax2onnx.plugins.jax.")][-1:]
+    return f"the operator {last[0].rpartition('.')[2]!r}" if last else "something"
 
 
 @contextlib.contextmanager
