@@ -3,9 +3,14 @@
 import json
 
 import numpy as np
+import pytest
 
 import gcnet_jax
-from tests.export.conftest import photographs
+from gcnet_jax.export import export_stablehlo
+from gcnet_jax.task import PretrainedModel
+from gcnet_jax.tasks import task_of
+from gcnet_jax.training import save_model
+from tests.export.conftest import narrow_config, photographs, random_model
 
 
 def arrays_of(result):
@@ -40,3 +45,44 @@ def test_the_report_beside_a_file_says_how_far_it_is_from_the_model(exported):
     assert {one["batch"] for one in report["images"]} == {2}
     assert max(one["deviation"] for one in report["worst"]) < 1e-3
     assert {one["equal"] for one in report["images"] if one["result"] == "classes"} <= {1.0}
+
+
+def in_windows(config):
+    config.evaluation.mode = "slide"
+    config.evaluation.window, config.evaluation.window_stride = (64, 64), (48, 48)
+
+
+def of_several_shapes(config):
+    config.data.base_scale = (96, 64)
+
+
+def with_deformable_convolutions_and_groups(config):
+    backbone = config.model.backbone
+    backbone.depth, backbone.groups, backbone.base_width = 50, 2, 4
+    backbone.deformable_stages = (0,)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        ("segmentation", in_windows),
+        ("detection", of_several_shapes),
+        ("detection", with_deformable_convolutions_and_groups),
+    ],
+)
+def test_networks_of_other_kinds_are_exported_too(task, change, root, tmp_path):
+    pytest.importorskip("flatbuffers")
+    config = narrow_config(task, root)
+    change(config)
+    model, meaning = random_model(config)
+    save_model(tmp_path / "run", model, config, meaning)
+    pretrained, images = PretrainedModel(model, meaning, tmp_path / "run"), photographs()
+    tall = [np.ascontiguousarray(image.swapaxes(0, 1)) for image in images[2:]]
+    named = [(str(i), image) for i, image in enumerate([images[2], *tall])]
+    export_stablehlo(task_of(config), config, pretrained, named, tmp_path / "x.gcnet")
+    run, file = gcnet_jax.load(tmp_path / "run"), gcnet_jax.load(tmp_path / "x.gcnet")
+    for image in (images[2], *tall):
+        found, right = arrays_of(file(image)), arrays_of(run(image))
+        for name, array in right.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-3, err_msg=name)
