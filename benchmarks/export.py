@@ -13,7 +13,14 @@ from etils import epath
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from benchmarks.comparison import LEAST_AGREEMENT, OURS, compare, print_speed
+from benchmarks.comparison import (
+    LEAST_AGREEMENT,
+    OURS,
+    compare,
+    print_tables,
+    table,
+    with_spread,
+)
 from benchmarks.inference import OurInference
 from benchmarks.memory import device_name
 from gcnet_jax.analysis import image_cost
@@ -65,12 +72,25 @@ def measure_export(
         flops=2 * images * image_cost(model, size),
         dtype=config.model.dtype,
     )
-    print_speed(
-        result,
+    _print(
+        result["rows"],
         f"{rounds} batches of {images} images of {size[0]}x{size[1]} in {config.model.dtype} on "
         f"{device_name()}",
     )
     return {"size": list(size), "images": images, "config": config.to_dict(), **result}
+
+
+def _print(rows: list[dict[str, Any]], title: str) -> None:
+    speed = table(title, ("step, s", "images/s", "times ours"))
+    for row in rows:
+        beside_ours = row["times_as_fast_as"].get(OURS)
+        speed.add_row(
+            row["way"],
+            with_spread(row["step_seconds"]),
+            with_spread(row["images_per_second"]),
+            with_spread(beside_ours) if beside_ours else "",
+        )
+    print_tables(speed)
 
 
 def _files(
