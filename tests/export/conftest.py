@@ -61,10 +61,13 @@ def random_model(config):
     task = task_of(config)
     meaning = task.data_sets.meanings[config.data.name]
     model = task.build_model(config, meaning)
-    keys = iter(jax.random.split(jax.random.key(0), 500))
+    random = np.random.default_rng(0)  # JAX would compile a program for each shape
     state = nnx.state(model, nnx.Param)
     state = jax.tree.map(
-        lambda x: x + 0.2 * jax.random.normal(next(keys), x.shape) if x.ndim > 1 else x, state
+        lambda x: (
+            x + np.float32(0.2) * random.standard_normal(x.shape, np.float32) if x.ndim > 1 else x
+        ),
+        state,
     )
     nnx.update(model, state)
     return model, meaning
@@ -100,6 +103,12 @@ def export_of(root, tmp_path_factory):
     return make
 
 
-@pytest.fixture(params=TASKS)
+@pytest.fixture(
+    params=[
+        # A detector takes a minute to compile for all that it is compared with.
+        pytest.param(task, marks=pytest.mark.campaign if task == "detection" else ())
+        for task in TASKS
+    ]
+)
 def exported(request, export_of):
     return export_of(request.param)

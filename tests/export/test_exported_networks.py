@@ -4,9 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from jax import export
 
 import gcnet_jax
 from gcnet_jax.export import export_stablehlo
+from gcnet_jax.export.exported_file import write_exported
+from gcnet_jax.export.network_files import stablehlo_file
+from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.task import PretrainedModel
 from gcnet_jax.tasks import task_of
 from gcnet_jax.training import save_model
@@ -45,6 +49,24 @@ def test_the_report_beside_a_file_says_how_far_it_is_from_the_model(exported):
     assert {one["batch"] for one in report["images"]} == {2}
     assert max(one["deviation"] for one in report["worst"]) < 1e-3
     assert {one["equal"] for one in report["images"] if one["result"] == "classes"} <= {1.0}
+
+
+def test_the_programs_of_a_detector_are_for_all_platforms_and_any_number_of_images(root, tmp_path):
+    pytest.importorskip("flatbuffers")
+    config = narrow_config("detection", root)
+    model, meaning = random_model(config)
+    graphdef, variables = split_for_evaluation(model)
+    programs = task_of(config).export.programs(graphdef, config)
+    assert list(programs) == ["objects"]
+    content = stablehlo_file(programs, variables, config, meaning, source="run", seen="whole")
+    for serialized in content.programs.values():
+        program = export.deserialize(bytearray(serialized))
+        assert program.platforms == ("cpu", "cuda", "tpu")
+        assert {str(x.shape[0]) for x in program.out_avals} == {"batch"}
+    write_exported(tmp_path / "x.gcnet", content)
+    network = gcnet_jax.load(tmp_path / "x.gcnet")
+    assert network.classes == meaning
+    assert network.config.eq_as_configdict(config)
 
 
 def in_windows(config):
