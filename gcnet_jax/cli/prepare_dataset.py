@@ -272,7 +272,8 @@ def _refuse_others(given: str, tasks: Mapping[str, "Preparable"]) -> None:
 
 def _training_command(name: str, preparable: "Preparable") -> str:
     workdir = shlex.quote(os.path.join("runs", name))  # noqa: PTH118
-    line = f"gcnet train --config={preparable.config.format(name=name)} --workdir={workdir}"
+    record_format = preparable.sets.contents(name, _DATA_DIR.value).record_format
+    line = f"gcnet train {preparable.training(name, record_format)} --workdir={workdir}"
     if _DATA_DIR.value != _DATA_DIR.default:
         line += f" --config.data.data_dir={shlex.quote(_DATA_DIR.value)}"
     return line

@@ -44,7 +44,8 @@ class Preparable:
         own: how it prepares files of a user's own.
         counts_table: shows what is counted of each split, for the classes of the record format.
         samples: what the picture of samples shows.
-        config: the config to train a user's own set with; `{name}` stands for the set's.
+        training: the options of `gcnet train` that learn a user's own set, by its name and its
+            record format.
     """
 
     sets: DataSets[Any]
@@ -52,5 +53,5 @@ class Preparable:
     own: OwnFiles
     counts_table: Callable[[Mapping[str, Any], Any], rich.table.Table]
     samples: str
-    config: str
+    training: Callable[[str, Any], str]
     options: Collection[str] = ()

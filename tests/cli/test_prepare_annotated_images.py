@@ -42,6 +42,16 @@ def test_a_json_of_ones_own_is_counted_and_its_next_command_is_shown(prepare, ow
         assert "train on it with: gcnet train --config=mask-rcnn_nuclei:own " in out
 
 
+def test_of_boxes_alone_the_next_command_learns_no_masks(prepare, tmp_path):
+    boxes = document([annotation(1, segmentation=None), annotation(2, 2, segmentation=None)])
+    options = [f"--{key}={path}" for key, path in write(tmp_path, boxes, boxes).items()]
+    own = ["coco_json", "--name=own", "--allow_absent", f"--data_dir={tmp_path / 'data'}"]
+    status, out, err = prepare(*own, *options)
+    assert status == 0, err
+    learning = "--config=mask-rcnn_nuclei:own --config.model.mask_head.enabled=False --workdir="
+    assert f"train on it with: gcnet train {learning}" in out
+
+
 def test_faults_are_listed_with_a_line_at_the_end(prepare, own, tmp_path):
     status, _, err = prepare(*own, "--strict")
     assert status == 1

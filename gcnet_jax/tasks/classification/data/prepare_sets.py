@@ -144,6 +144,6 @@ PREPARABLE = Preparable(
     OwnFiles("class_folders", prepare_class_folders),
     counts_table,
     samples="some images with the names of their classes",
-    config="photos:{name}",
+    training=lambda name, _: f"--config=photos:{name}",
 )
 """What `gcnet prepare_dataset` can prepare for classification."""

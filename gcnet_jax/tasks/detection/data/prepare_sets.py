@@ -181,6 +181,13 @@ def _check(classes: ObjectClasses, absent: str | None, needs: str | None = None)
     return with_table(check, lambda counts: counts_table(counts, classes))
 
 
+def _training(name: str, record_format: AnnotatedImages) -> str:
+    options = f"--config=mask-rcnn_nuclei:{name}"
+    return (
+        options if record_format.has_masks else f"{options} --config.model.mask_head.enabled=False"
+    )
+
+
 PREPARABLE = Preparable(
     DATA_SETS,
     prepare,
@@ -193,7 +200,7 @@ PREPARABLE = Preparable(
     ),
     counts_table,
     samples="some images with their objects",
-    config="mask-rcnn_nuclei:{name}",
+    training=_training,
     options=("strict",),
 )
 """What `gcnet prepare_dataset` can prepare for detection."""

@@ -187,7 +187,7 @@ PREPARABLE = Preparable(
     ),
     counts_table,
     samples="some images with their masks",
-    config="small:{name}",
+    training=lambda name, _: f"--config=small:{name}",
     options=("orientation",),
 )
 """What `gcnet prepare_dataset` can prepare for segmentation."""
