@@ -14,6 +14,10 @@ measures training steps of the config's batch and crop: how long they take to co
 what they compute and what share of the machine's speed that is, and the memory of the compiled
 program on each device, by part.
 
+    python -m benchmarks train --config=coco/mask-rcnn_r50_fpn_1x_coco --peer=torchvision
+
+measures the same of a detector, whole and by part, with torchvision's Mask R-CNN in turn.
+
     python -m benchmarks inference --config=configs/gcnet/RUN.py --size=1024,2048 --images=1
 
 measures the same of a batch of images on their way to the class of each pixel.
@@ -112,7 +116,8 @@ _PEER = flags.DEFINE_enum(
     "peer",
     None,
     ["openmmlab", "torchvision"],
-    "what takes turns with gcnet_jax: torchvision in `detect`, else what the extra `peer` installs",
+    "what takes turns with gcnet_jax: torchvision in `detect` and `train` of detectors, else what "
+    "the extra `peer` installs",
     flag_values=_OPTIONS,
 )
 _SIZE = flags.DEFINE_string(
@@ -246,6 +251,15 @@ def _serving(config: ConfigDict) -> dict[str, Any]:
 
 
 def _train(config: ConfigDict) -> dict[str, Any]:
+    if _is_of_detection(config):
+        from benchmarks.detection_training import measure_detection_training
+
+        return measure_detection_training(
+            config,
+            num_classes=_CLASSES_OF_COCO,
+            rounds=_ROUNDS.value,
+            peer=_PEER.value is not None,
+        )
     from benchmarks.training import measure_training
 
     return measure_training(
@@ -359,14 +373,16 @@ def _is_of_detection(config: ConfigDict) -> bool:
 
 
 def _check_peer(name: str, config: ConfigDict) -> None:
-    if name == "detect" and _PEER.value == "openmmlab":
+    takes_torchvision = name == "detect" or (name == "train" and _is_of_detection(config))
+    if takes_torchvision and _PEER.value == "openmmlab":
         raise InputError(
             "--peer=openmmlab: mmdetection needs mmcv's compiled operators, of which PyPI has no "
             "wheels; expected --peer=torchvision"
         )
-    if name != "detect" and _PEER.value == "torchvision":
+    if not takes_torchvision and _PEER.value == "torchvision":
         raise UsageError(
-            f"--peer=torchvision is for `detect`; expected --peer=openmmlab for {name}"
+            "--peer=torchvision is for `detect`, and for `train` with a config of detection; "
+            f"expected --peer=openmmlab for {name}"
         )
     peer = "mmcv" if _is_of_detection(config) and name == "input" else str(_PEER.value)
     installed, remedy = {

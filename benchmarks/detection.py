@@ -1,32 +1,28 @@
 """How fast a detector takes images to boxes, classes and masks: whole, by part and by operator."""
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.comparison import OURS, print_tables, table, times_as_fast
+from benchmarks.comparison import OURS
 from benchmarks.detection_operators import Amounts, operators
 from benchmarks.detection_parts import NETWORKS, DetectorParts
-from benchmarks.detection_peer import TorchvisionParts
+from benchmarks.detection_peer import TorchvisionParts, check_agreement
+from benchmarks.detection_table import TORCHVISION, in_turn, print_parts
 from benchmarks.memory import device_name
 from benchmarks.scenes import draw_scene
-from gcnet_jax.cli.timing import CONSOLE, measure_in_turn, median_and_spread
+from gcnet_jax.cli.timing import CONSOLE
 from gcnet_jax.errors import InputError
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.tasks.detection.build_model import build_model
 from gcnet_jax.tasks.detection.detector import DIVISOR
 from gcnet_jax.tasks.detection.weights import FOREIGN
 
-TORCHVISION = "torchvision"
 WHOLE = "whole, to masks of boxes"
-_LARGEST_DEVIATION = 1e-3
-"""The deviation of features and heads, relative to the largest, that rounding can explain."""
 
 
 def measure_detection(
@@ -126,7 +122,7 @@ def _measure_batch(
     rows = [
         row | {"is_network": name in NETWORKS}
         for name in ways[OURS]
-        for row in _in_turn(name, {way: parts[name] for way, parts in ways.items()}, rounds)
+        for row in in_turn(name, {way: parts[name] for way, parts in ways.items()}, rounds)
     ]
     result = {
         "images": images,
@@ -137,7 +133,7 @@ def _measure_batch(
     if theirs is not None:
         result["facts_of_torchvision"] = theirs.facts()
     shares = ", ".join(f"{x:.1%} of {way}'s" for way, x in result["share_of_rest"].items())
-    _print(
+    print_parts(
         f"{rounds} batches of {images} images of {height}x{width} on {device_name()}; neither "
         f"convolutions nor matrix products: {shares}",
         rows,
@@ -153,37 +149,9 @@ def _measure_operators(amounts: Amounts, *, rounds: int, peer: bool) -> list[dic
         ways = {OURS: operator.ours}
         if operator.theirs is not None:
             ways[TORCHVISION] = operator.theirs
-        rows += [row | {"facts": operator.facts} for row in _in_turn(name, ways, rounds)]
-    _print(f"operators, {rounds} rounds on {device_name()}", rows)
+        rows += [row | {"facts": operator.facts} for row in in_turn(name, ways, rounds)]
+    print_parts(f"operators, {rounds} rounds on {device_name()}", rows)
     return rows
-
-
-class _Call:
-    """A function that is called again and again until what it computes is there."""
-
-    def __init__(self, function: Callable[[], Any]):
-        self._function = function
-
-    def seconds(self) -> float:
-        """Calls it, and returns how long it took."""
-        start = time.perf_counter()
-        jax.block_until_ready(self._function())
-        return time.perf_counter() - start
-
-
-def _in_turn(name: str, ways: Mapping[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
-    seconds = measure_in_turn({way: _Call(function) for way, function in ways.items()}, rounds)
-    return [
-        {
-            "part": name,
-            "way": way,
-            "seconds_of_rounds": times,
-            "seconds": median_and_spread(times)._asdict(),
-            "least_seconds": min(times),
-            "times_as_fast_as": times_as_fast(seconds, way),
-        }
-        for way, times in seconds.items()
-    ]
 
 
 def _share_of_rest(rows: Sequence[Mapping[str, Any]], way: str) -> float:
@@ -218,32 +186,4 @@ def _check_peer(ours: DetectorParts, theirs: TorchvisionParts) -> None:
     mine = ours.outputs["mask head"]
     of_classes = logits[np.arange(len(classes)), classes + 1].sigmoid()
     pairs["mask head"] = mine.reshape(of_classes.shape), of_classes
-    for name, (mine, other) in pairs.items():
-        mine, other = np.asarray(mine), other.cpu().numpy()
-        deviation = np.abs(mine - other).max() / np.abs(other).max()
-        if not deviation <= _LARGEST_DEVIATION:
-            raise InputError(
-                f"{name} deviates from torchvision's by {deviation:.1e} of the largest; expected "
-                f"{_LARGEST_DEVIATION:.0e} at most"
-            )
-
-
-def _print(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = list(dict.fromkeys(row["part"] for row in rows))
-    ways = list(dict.fromkeys(row["way"] for row in rows))
-    headings = [f"{way}, ms (least)" for way in ways]
-    if len(ways) > 1:
-        headings.append(f"times {TORCHVISION}")
-    built = table(title, headings)
-    built.columns[0].header = "part"
-    by_part = {(row["part"], row["way"]): row for row in rows}
-    for name in names:
-        cells = []
-        for way in ways:
-            row = by_part[name, way]
-            cells.append(f"{row['seconds']['median'] * 1e3:.4g} ({row['least_seconds'] * 1e3:.4g})")
-        if len(ways) > 1:
-            times = by_part[name, OURS]["times_as_fast_as"][TORCHVISION]
-            cells.append(f"{times['median']:.3g} ± {times['spread']:.2g}")
-        built.add_row(name, *cells)
-    print_tables(built)
+    check_agreement(pairs)

@@ -6,12 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from benchmarks.detection_operators import samples_of_bins
+from benchmarks.detection_weights import add_in_blocks, spread, spread_proposals
 from gcnet_jax.models import merge, split_for_evaluation
-from gcnet_jax.nn.norm import BatchNorm
 from gcnet_jax.tasks.detection.detector import MASK_BINS, Detections, Detector, HeadOutputs
 from gcnet_jax.tasks.detection.regions.levels import region_levels
 from gcnet_jax.tasks.detection.regions.pasting import paste
@@ -19,12 +18,6 @@ from gcnet_jax.tasks.detection.regions.pasting import paste
 NETWORKS = frozenset({"backbone and pyramid", "proposal head", "box head", "mask head"})
 """The parts that are convolutions and matrix products; what else there is, is the rest."""
 
-_RESIDUAL = 0.3
-"""The scale of what a block adds, which starts at nothing: the network would be its shortcuts."""
-_RPN_DEVIATION, _RPN_MEAN = 1.5, -3.0
-_RPN_DELTAS_DEVIATION, _RPN_DELTAS_MEAN = (0.3, 0.3, 1.2, 1.2), (0, 0, 0.8, 0.8)
-"""Spread and mean of x, y, width and height. Most of the best anchors are of the finest map, and
-regions should be of all."""
 _BOX_DEVIATION = 1.2
 _BACKGROUND = 2.5
 _DELTAS_DEVIATION = 1.0
@@ -57,25 +50,13 @@ class DetectorParts:
         self._model = model
         self.parts: dict[str, Callable[[], Any]] = {}
         self.outputs: dict[str, Any] = {}
-        for _, node in nnx.iter_graph(model):
-            if isinstance(node, BatchNorm) and not np.any(node.scale[...]):
-                node.scale[...] = jnp.full_like(node.scale[...], _RESIDUAL)
+        add_in_blocks(model)
         sizes_of, rules = jnp.asarray(sizes), model.settings.proposals
         batch = jnp.asarray(images)
 
         pyramid = self._add("backbone and pyramid", Detector.pyramid, batch, sizes_of)
         levels = self._add("proposal head", Detector.rpn, pyramid)
-        head = model.rpn_head
-        of_levels = _in_rows([level.logits for level in levels])
-        _spread(head.logits, of_levels, _RPN_DEVIATION, _RPN_MEAN)
-        of_levels = _in_rows([x.deltas.reshape(*x.deltas.shape[:3], -1) for x in levels])
-        each = of_levels.shape[1] // 4
-        _spread(
-            head.deltas,
-            of_levels,
-            np.tile(_RPN_DELTAS_DEVIATION, each),
-            np.tile(_RPN_DELTAS_MEAN, each),
-        )
+        spread_proposals(model, levels)
         levels = self._add("proposal head", Detector.rpn, pyramid)
         proposals = self._add(
             "proposals", lambda model, *x: model.propose(*x, rules), levels, sizes_of
@@ -87,10 +68,10 @@ class DetectorParts:
             proposals.boxes,
         )
         logits, deltas = self._add("box head", lambda model, x: model.box_heads[0](x), features)
-        _spread(model.box_heads[0].logits, logits, _BOX_DEVIATION)
+        spread(model.box_heads[0].logits, logits, _BOX_DEVIATION)
         bias: Any = model.box_heads[0].logits.bias  # which Flax types as one that may be absent
         bias[...] = bias[...].at[-1].add(_BACKGROUND)
-        _spread(model.box_heads[0].deltas, deltas.reshape(len(deltas), -1), _DELTAS_DEVIATION)
+        spread(model.box_heads[0].deltas, deltas.reshape(len(deltas), -1), _DELTAS_DEVIATION)
         logits, deltas = self._add("box head", lambda model, x: model.box_heads[0](x), features)
         rows = proposals.boxes.shape[:2]
         outputs = HeadOutputs(
@@ -105,7 +86,7 @@ class DetectorParts:
             "RoIAlign of masks", lambda model, *x: model.features(*x, MASK_BINS), pyramid, boxes
         )
         logits = jax.jit(lambda model, x: model.mask_heads[0](x))(model, features)
-        _spread(model.mask_heads[0].logits, logits, _MASK_DEVIATION)
+        spread(model.mask_heads[0].logits, logits, _MASK_DEVIATION)
         masks = self._add("mask head", _masks, features, classes)
         shape = (int(sizes[:, 0].max()), int(sizes[:, 1].max()))
         self._add("pasting", lambda _, *x: _paste(x[0], x[1], shape), masks, boxes)
@@ -155,22 +136,3 @@ def _paste(
     masks: Float[Array, "b n side side"], boxes: Float[Array, "b n 4"], shape: tuple[int, int]
 ) -> Array:
     return jax.lax.map(lambda x: paste(x[0], x[1], shape), (masks, boxes))
-
-
-def _in_rows(maps: list[Float[Array, "b _h _w c"]]) -> Float[Array, "n c"]:
-    return jnp.concatenate([x.reshape(-1, x.shape[-1]) for x in maps])
-
-
-def _spread(
-    layer: nnx.Module,
-    outputs: Float[Array, "*n c"],
-    deviation: float | np.ndarray,
-    mean: float | np.ndarray = 0,
-) -> None:
-    """Changes a layer that said this, so that each channel has that deviation and mean."""
-    outputs = outputs.reshape(-1, outputs.shape[-1])
-    means, deviations = outputs.mean(axis=0), outputs.std(axis=0)
-    scale = deviation / jnp.maximum(deviations, 1e-12)
-    any_layer: Any = layer
-    any_layer.kernel[...] = any_layer.kernel[...] * scale
-    any_layer.bias[...] = (any_layer.bias[...] - means) * scale + mean

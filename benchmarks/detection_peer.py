@@ -31,6 +31,10 @@ _NAMES = (
 """What mmdetection and torchvision call the same; `{}` stands for a level or a layer."""
 
 
+_LARGEST_DEVIATION = 1e-3
+"""The deviation of features and heads, relative to the largest, that rounding can explain."""
+
+
 class TorchvisionParts:
     """torchvision's `maskrcnn_resnet50_fpn` with given weights, its parts run once in turn.
 
@@ -103,17 +107,7 @@ class TorchvisionParts:
             box_nms_thresh=settings.detections.threshold,
             box_detections_per_img=settings.detections.count,
         )
-        ours = {
-            name: self._torch.from_numpy(np.array(x))
-            for name, x in for_torchvision(weights).items()
-        }
-        try:
-            mismatch = model.load_state_dict(ours, strict=False)
-        except RuntimeError as error:
-            raise _other_network(str(error).splitlines()[-1].strip()) from None
-        lacking = [x for x in mismatch.missing_keys if not x.endswith("num_batches_tracked")]
-        if wrong := [*lacking, *mismatch.unexpected_keys]:
-            raise _other_network(f"{wrong[0]} is in one of both")
+        load_weights(model, weights)
         for pool in (model.roi_heads.box_roi_pool, model.roi_heads.mask_roi_pool):
             pool.sampling_ratio = 0
         return model.eval().to(self._device)
@@ -183,6 +177,40 @@ class TorchvisionParts:
         if self._device == "cuda":
             self._torch.cuda.synchronize()
         return result
+
+
+def load_weights(model: Any, weights: StateDict) -> None:
+    """Gives a Mask R-CNN of torchvision's the weights of ours, by mmdetection's names.
+
+    Raises:
+        InputError: they are of another network.
+    """
+    from_numpy = importlib.import_module("torch").from_numpy
+    ours = {name: from_numpy(np.array(x)) for name, x in for_torchvision(weights).items()}
+    try:
+        mismatch = model.load_state_dict(ours, strict=False)
+    except RuntimeError as error:
+        raise _other_network(str(error).splitlines()[-1].strip()) from None
+    lacking = [x for x in mismatch.missing_keys if not x.endswith("num_batches_tracked")]
+    unknown = [x for x in mismatch.unexpected_keys if not x.endswith("num_batches_tracked")]
+    if wrong := [*lacking, *unknown]:
+        raise _other_network(f"{wrong[0]} is in one of both")
+
+
+def check_agreement(pairs: Mapping[str, tuple[Any, Any]]) -> None:
+    """Raises InputError unless what both compute is the same.
+
+    Args:
+        pairs: by name, an array of ours and torchvision's tensor of the same shape.
+    """
+    for name, (mine, other) in pairs.items():
+        mine, other = np.asarray(mine), other.detach().cpu().numpy()
+        deviation = np.abs(mine - other).max() / np.abs(other).max()
+        if not deviation <= _LARGEST_DEVIATION:
+            raise InputError(
+                f"{name} deviates from torchvision's by {deviation:.1e} of the largest; expected "
+                f"{_LARGEST_DEVIATION:.0e} at most"
+            )
 
 
 def for_torchvision(weights: StateDict) -> Mapping[str, np.ndarray]:

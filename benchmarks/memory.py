@@ -11,11 +11,12 @@ import rich.console
 import rich.table
 from ml_collections import ConfigDict
 
+from benchmarks.comparison import OURS, print_tables, table
 from benchmarks.largest_fit import LargestFit
 from gcnet_jax.cli.timing import CONSOLE
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.task import TASK as segmentation
-from gcnet_jax.training.program import TrainingProgram
+from gcnet_jax.training.program import ProgramMemory, TrainingProgram
 
 GIB = 2**30
 CROP_STEP = 32
@@ -39,6 +40,17 @@ class _Case(NamedTuple):
 def device_name() -> str:
     """What programs are compiled for here, such as `2 x cpu`."""
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+
+
+def print_memory(memory: ProgramMemory) -> None:
+    """Prints what a step's program needs, by part."""
+    parts = {**memory._asdict(), "peak": memory.peak}
+    by_part = table(
+        f"memory of the step as compiled for {device_name()}, GiB a device",
+        [part if part != "aliased" else "- aliased" for part in parts],
+    )
+    by_part.add_row(OURS, *(f"{x / GIB:.3f}" for x in parts.values()))
+    print_tables(by_part)
 
 
 def find_largest(

@@ -13,16 +13,14 @@ from benchmarks.comparison import (
     compare,
     compiled_anew,
     print_speed,
-    print_tables,
-    table,
 )
-from benchmarks.memory import GIB, device_name
+from benchmarks.memory import device_name, print_memory
 from benchmarks.peer_steps import PeerTraining
 from gcnet_jax.cli.timing import CONSOLE, TimedStep
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.task import TASK as segmentation
-from gcnet_jax.training.program import ProgramMemory, TrainingProgram
+from gcnet_jax.training.program import TrainingProgram
 
 
 def measure_training(
@@ -83,7 +81,7 @@ def measure_training(
         f"{rounds} steps of {images} crops of {height}x{width} in {config.model.dtype} on "
         f"{device_name()}",
     )
-    _print_memory(compiled.memory)
+    print_memory(compiled.memory)
     return {
         "device": device_name(),
         "devices": jax.device_count(),
@@ -109,13 +107,3 @@ def _peers(
         if jax.default_backend() == "gpu":
             peers[PEER_COMPILED] = PeerTraining(config, num_classes, batch, compiled=True)
     return peers
-
-
-def _print_memory(memory: ProgramMemory) -> None:
-    parts = {**memory._asdict(), "peak": memory.peak}
-    by_part = table(
-        f"memory of the step as compiled for {device_name()}, GiB a device",
-        [part if part != "aliased" else "- aliased" for part in parts],
-    )
-    by_part.add_row(OURS, *(f"{x / GIB:.3f}" for x in parts.values()))
-    print_tables(by_part)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, UInt8
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import on_own_images
-from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, Pyramid, padded
+from gcnet_jax.tasks.detection.detector import MASK_BINS, Detector, padded
 from gcnet_jax.tasks.detection.head_losses import box_losses, mask_loss
 from gcnet_jax.tasks.detection.objects import Objects
 from gcnet_jax.tasks.detection.proposals import (
@@ -68,27 +68,22 @@ def detector_losses(
     _check_objects(model, images, objects)
     pyramid = model.pyramid(images, sizes)
     levels = model.rpn(pyramid)
-    metrics, anchors = _rpn_losses(model, levels, sizes, objects, rngs)
+    metrics, anchors = anchor_losses(model, levels, sizes, objects, rngs)
 
     proposals = jax.lax.stop_gradient(model.propose(levels, sizes, settings.training_proposals))
     targets = DetectorTargets(anchors, proposals, [], [])
     boxes, valid = proposals.boxes, proposals.valid
     for index, stage in enumerate(settings.stages):
-        rows = boxes.shape[1] + objects.boxes.shape[1]
-        random = jax.random.uniform(rngs.sampling(), (len(boxes), rows))
-        sampled = functools.partial(
-            sample_regions, assignment=stage.assignment, sampling=settings.sampling
-        )
-        regions = on_own_images(jax.vmap(sampled))(
-            boxes, valid, objects.boxes, objects.valid, random
-        )
+        regions = sampled_regions(model, index, boxes, valid, objects, rngs)
         targets.regions.append(regions)
         logits, deltas = model.say(index, pyramid, regions.boxes)
-        of_stage = _box_losses(model, index, logits, deltas, regions, objects)
+        of_stage = box_head_losses(model, index, logits, deltas, regions, objects)
         if model.mask_heads and objects.masks is not None:
             seen = model.seen_sizes(sizes, (images.shape[1], images.shape[2]))
-            loss, masks = _mask_loss(
-                model, index, pyramid, regions, objects.classes, objects.masks, seen
+            positive = positive_regions(model, regions)
+            features = model.features(pyramid, positive.boxes, MASK_BINS)
+            loss, masks = mask_head_loss(
+                model, index, features, positive, objects.classes, objects.masks, seen
             )
             of_stage["mask_loss"] = loss
             targets.masks.append(masks)
@@ -128,13 +123,17 @@ def _check_objects(model: Detector, images: Float[Array, "b h w 3"], objects: Ob
         )
 
 
-def _rpn_losses(
+def anchor_losses(
     model: Detector,
     levels: list[Level],
     sizes: Integer[Array, "b 2"],
     objects: Objects,
     rngs: nnx.Rngs,
 ) -> tuple[dict[str, Float[Array, ""]], AnchorTargets]:
+    """The losses of the region proposal network by name, and what its levels are compared with.
+
+    Arguments as of `detector_losses`.
+    """
     settings = model.settings.rpn_training
     shapes = [(level.logits.shape[1], level.logits.shape[2]) for level in levels]
     count = sum(level.logits[0].size for level in levels)
@@ -158,7 +157,35 @@ def _rpn_losses(
     return losses, targets
 
 
-def _box_losses(
+def sampled_regions(
+    model: Detector,
+    stage: int,
+    boxes: Float[Array, "b n 4"],
+    valid: Bool[Array, "b n"],
+    objects: Objects,
+    rngs: nnx.Rngs,
+) -> Regions:
+    """The regions of each image that a stage is trained with.
+
+    Args:
+        model: the detector.
+        stage: of its heads.
+        boxes: proposals, or what the stage before made of its regions.
+        valid: which of them are there.
+        objects: in the images.
+        rngs: its stream `sampling` decides what is sampled.
+    """
+    rows = boxes.shape[1] + objects.boxes.shape[1]
+    random = jax.random.uniform(rngs.sampling(), (len(boxes), rows))
+    sampled = functools.partial(
+        sample_regions,
+        assignment=model.settings.stages[stage].assignment,
+        sampling=model.settings.sampling,
+    )
+    return on_own_images(jax.vmap(sampled))(boxes, valid, objects.boxes, objects.valid, random)
+
+
+def box_head_losses(
     model: Detector,
     stage: int,
     logits: Float[Array, "b n classes_and_background"],
@@ -166,6 +193,16 @@ def _box_losses(
     regions: Regions,
     objects: Objects,
 ) -> dict[str, Float[Array, ""]]:
+    """The losses of a stage's box head by name, without the stage's weight, and its accuracy.
+
+    Args:
+        model: the detector.
+        stage: of its heads.
+        logits: of the regions.
+        deltas: of the regions.
+        regions: of the stage.
+        objects: in the images.
+    """
     settings = model.settings.stages[stage]
     classes, boxes = _of_regions(objects.classes, regions), _of_regions(objects.boxes, regions)
     losses = box_losses(
@@ -186,26 +223,39 @@ def _box_losses(
     }
 
 
-def _mask_loss(
+def positive_regions(model: Detector, regions: Regions) -> Regions:
+    """The first regions of each image: those for an object, and as many rows as those may be."""
+    sampling = model.settings.sampling
+    most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
+    return jax.tree.map(lambda x: x[:, :most], regions)
+
+
+def mask_head_loss(
     model: Detector,
     stage: int,
-    pyramid: Pyramid,
+    features: Float[Array, "b_n bins bins c"],
     regions: Regions,
     classes: Int[Array, "b m"],
     masks: UInt8[Array, "b m h w_bytes"],
     seen: Integer[Array, "b 2"],
 ) -> tuple[Float[Array, ""], Bool[Array, "b n side side"]]:
-    head, sampling = model.mask_heads[stage], model.settings.sampling
-    # Those for an object are the first, and no more than that are sampled.
-    most = min(int(sampling.count * sampling.positive_fraction), regions.boxes.shape[1])
-    first = jax.tree.map(lambda x: x[:, :most], regions)
-    logits = head(model.features(pyramid, first.boxes, MASK_BINS))
+    """The loss of a stage's mask head, without the stage's weight, and the masks it is held to.
+
+    Args:
+        model: the detector.
+        stage: of its heads.
+        features: of the regions.
+        regions: from `positive_regions`.
+        classes: of the objects in the images.
+        masks: of the objects, packed as in `Objects`.
+        seen: sizes of the images with the padding that they are seen with.
+    """
     of_image = functools.partial(mask_targets, bins=2 * MASK_BINS)
-    targets = on_own_images(jax.vmap(of_image))(first.boxes, masks, first.objects, seen)
+    targets = on_own_images(jax.vmap(of_image))(regions.boxes, masks, regions.objects, seen)
     loss = mask_loss(
-        logits,
-        _in_a_row(first.positive),
-        _in_a_row(_of_regions(classes, first)),
+        model.mask_heads[stage](features),
+        _in_a_row(regions.positive),
+        _in_a_row(_of_regions(classes, regions)),
         _in_a_row(targets),
     )
     return loss, targets
