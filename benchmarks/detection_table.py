@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.comparison import OURS, print_tables, table, times_as_fast
+from benchmarks.comparison import print_tables, table, times_as_fast
 from gcnet_jax.cli.timing import measure_in_turn, median_and_spread
 
 TORCHVISION = "torchvision"
@@ -55,20 +55,17 @@ def print_parts(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints rows of `in_turn`, a part a line."""
     names = list(dict.fromkeys(row["part"] for row in rows))
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    peers = [way for way in ways if way != OURS]
     headings = [f"{way}, ms (least)" for way in ways]
-    headings += [f"times {way} (of the least)" for way in peers]
+    if len(ways) > 1:
+        headings.append(f"times {TORCHVISION} (of the least)")
     built = table(title, headings)
     built.columns[0].header = "part"
     by_part = {(row["part"], row["way"]): row for row in rows}
     for name in names:
-        cells = []
-        for way in ways:
-            row = by_part.get((name, way))
-            cells.append(_milliseconds(row) if row else "")
-        for way in peers:
-            theirs = by_part.get((name, way))
-            cells.append(_times(by_part[name, OURS], theirs) if theirs else "")
+        of_part = [by_part[name, way] for way in ways]
+        cells = [_milliseconds(row) for row in of_part]
+        if len(ways) > 1:
+            cells.append(_times(*of_part))
         built.add_row(name, *cells)
     print_tables(built)
 
@@ -78,6 +75,6 @@ def _milliseconds(row: Mapping[str, Any]) -> str:
 
 
 def _times(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    times = ours["times_as_fast_as"][theirs["way"]]
+    times = ours["times_as_fast_as"][TORCHVISION]
     of_least = theirs["least_seconds"] / ours["least_seconds"]
     return f"{times['median']:.3g} ± {times['spread']:.2g} ({of_least:.3g})"

@@ -36,8 +36,9 @@ from gcnet_jax.training.optimizer import create_optimizer
 from gcnet_jax.training.program import ProgramMemory, TrainingProgram
 
 WHOLE = "whole step"
-FROZEN_NORMS = "torchvision, frozen norms"
-_OBJECTS = 40
+FROZEN_NORMS = "whole step, frozen norms"
+"""Beside torchvision's as it is used: scales and shifts of its norms are not trained, ours are."""
+_OBJECTS = 60
 """In an image. About each there are several proposals, so that as many regions are positive as the
 settings allow: less would spare torchvision work, and not us."""
 _LEAST_SIDE = 16
@@ -85,21 +86,21 @@ def measure_detection_training(
         )
         ours = DetectorTrainingParts(model, batch, optimizer)
     step = _Step(compiled, program.initial_state(model), batch)
-    ways: dict[str, Mapping[str, Callable[[], Any]]] = {OURS: {WHOLE: step.take, **ours.parts}}
-    result: dict[str, Any] = {"facts": ours.facts(), "losses": ours.losses}
+    parts: dict[str, dict[str, Callable[[], Any]]] = {WHOLE: {OURS: step.take}}
+    result: dict[str, Any] = {"facts": {OURS: ours.facts()}, "losses": {OURS: ours.losses}}
+    of_peer: Mapping[str, Callable[[], Any]] = {}
     if peer:
-        for name, theirs in _peers(config, model, batch).items():
-            _check_peer(ours, theirs)
-            ways[name] = {WHOLE: theirs.step, **(theirs.parts if name == TORCHVISION else {})}
-            result[f"facts of {name}"] = theirs.facts()
-            result[f"losses of {name}"] = theirs.losses_of(ours)
-    rows = [
-        row
-        for part in ways[OURS]
-        for row in in_turn(
-            part, {way: parts[part] for way, parts in ways.items() if part in parts}, rounds
-        )
-    ]
+        theirs, frozen = (_torchvision(config, model, batch, frozen_norms=x) for x in (False, True))
+        for each in (theirs, frozen):
+            _check_peer(ours, each)
+        result["facts"][TORCHVISION] = theirs.facts()
+        result["losses"][TORCHVISION] = theirs.losses_of(ours)
+        parts[WHOLE][TORCHVISION] = theirs.step
+        parts[FROZEN_NORMS] = {OURS: step.take, TORCHVISION: frozen.step}
+        of_peer = theirs.parts
+    for name, part in ours.parts.items():
+        parts[name] = {OURS: part} | ({TORCHVISION: of_peer[name]} if peer else {})
+    rows = [row for name, ways in parts.items() for row in in_turn(name, ways, rounds)]
     loads.append(os.getloadavg())
     images, height, width = batch["image"].shape[:3]
     print_parts(
@@ -107,9 +108,9 @@ def measure_detection_training(
         f"{device_name()}",
         rows,
     )
-    for name in ways:
-        facts = result["facts" if name == OURS else f"facts of {name}"]
-        CONSOLE.print(f"{name}: " + ", ".join(f"{x:g} {what}" for what, x in facts.items()))
+    for way, facts in result["facts"].items():
+        counts = ", ".join(f"{count:g} {what}" for what, count in facts.items())
+        CONSOLE.print(f"in an image, {way}: {counts}")
     median = rows[0]["seconds"]["median"]
     CONSOLE.print(
         f"{images / median:.3g} images/s; processes that wanted a core: {loads[0][0]:.1f} before, "
@@ -212,31 +213,25 @@ def _ellipse(box: Float[np.ndarray, "4"], size: tuple[int, int]) -> Bool[np.ndar
     return drawn.astype(bool)
 
 
-def _peers(
-    config: ConfigDict, model: Detector, batch: Mapping[str, jax.Array]
-) -> dict[str, TorchvisionTraining]:
+def _torchvision(
+    config: ConfigDict, model: Detector, batch: Mapping[str, jax.Array], *, frozen_norms: bool
+) -> TorchvisionTraining:
     settings = config.optimizer
-    optimizer = {
-        "lr": settings.learning_rate,
-        "momentum": settings.momentum,
-        "weight_decay": settings.weight_decay,
-    }
-    arrays = {key: np.asarray(x) for key, x in batch.items()}
-    with CONSOLE.status("torchvision's first steps"):
-        peers = {
-            name: TorchvisionTraining(
-                FOREIGN.export_state_dict(model),
-                model.settings,
-                arrays,
-                frozen_stages=config.model.backbone.frozen_stages,
-                frozen_norms=frozen_norms,
-                optimizer=optimizer,
-            )
-            for name, frozen_norms in ((TORCHVISION, False), (FROZEN_NORMS, True))
-        }
-        for theirs in peers.values():
-            theirs.step()
-    return peers
+    with CONSOLE.status("torchvision's first step"):
+        theirs = TorchvisionTraining(
+            FOREIGN.export_state_dict(model),
+            model.settings,
+            {key: np.asarray(x) for key, x in batch.items()},
+            frozen_stages=config.model.backbone.frozen_stages,
+            frozen_norms=frozen_norms,
+            optimizer={
+                "lr": settings.learning_rate,
+                "momentum": settings.momentum,
+                "weight_decay": settings.weight_decay,
+            },
+        )
+        theirs.step()
+    return theirs
 
 
 def _check_peer(ours: DetectorTrainingParts, theirs: TorchvisionTraining) -> None:

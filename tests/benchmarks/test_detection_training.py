@@ -86,7 +86,7 @@ def test_a_detectors_step_takes_turns_with_its_parts(benchmark, root, tmp_path, 
     process = benchmark("train", *arguments(root, SMALL | NARROW), f"--output={output}")
     result, seconds = measured(process, output)
     assert set(seconds) == {WHOLE, REGIONS, OPTIMIZER}
-    assert result["facts"] == {"proposals": 3}
+    assert result["facts"] == {"gcnet_jax": {"proposals": 3}}
     assert "3 proposals" in process.stderr
 
 
@@ -96,14 +96,14 @@ def test_a_detectors_step_is_measured_whole_and_by_part(benchmark, root, tmp_pat
     process = benchmark("train", *arguments(root, SMALL | NARROW), f"--output={output}")
     result, seconds = measured(process, output)
     assert len(seconds) == 11
-    facts = result["facts"]
+    facts = result["facts"]["gcnet_jax"]
     assert facts["sampled regions"] == 16
     assert facts["positive regions"] == 4  # a quarter: as many as there may be
     assert facts["sampled anchors"] == 256
     assert 0 < facts["proposals"] <= 100
     names = {"rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss"}
-    assert set(result["losses"]) == names
-    assert all(0 < loss < 100 for loss in result["losses"].values())
+    assert set(result["losses"]["gcnet_jax"]) == names
+    assert all(0 < loss < 100 for loss in result["losses"]["gcnet_jax"].values())
     assert result["memory"]["peak"] > 0
 
 
@@ -114,20 +114,14 @@ def test_torchvision_does_as_much_work_and_takes_turns(benchmark, root, tmp_path
     given = (*arguments(root, SMALL), "--peer=torchvision", f"--output={output}")
     process = benchmark("train", *given)
     result, seconds = measured(process, output)
-    assert set(seconds[WHOLE]) == {"gcnet_jax", "torchvision", "torchvision, frozen norms"}
-    ratios = {
-        (row["part"], way): times["median"]
-        for row in result["rows"]
-        if row["way"] == "gcnet_jax"
-        for way, times in row["times_as_fast_as"].items()
-    }
-    for part, ways in seconds.items():
-        for peer in ways.keys() - {"gcnet_jax"}:
-            ratio = np.divide(ways[peer], ways["gcnet_jax"])
-            assert ratios[part, peer] == pytest.approx(np.median(ratio))
-    facts = result["facts of torchvision"]
+    assert len(seconds) == 12
+    for ours, theirs in zip(result["rows"][::2], result["rows"][1::2], strict=True):
+        ratio = np.divide(theirs["seconds_of_rounds"], ours["seconds_of_rounds"])
+        times = ours["times_as_fast_as"]["torchvision"]
+        assert times["median"] == pytest.approx(np.median(ratio))
+    ours, theirs = (result["facts"][way] for way in ("gcnet_jax", "torchvision"))
     for name in ("sampled anchors", "sampled regions", "positive regions"):
-        assert facts[name] == result["facts"][name]
+        assert ours[name] == theirs[name]
 
 
 @pytest.mark.parametrize(
