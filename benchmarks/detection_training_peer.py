@@ -104,7 +104,7 @@ class TorchvisionTraining:
 
     def facts(self) -> dict[str, float]:
         """What was worked through in an image on the average."""
-        _, labels, _, _ = self.outputs[REGIONS]
+        _, _, labels, _ = self.outputs[REGIONS]
         images = len(labels)
         anchors, _ = self._anchor_targets()
         positive, negative = (
