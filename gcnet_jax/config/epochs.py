@@ -22,9 +22,15 @@ _NEEDED = ("total", "evaluate_every", "checkpoint_every")
 def check_epochs(config: ConfigDict) -> None:
     """Raises InputError unless each part of the schedule is counted in steps or in epochs.
 
-    Both is well only where they are the same, as `in_steps` makes them.
+    Both is well only where they are the same, as `in_steps` makes them; the steps of an epoch alone
+    say nothing.
     """
     epochs = config.epochs
+    if epochs.steps and not any(epochs[key] for key in _IN_STEPS):
+        raise InputError(
+            f"epochs.steps is {epochs.steps}, and nothing is counted in epochs; expected 0, or one "
+            f"of {', '.join(f'epochs.{key}' for key in _IN_STEPS)}"
+        )
     for key, (section, name) in _IN_STEPS.items():
         counted, steps = epochs[key], config[section][name]
         if counted and steps and steps != _times(counted, epochs.steps):

@@ -53,7 +53,7 @@ def generated_examples(
         draw: an example, given the seed of its split and its index there.
         sizes: how many examples each split has. The position of a split is its seed.
         splits: those that are wanted.
-        drawn_as: as of `GeneratedExample`.
+        drawn_as: in words what else decides how examples look.
     """
     return {
         split: [GeneratedExample(draw, split, seed, index, drawn_as) for index in range(size)]

@@ -24,7 +24,7 @@ from gcnet_jax.data.scenes import (
 )
 
 HEIGHT = 64
-"""Of each picture, in pixels."""
+"""The height of each picture in pixels."""
 CUE_DISTANCE = 48
 """Least horizontal distance in pixels between the sky and any disc or square."""
 _SHAPES_ZONE = 56  # width in pixels of the far end, where discs and squares are

@@ -199,10 +199,10 @@ def config_in(source: epath.Path, metadata: Mapping[str, Any], schema_of: Schema
     Args:
         source: the folder or file, for messages.
         metadata: with the entry `config`.
-        schema_of: as for `saved_config`.
+        schema_of: the schema for a plain config.
 
     Raises:
-        InputError: as `saved_config`.
+        InputError: it is no config of this version of the library.
     """
     try:
         schema = schema_of(metadata["config"])

@@ -54,6 +54,11 @@ def test_steps_once_found_stay_for_another_data_set_and_changes_that_contradict_
     check_config(written)
 
 
+def test_steps_of_an_epoch_that_nothing_counts_are_refused():
+    with pytest.raises(InputError, match=r"epochs\.steps is 5, and nothing is counted in epochs"):
+        check_config(with_values({"epochs.steps": 5}))
+
+
 def test_the_config_of_an_earlier_version_counts_in_steps():
     plain = to_plain(with_values({"training.total_steps": 70}))
     del plain["epochs"]

@@ -120,8 +120,8 @@ def evaluation_window(
 
     Args:
         size: height and width of the image.
-        resize_size: as there.
-        crop_size: as there.
+        resize_size: length of the shorter edge after resizing.
+        crop_size: edge of the square about the centre; not longer.
 
     Returns:
         Left, top, right and bottom, in parts of the image's width and height.

@@ -24,7 +24,12 @@ def pixels_of(counts: Sequence[bytes], size: tuple[int, int]) -> UInt8[np.ndarra
 
 
 def has_pixels(counts: bytes, size: tuple[int, int]) -> bool:
-    """Returns whether a mask has any; arguments as of `columns_of`."""
+    """Returns whether a mask has any pixel.
+
+    Args:
+        counts: its compressed run lengths.
+        size: height and width of the image.
+    """
     whole: Any = {"size": list(size), "counts": counts}
     return bool(pycocotools.mask.area(whole) > 0)
 

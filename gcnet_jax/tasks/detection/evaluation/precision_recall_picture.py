@@ -41,7 +41,12 @@ def precision_recall_picture(
 def precision_recall_for_page(
     precision: Mapping[Kind, AveragePrecision], names: Sequence[str]
 ) -> dict[Kind, bytes]:
-    """Returns the same as an SVG of each, to be seen on white and on black."""
+    """Returns the curves of each kind as an SVG, to be seen on white and on black.
+
+    Args:
+        precision: what was found, by kind.
+        names: of the classes.
+    """
     return {
         kind: chart_for_page(lambda axis, kind=kind, found=found: _draw(axis, kind, found, names))
         for kind, found in precision.items()
