@@ -58,7 +58,7 @@ class Agreement:
         batch: how many images went through the program together.
         deviation: the largest of all numbers, as a share of the largest of these or of 1; 0 of what
             is counted.
-        equal: the share of numbers that are the same.
+        equal: of what is counted, the share that is the same.
         agrees: whether that is within the tolerance.
     """
 
@@ -67,7 +67,7 @@ class Agreement:
     result: str
     batch: int
     deviation: float
-    equal: float
+    equal: float | None
     agrees: bool
 
 
@@ -99,11 +99,14 @@ def check_agreement(agreements: Sequence[Agreement], tolerance: Tolerance) -> No
     """Raises InputError where results disagree, which names the worst."""
     if all(one.agrees for one in agreements):
         return
-    worst = max((x for x in agreements if not x.agrees), key=lambda x: (x.deviation, 1 - x.equal))
+    worst = max((x for x in agreements if not x.agrees), key=_distance)
+    found = f"{worst.result} deviate by {worst.deviation:.2g}; expected {tolerance.deviation:g}"
+    if worst.equal is not None:
+        found = f"{1 - worst.equal:.2%} of {worst.result} are others; expected "
+        found += f"{tolerance.differing:.2%}"
     raise InputError(
-        f"the exported {worst.program} of {worst.image} differ from the model's: {worst.result} "
-        f"deviate by {worst.deviation:.2g} and {1 - worst.equal:.2%} are not equal; at most "
-        f"{tolerance.deviation:g} and {tolerance.differing:.2%} are allowed. No file is written"
+        f"the exported {worst.program} of {worst.image} differ from the model's: {found} at most. "
+        "No file is written"
     )
 
 
@@ -132,21 +135,22 @@ def agreement_table(agreements: Sequence[Agreement]) -> rich.table.Table:
             str(len(same)),
             str(max(x.batch for x in same)),
             f"{max(x.deviation for x in same):.1e}",
-            f"{min(x.equal for x in same):.3%}",
+            "" if worst.equal is None else f"{worst.equal:.3%}",
         )
     return table
 
 
 def _worst(agreements: Sequence[Agreement]) -> list[Agreement]:
+    """That of each result which is the furthest from what it should be."""
     worst: dict[tuple[str, str], Agreement] = {}
     for one in agreements:
         key = (one.program, one.result)
-        if key not in worst or (one.deviation, -one.equal) > (
-            worst[key].deviation,
-            -worst[key].equal,
-        ):
-            worst[key] = one
+        worst[key] = max(worst.get(key, one), one, key=_distance)
     return list(worst.values())
+
+
+def _distance(agreement: Agreement) -> tuple[float, float]:
+    return agreement.deviation, 0.0 if agreement.equal is None else 1 - agreement.equal
 
 
 def _batches(
@@ -189,18 +193,20 @@ def _compared(
             )
         for row, image in enumerate(images):
             deviation, equal = _difference(right[row], mine[row])
-            counted = right.dtype.kind != "f"
             agrees = (
-                1 - equal <= tolerance.differing if counted else deviation <= tolerance.deviation
+                deviation <= tolerance.deviation
+                if equal is None
+                else 1 - equal <= tolerance.differing
             )
-            yield Agreement(image, program, result, len(images), deviation, equal, bool(agrees))
+            yield Agreement(image, program, result, len(images), deviation, equal, agrees)
 
 
-def _difference(right: np.ndarray, mine: np.ndarray) -> tuple[float, float]:
-    """The largest deviation, as a share of the largest number or of 1, and the share of equals."""
-    equal = float((right == mine).mean()) if right.size else 1.0
-    if right.dtype.kind != "f" or not right.size:
-        return 0.0, equal
+def _difference(right: np.ndarray, mine: np.ndarray) -> tuple[float, float | None]:
+    """The largest deviation of numbers; or of what is counted 0, and the share of equals."""
+    if right.dtype.kind != "f":
+        return 0.0, float((right == mine).mean()) if right.size else 1.0
+    if not right.size:
+        return 0.0, None
     difference = np.abs(right.astype(np.float64) - mine)
     largest = float(np.nan_to_num(difference, nan=np.inf).max())
-    return largest / max(1.0, float(np.abs(right).max())), equal
+    return largest / max(1.0, float(np.abs(right).max())), None
