@@ -308,7 +308,9 @@ class TorchvisionTraining:
         kinds = list(positive), list(sampled & ~positive)
         own, rpn.fg_bg_sampler = rpn.fg_bg_sampler, lambda _: kinds
         try:
-            return self._anchor_losses(*self.outputs[HEAD])
+            outputs = self._concatenated(*self.outputs[HEAD])
+            labels, deltas = list(positive.float()), list(self._tensor(targets.deltas))
+            return rpn.compute_loss(*outputs, labels, deltas)
         finally:
             rpn.fg_bg_sampler = own
 
