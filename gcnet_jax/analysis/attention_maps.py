@@ -68,6 +68,9 @@ class AttentionMaps:
             block: one of `blocks`.
             point: where it attends from; what lies outside of what the network sees counts as the
                 nearest that it does see.
+
+        Raises:
+            InputError: the network sees the image in several parts.
         """
         seen = self._attention.seen(image, self._config)
         left, top, right, bottom = seen.window

@@ -29,7 +29,8 @@ class Attention:
     """How the networks of a task see one image.
 
     Attributes:
-        seen: what they see of an image, RGB of 8 bits, by a run's config.
+        seen: what they see of an image, RGB of 8 bits, by a run's config. Raises `InputError` for
+            an image that they see in several parts.
         run: calls a model, as far as its last context block, with normalised images in such arrays,
             and their sizes.
     """

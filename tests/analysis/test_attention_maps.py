@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.analysis import AttentionMaps, context_blocks
+from gcnet_jax.errors import InputError
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.task import at_top_left
 from gcnet_jax.tasks import task_of
@@ -45,6 +46,15 @@ def test_the_map_of_a_global_context_block_is_the_segmentors_attention(root):
     np.testing.assert_allclose(found.weights, expected[0], rtol=1e-4, atol=1e-7)
     assert found.weights.sum() == pytest.approx(1, abs=1e-5)
     assert (found.window, found.of_query) == ((0, 0, 1, 1), False)
+
+
+def test_what_a_segmentor_sees_in_windows_has_no_map(root):
+    config = narrow(root, "gc")
+    config.evaluation.mode, config.evaluation.window = "slide", (48, 96)
+    seen = task_of(config).attention.seen
+    assert seen(image(48, 96), config).size == (48, 96)  # which is one window
+    with pytest.raises(InputError, match=r"64x96 in windows of 48x96 .*no context block attends"):
+        seen(image(64, 96), config)
 
 
 def test_a_non_local_block_has_a_map_of_each_point(root):

@@ -1,10 +1,11 @@
-"""How a segmentor sees one image: resized as in an evaluation, in an array of similar sizes."""
+"""How a segmentor sees one image whole: resized as in an evaluation, in one of few arrays."""
 
 import numpy as np
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import resize_image
+from gcnet_jax.errors import InputError
 from gcnet_jax.task import Attention, SeenImage, at_top_left
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 
@@ -13,6 +14,13 @@ _STEP = 32  # of the arrays' heights and widths
 
 def _seen(image: UInt8[np.ndarray, "h w 3"], config: ConfigDict) -> SeenImage:
     (size,) = scaled_sizes((image.shape[0], image.shape[1]), config, multi_scale=False)
+    window = tuple(config.evaluation.window)
+    if config.evaluation.mode == "slide" and (size[0] > window[0] or size[1] > window[1]):
+        raise InputError(
+            f"the network sees this image of {size[0]}x{size[1]} in windows of "
+            f"{window[0]}x{window[1]} (evaluation.mode is 'slide'), so that no context block "
+            "attends over the whole of it; a smaller image has a map"
+        )
     height, width = (-(-length // _STEP) * _STEP for length in size)
     return SeenImage(at_top_left(resize_image(image, size), (height, width)), size)
 
