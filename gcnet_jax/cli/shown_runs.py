@@ -1,4 +1,4 @@
-"""Which runs a demonstration shows, and with which images they can be tried."""
+"""Runs that a demonstration shows, and images to try them with."""
 
 import os
 from collections.abc import Sequence
@@ -63,12 +63,19 @@ def load_networks(runs: Sequence[str]) -> "list[Served]":
 
 
 def examples_of(networks: "Sequence[Served]") -> "list[UInt8[np.ndarray, 'h w 3']]":
-    """Images that networks have not learnt from, where their data sets are still there."""
+    """Images that networks have not learnt from, where their data sets are still there.
+
+    An exported file may be a stranger's, and must not choose what is read and shown here: none are
+    of the data set that it names.
+    """
+    from gcnet_jax.export import is_exported
+
     configs = {}
     for served in networks:
         config = served.network.config
-        configs[config.data.name, config.data.data_dir] = config
-    each = max(1, _EXAMPLES // len(configs))
+        if not is_exported(served.network.source):
+            configs[config.data.name, config.data.data_dir] = config
+    each = max(1, _EXAMPLES // max(1, len(configs)))
     return [image for config in configs.values() for image in _held_out(config, each)]
 
 
