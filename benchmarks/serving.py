@@ -26,7 +26,6 @@ from gcnet_jax.errors import InputError
 
 CONCURRENCY = (1, 2, 4, 8, 16, 32)
 """How many ask at once."""
-_BATCH = 8
 _MIB = 2**20
 _PATH = "/networks/0/result.json"
 
@@ -99,7 +98,6 @@ def measure_serving(
         "rows": rows,
         "memory_bytes": memory,
         "requests": requests,
-        "failures": 0,
     }
 
 
@@ -180,10 +178,10 @@ def _serve(plain: Mapping[str, Any], says: Connection) -> None:
     """Serves a config's network with random weights, until the process is ended."""
     from gcnet_jax.serving import (
         Application,
-        NetworkQueue,
         Served,
         UploadLimits,
         bound_socket,
+        queue_for_networks,
         serve,
         url_of,
     )
@@ -197,10 +195,10 @@ def _serve(plain: Mapping[str, Any], says: Connection) -> None:
     pretrained = PretrainedModel(task.build_model(config, meaning), meaning, epath.Path("random"))
     assert task.prediction is not None
     served = Served("random", task.prediction.network(pretrained, config))
-    queue = NetworkQueue(places=max(CONCURRENCY), batch_size=_BATCH)
     listening = bound_socket("127.0.0.1", 0)
-    application = Application([served], [], queue, UploadLimits()).starlette()
-    serve(application, listening, queue, ready=lambda: says.send(url_of(listening)))
+    with queue_for_networks(places=max(CONCURRENCY)) as queue:
+        application = Application([served], [], queue, UploadLimits()).starlette()
+        serve(application, listening, ready=lambda: says.send(url_of(listening)))
 
 
 def _jpeg(size: tuple[int, int]) -> bytes:

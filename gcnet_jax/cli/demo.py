@@ -13,7 +13,8 @@ Programs ask the same server, a photo a call:
     curl --data-binary @photo.jpg -o out.png http://127.0.0.1:8000/networks/0/picture.png
 
 What it answers to is in docs/serving.md. It is reached from this machine alone, unless --host says
-otherwise. SIGTERM and Ctrl-C stop it, once all that was asked is answered.
+otherwise. SIGTERM and Ctrl-C stop it, once all that was asked is answered; a second Ctrl-C drops
+what still waits.
 """
 
 from collections.abc import Sequence
@@ -53,8 +54,6 @@ _MAX_BYTES = flags.DEFINE_integer(
     "max_bytes", 20_000_000, "most bytes of a photo's file", lower_bound=1, flag_values=_OPTIONS
 )
 
-_BATCH = 8
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; see `gcnet_jax.cli.command.run`."""
@@ -73,28 +72,26 @@ def _demo(arguments: list[str]) -> None:
             raise UsageError(
                 "gcnet demo needs packages that are not installed: pip install 'gcnet-jax[demo]'"
             ) from error
-        import jax
-
         from gcnet_jax.cli.shown_runs import examples_of, load_networks
         from gcnet_jax.serving import (
             Application,
-            NetworkQueue,
             UploadLimits,
             bound_socket,
             is_loopback,
+            queue_for_networks,
             serve,
             url_of,
         )
     listening = bound_socket(_HOST.value, _PORT.value)
     networks = load_networks(runs)
     limits = UploadLimits(size=_MAX_BYTES.value, pixels=_MAX_PIXELS.value)
-    queue = NetworkQueue(places=_MAX_REQUESTS.value, batch_size=_BATCH, forget=jax.clear_caches)
-    application = Application(networks, examples_of(networks), queue, limits).starlette()
+    examples = examples_of(networks)
 
     def say() -> None:
         if not is_loopback(listening):
             print("whoever can reach this machine can use this server")
         print(f"open {url_of(listening)} in a browser; Ctrl-C ends it", flush=True)
 
-    serve(application, listening, queue, ready=say)
-    print("stopped; all that was asked is answered")
+    with queue_for_networks(places=_MAX_REQUESTS.value) as queue:
+        serve(Application(networks, examples, queue, limits).starlette(), listening, ready=say)
+    print("stopped")

@@ -3,7 +3,7 @@
 from gcnet_jax.serving.application import Application
 from gcnet_jax.serving.guard import Guard
 from gcnet_jax.serving.network_queue import NetworkQueue, QueueFullError
-from gcnet_jax.serving.served_network import Served
+from gcnet_jax.serving.served_network import Served, queue_for_networks
 from gcnet_jax.serving.server import bound_socket, is_loopback, serve, url_of
 from gcnet_jax.serving.uploads import UploadLimits
 
@@ -16,6 +16,7 @@ __all__ = [
     "UploadLimits",
     "bound_socket",
     "is_loopback",
+    "queue_for_networks",
     "serve",
     "url_of",
 ]

@@ -155,10 +155,14 @@ class Application:
             image = await read_photo(request, self._limits)
             waiting = self._queue.submit(work, image)
             stack.callback(waiting.result.cancel)
-            return _Stream(self._states(waiting, to_plain), stack.pop_all())
+            held = stack.pop_all()
+            return _Stream(self._states(waiting, to_plain, held), held)
 
     async def _states(
-        self, waiting: Waiting, to_plain: Callable[[Any], Mapping[str, Any]]
+        self,
+        waiting: Waiting,
+        to_plain: Callable[[Any], Mapping[str, Any]],
+        held: contextlib.ExitStack,
     ) -> AsyncIterator[str]:
         finished, said = asyncio.wrap_future(waiting.result), None
         while not finished.done():
@@ -172,12 +176,13 @@ class Application:
         try:
             result = finished.result()
         except InputError as error:
-            yield json.dumps({"state": "failed", "error": str(error)}) + "\n"
+            state = {"state": "failed", "error": str(error)}
         except Exception:  # the queue has logged it
-            yield json.dumps({"state": "failed", "error": _FAILED}) + "\n"
+            state = {"state": "failed", "error": _FAILED}
         else:
-            plain = await anyio.to_thread.run_sync(to_plain, result)
-            yield json.dumps({"state": "done", **plain}) + "\n"
+            state = {"state": "done", **await anyio.to_thread.run_sync(to_plain, result)}
+        held.close()  # before the last line is sent, which takes as long as its reader likes
+        yield json.dumps(state) + "\n"
 
     def _network(self, request: Request) -> Served:
         return _numbered(self._networks, request.path_params["network"], "network")
@@ -200,7 +205,7 @@ class _Stream(StreamingResponse):
 
     Args:
         lines: each a JSON object.
-        held: closed when all are sent, or nobody reads them any more.
+        held: closed when all are sent, or nobody reads them any more, if not by then.
     """
 
     def __init__(self, lines: AsyncIterator[str], held: contextlib.ExitStack):

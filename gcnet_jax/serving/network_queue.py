@@ -42,7 +42,10 @@ class NetworkQueue:
     """Lets images wait for a network, and sends those through together that may go together.
 
     Images go together if the same work is to be done with them, and they have one size. Batches
-    have 1, 2, 4, 8, ... images, so that few programs are compiled. Close it when all is done.
+    have 1, 2, 4, 8, ... images, so that few programs are compiled.
+
+    A context manager: its thread starts with the block, and ends with it once everything that
+    waits is done.
 
     Args:
         places: most requests at a time, waiting or under way.
@@ -64,7 +67,16 @@ class NetworkQueue:
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="networks")
+
+    def __enter__(self) -> "NetworkQueue":
         self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
 
     @property
     def taken(self) -> int:
@@ -104,20 +116,22 @@ class NetworkQueue:
                     return position + self._under_way
         return 0
 
-    def close(self) -> None:
-        """Ends the thread, once everything that waits is done."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-
     def _run(self) -> None:
         while batch := self._next():
-            self._sizes.add(batch[0].image.shape)
-            if len(self._sizes) > _MOST_SIZES:
-                self._forget()
-                self._sizes = {batch[0].image.shape}
-            _do(batch)
+            begun = [waiting for waiting in batch if waiting.result.set_running_or_notify_cancel()]
+            try:
+                self._note_size(batch[0].image.shape)
+                _do(begun)
+            except Exception as error:  # whoever waits is told, and the thread lives on
+                for waiting in begun:
+                    if not waiting.result.done():
+                        _fail(waiting, error)
+
+    def _note_size(self, size: tuple[int, ...]) -> None:
+        self._sizes.add(size)
+        if len(self._sizes) > _MOST_SIZES:
+            self._sizes = {size}
+            self._forget()
 
     def _next(self) -> list[Waiting]:
         """The next images that go through together; none at the end."""
@@ -145,11 +159,11 @@ def _may_go_together(one: Waiting, other: Waiting) -> bool:
 
 def _do(batch: Sequence[Waiting]) -> None:
     """Does the work of a batch; where it fails, of each image alone, for one may be at fault."""
-    batch = [waiting for waiting in batch if waiting.result.set_running_or_notify_cancel()]
     if not batch:
         return
     try:
         results = batch[0].work([waiting.image for waiting in batch])
+        answered = list(zip(batch, results, strict=True))
     except Exception as error:  # whatever a network raises, the others are served
         if len(batch) == 1:
             _fail(batch[0], error)
@@ -162,7 +176,7 @@ def _do(batch: Sequence[Waiting]) -> None:
             else:
                 waiting.result.set_result(result)
         return
-    for waiting, result in zip(batch, results, strict=True):
+    for waiting, result in answered:
         waiting.result.set_result(result)
 
 

@@ -1,11 +1,24 @@
-"""A network that the server has, as work for the queue."""
+"""Networks that the server has, as work for the queue."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from gcnet_jax.analysis.attention_maps import AttentionMap, AttentionMaps, Point
-from gcnet_jax.serving.network_queue import Pixels, Work
+from gcnet_jax.serving.network_queue import NetworkQueue, Pixels, Work
 from gcnet_jax.task import ShownResult, TrainedNetwork
+
+_BATCH = 8  # images that go through a network together
+
+
+def queue_for_networks(*, places: int) -> NetworkQueue:
+    """The queue before networks of JAX, which forgets compiled programs of many sizes.
+
+    Args:
+        places: most requests at a time, waiting or under way.
+    """
+    return NetworkQueue(places=places, batch_size=_BATCH, forget=jax.clear_caches)
 
 
 class Served:
@@ -18,7 +31,7 @@ class Served:
 
     Attributes:
         name: what people know it by.
-        network: as above.
+        network: makes `ShownResult`s of images.
         see: sends images through the network; always the same function, see `NetworkQueue`.
         blocks: where there are context blocks.
     """

@@ -11,11 +11,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gcnet_jax.errors import UsageError
+from gcnet_jax.serving.connection import Connection
 from gcnet_jax.serving.guard import Guard
-from gcnet_jax.serving.network_queue import NetworkQueue
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _CONNECTIONS = 256  # at a time; each costs little, but is not free
+_SECONDS_TO_STOP = 300  # for what was taken to be answered
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -54,56 +55,59 @@ def is_loopback(listening: socket.socket) -> bool:
 
 
 def serve(
-    application: ASGIApp,
-    listening: socket.socket,
-    queue: NetworkQueue,
-    *,
-    ready: Callable[[], None] = lambda: None,
+    application: ASGIApp, listening: socket.socket, *, ready: Callable[[], None] = lambda: None
 ) -> None:
     """Serves until SIGTERM or Ctrl-C: then nothing new is taken, and what was taken is answered.
 
-    A second Ctrl-C ends it at once.
+    Whatever is not answered five minutes later is dropped. A second Ctrl-C drops it at once; what
+    networks have begun they finish.
 
     Args:
         application: what answers.
         listening: where it is asked; closed afterwards.
-        queue: before the networks; closed afterwards.
-        ready: called when it begins.
+        ready: called when it begins; a stop that comes meanwhile is heeded.
+
+    Raises:
+        KeyboardInterrupt: there was a second Ctrl-C.
     """
     anywhere = not is_loopback(listening)
     own = socket.gethostname()
     names = [own, f"{own}.local"] if anywhere else []  # the second is what phones call it by
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             Guard(application, hosts=names, any_address=anywhere),
+            http=Connection,
             log_level="warning",
             access_log=False,
             limit_concurrency=_CONNECTIONS,
             server_header=False,
             lifespan="off",
             ws="none",
+            timeout_graceful_shutdown=_SECONDS_TO_STOP,
         )
     )
-    try:
-        with listening, _stops_are_answered():
-            ready()
-            asyncio.run(server.serve(sockets=[listening]))
-    finally:
-        queue.close()
+    with listening, server.stopped_by_signals():
+        ready()
+        asyncio.run(server.serve(sockets=[listening]))
+    if server.force_exit:
+        raise KeyboardInterrupt
 
 
-@contextlib.contextmanager
-def _stops_are_answered() -> Iterator[None]:
-    """Makes signals to stop harmless but for the server, which hands them on when it has stopped.
+class _Server(uvicorn.Server):
+    """A server that signals stop from before it starts until it has ended.
 
-    Raises in the end what Ctrl-C raises, if it came.
+    Its base takes signals only while it runs, and raises them again in the end.
     """
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOPS
-    }
-    try:
+
+    @contextlib.contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in _STOPS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

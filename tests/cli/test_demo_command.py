@@ -3,13 +3,18 @@
 import io
 import json
 import os
+import threading
+import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 from starlette.testclient import TestClient
 
 from gcnet_jax.cli import shown_runs
+from gcnet_jax.tasks.configs import from_plain
 
 
 def make_run(folder, time=0):
@@ -24,7 +29,7 @@ def test_a_trained_run_is_served_with_its_held_out_images_and_its_attention(
 ):
     asked = {}
 
-    def serve(application, listening, queue, *, ready):
+    def serve(application, listening, *, ready):
         ready()
         client = TestClient(application, base_url="http://127.0.0.1")
         asked["networks"] = client.get("/networks").json()
@@ -36,17 +41,49 @@ def test_a_trained_run_is_served_with_its_held_out_images_and_its_attention(
         ).text.splitlines()
         asked["attention"] = json.loads(lines[-1])
         listening.close()
-        queue.close()
 
     monkeypatch.setattr("gcnet_jax.serving.serve", serve)
     finished = command("demo", trained, "--port=0")
     assert (finished.returncode, finished.stderr) == (0, "")
     assert "open http://127.0.0.1:" in finished.stdout
+    assert finished.stdout.endswith("\nstopped\n")
     assert asked["networks"]["networks"] == [{"name": "run", "blocks": ["decode_head.context"]}]
     assert asked["networks"]["examples"] == 6
     assert asked["image"].size == (128, 64)
     assert sum(x["share"] for x in asked["result"]["classes"]) == pytest.approx(1)
     assert np.mean(asked["attention"]["weights"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_file_of_a_stranger_does_not_choose_which_images_of_this_machine_are_shown(
+    trained, tmp_path
+):
+    config = from_plain(json.loads((trained / "config.json").read_text())["config"])
+    file = tmp_path / "network.gcnet"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+
+    def served(source):
+        return SimpleNamespace(network=SimpleNamespace(config=config, source=epath.Path(source)))
+
+    assert len(shown_runs.examples_of([served(trained)])) == 6
+    assert shown_runs.examples_of([served(file)]) == []
+    assert len(shown_runs.examples_of([served(file), served(trained)])) == 6
+
+
+@pytest.mark.parametrize(
+    "where", ["gcnet_jax.cli.shown_runs.examples_of", "gcnet_jax.serving.serve"]
+)
+def test_ctrl_c_ends_it_at_any_time(command, monkeypatch, where):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gcnet_jax.cli.shown_runs.load_networks", lambda runs: [])
+    monkeypatch.setattr("gcnet_jax.cli.shown_runs.examples_of", lambda networks: [])
+    monkeypatch.setattr(where, interrupted)
+    finished = command("demo", "some_run", "--port=0")
+    assert (finished.returncode, finished.stderr) == (130, "interrupted\n")
+    assert "stopped" not in finished.stdout
+    assert "networks" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_the_newest_runs_of_the_first_folder_that_has_any_are_shown(tmp_path, monkeypatch, capsys):

@@ -86,9 +86,8 @@ def network() -> Brightness:
 @pytest.fixture
 def queue() -> Iterator[NetworkQueue]:
     """The queue before it."""
-    queue = NetworkQueue(places=4, batch_size=8)
-    yield queue
-    queue.close()
+    with NetworkQueue(places=4, batch_size=8) as queue:
+        yield queue
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ class Shape:
 
 def main() -> None:
     """Serves until SIGTERM."""
-    queue = NetworkQueue(places=int(sys.argv[1]), batch_size=1)
     said = []
 
     def network(images):
@@ -44,8 +43,9 @@ def main() -> None:
         return [Shape(np.asarray(image)) for image in images]
 
     listening = bound_socket("127.0.0.1", 0)
-    application = Application([Served("slow", network)], [], queue, UploadLimits()).starlette()
-    serve(application, listening, queue, ready=lambda: print(url_of(listening), flush=True))
+    with NetworkQueue(places=int(sys.argv[1]), batch_size=1) as queue:
+        application = Application([Served("slow", network)], [], queue, UploadLimits()).starlette()
+        serve(application, listening, ready=lambda: print(url_of(listening), flush=True))
     print("done", flush=True)
 
 

@@ -1,5 +1,6 @@
 """What the server answers to those who ask as they should."""
 
+import asyncio
 import io
 import json
 import time
@@ -142,6 +143,28 @@ def test_whoever_waits_is_told_how_many_come_before(client, network, queue):
     states = [json.loads(line) for line in lines]
     assert states[0] == {"state": "waiting", "ahead": 1}
     assert states[-1]["state"] == "done"
+
+
+def test_the_place_is_given_back_before_the_last_line_is_sent(application, queue):
+    taken = []
+
+    async def receive():
+        return {"type": "http.request", "body": PHOTO}
+
+    async def send(message):
+        if b'"done"' in message.get("body", b""):
+            taken.append(queue.taken)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "method": "POST",
+        "path": "/networks/0/layer",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8000")],
+    }
+    asyncio.run(application(scope, receive, send))
+    assert taken == [0]
 
 
 def test_a_network_that_fails_harms_no_other_request(client, network, monkeypatch):

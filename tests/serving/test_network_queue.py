@@ -38,10 +38,9 @@ def work():
 
 @pytest.fixture
 def queue(work):
-    queue = NetworkQueue(places=2, batch_size=8)
-    yield queue
-    work.may_go_on.set()
-    queue.close()
+    with NetworkQueue(places=2, batch_size=8) as queue:
+        yield queue
+        work.may_go_on.set()
 
 
 def under_way(queue, work):
@@ -99,20 +98,49 @@ def test_places_are_bounded_and_come_back(queue):
         pass
 
 
-def test_closing_finishes_what_waits(work):
-    queue = NetworkQueue(places=2, batch_size=1)
-    under_way(queue, work)
-    last = queue.submit(work, image(5))
-    work.may_go_on.set()
-    queue.close()
+def test_the_end_finishes_what_waits(work):
+    with NetworkQueue(places=2, batch_size=1) as queue:
+        under_way(queue, work)
+        last = queue.submit(work, image(5))
+        work.may_go_on.set()
     assert last.result.result(0) == 5
+
+
+def test_results_of_another_number_than_images_fail_their_batch_and_no_other(queue, work):
+    under_way(queue, work)
+
+    def nothing(images):
+        return []
+
+    short = [queue.submit(nothing, image(value)) for value in (1, 2)]
+    work.may_go_on.set()
+    for turn in short:
+        with pytest.raises(ValueError, match="values to unpack"):
+            turn.result.result(30)
+    assert queue.submit(work, image(3)).result.result(30) == 3
+
+
+def test_when_forgetting_fails_so_does_one_batch_and_no_other(work):
+    def fail():
+        raise RuntimeError("nothing is forgotten")
+
+    work.may_go_on.set()
+    with NetworkQueue(places=2, batch_size=1, forget=fail) as queue:
+        for width in range(1, 33):
+            queue.submit(work, image(1, (4, width))).result.result(30)
+        with pytest.raises(RuntimeError, match="nothing is forgotten"):
+            queue.submit(work, image(1, (4, 33))).result.result(30)
+        assert queue.submit(work, image(2, (4, 34))).result.result(30) == 2
 
 
 def test_what_was_compiled_for_many_sizes_is_forgotten(work):
     work.may_go_on.set()
     forgotten = []
-    queue = NetworkQueue(places=2, batch_size=1, forget=lambda: forgotten.append(len(work.batches)))
-    for width in [*range(1, 33), *range(1, 33), 40, 41, *range(2, 33)]:
-        queue.submit(work, image(1, (4, width))).result.result(30)
-    queue.close()
+
+    def forget():
+        forgotten.append(len(work.batches))
+
+    with NetworkQueue(places=2, batch_size=1, forget=forget) as queue:
+        for width in [*range(1, 33), *range(1, 33), 40, 41, *range(2, 33)]:
+            queue.submit(work, image(1, (4, width))).result.result(30)
     assert forgotten == [64, 96]

@@ -33,9 +33,8 @@ def network():
 
 @pytest.fixture(scope="module")
 def queue():
-    queue = NetworkQueue(places=4, batch_size=8)
-    yield queue
-    queue.close()
+    with NetworkQueue(places=4, batch_size=8) as queue:
+        yield queue
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,29 @@
-"""The server as a process: where it listens, and how it ends."""
+"""Where the server listens, and how it ends."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import nullcontext
 
 import pytest
 
 from gcnet_jax.errors import UsageError
-from gcnet_jax.serving import bound_socket, is_loopback, url_of
-from tests.serving.conftest import encoded, half_bright
+from gcnet_jax.serving import bound_socket, connection, is_loopback, serve, server, url_of
+from tests.serving.conftest import encoded, half_bright, in_thread, wait_until
 
 PLACES = 3
+PHOTO = encoded(half_bright())
 
 
 def ask(url):
-    request = urllib.request.Request(
-        f"{url}/networks/0/result.json", data=encoded(half_bright()), method="POST"
-    )
+    request = urllib.request.Request(f"{url}/networks/0/result.json", data=PHOTO, method="POST")
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
@@ -53,6 +55,102 @@ def test_what_was_taken_is_answered_after_sigterm_and_nothing_new_is_taken(root)
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def stops():
+    """Signals to stop, which must not end the tests where the server does not heed them."""
+    came = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    yield came
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_comes_before_the_server_runs_is_heeded(application, stops, number):
+    late = threading.Timer(10, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    late.start()
+    serve(application, bound_socket("127.0.0.1", 0), ready=lambda: os.kill(os.getpid(), number))
+    assert late.is_alive()
+    late.cancel()
+    assert stops == []
+    os.kill(os.getpid(), number)
+    assert stops == [number]  # as before
+
+
+class Long:
+    """A result that fills all buffers between a server and its client."""
+
+    def to_plain(self):
+        """Some 32 MB."""
+        return "x" * (1 << 25)
+
+
+@pytest.mark.parametrize("path", ["result.json", "layer"])
+def test_whoever_does_not_read_keeps_neither_a_place_nor_the_server(
+    application, network, queue, stops, monkeypatch, path
+):
+    monkeypatch.setattr(connection, "_SECONDS_TO_READ", 0.5)
+    monkeypatch.setattr(server, "_SECONDS_TO_STOP", 20)
+    monkeypatch.setattr(
+        "gcnet_jax.serving.application.layer_to_plain", lambda result: {"result": "x" * (1 << 25)}
+    )
+    monkeypatch.setattr(type(network), "__call__", lambda self, images: [Long()] * len(images))
+    listening = bound_socket("127.0.0.1", 0)
+    found = []
+
+    def ask():
+        with socket.create_connection(listening.getsockname()) as client:
+            client.sendall(
+                f"POST /networks/0/{path} HTTP/1.1\r\nHost: {listening.getsockname()[0]}\r\n"
+                f"Content-Length: {len(PHOTO)}\r\n\r\n".encode()
+                + PHOTO
+            )
+            client.recv(1)  # and nothing more
+            wait_until(lambda: queue.taken == 0)
+            found.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+            ended.wait(30)
+
+    ended = threading.Event()
+    with in_thread(ask):
+        serve(application, listening)
+        ended.set()
+    assert time.monotonic() - found[0] < 10
+
+
+@pytest.mark.parametrize("stops_sent", [[signal.SIGINT] * 2, [signal.SIGTERM]])
+def test_a_second_ctrl_c_and_too_long_a_wait_drop_what_is_asked(
+    application, network, stops, monkeypatch, stops_sent
+):
+    if len(stops_sent) == 1:
+        monkeypatch.setattr(server, "_SECONDS_TO_STOP", 0.2)
+    network.may_go_on.clear()
+    listening = bound_socket("127.0.0.1", 0)
+    url = url_of(listening)
+    refused = []
+
+    def go():
+        with pytest.raises(OSError) as caught:
+            ask(url)
+        refused.append(caught)
+
+    def stop():
+        wait_until(lambda: network.batches == [1])
+        for number in stops_sent:
+            os.kill(os.getpid(), number)
+            time.sleep(0.05)
+
+    interrupted = pytest.raises(KeyboardInterrupt)
+    with in_thread(go), in_thread(stop), interrupted if stops_sent[1:] else nullcontext():
+        serve(application, listening)
+    assert len(refused) == 1
+    assert not network.may_go_on.is_set()  # the network has not answered
+    network.may_go_on.set()
 
 
 def test_it_listens_at_this_machine_alone_unless_told_otherwise():
