@@ -109,6 +109,107 @@ def test_a_dropped_photo_is_shown_read_and_downloaded(page, tmp_path):
     assert [x["class"] for x in found["result"]["classes"]] == ["dark", "bright"]
 
 
+def change(page, selector, value):
+    page.evaluate(
+        f"(() => {{ const x = document.querySelector('{selector}'); x.value = {value!r};"
+        " x.dispatchEvent(new Event('change')); })()"
+    )
+
+
+def test_a_result_keeps_the_name_of_its_network_while_another_is_asked(page, network, tmp_path):
+    page.evaluate("document.querySelector('#second-network').value = ''")
+    drop(page, encoded(half_bright()))
+    page.wait_for(DONE)
+    network.may_go_on.clear()
+    try:
+        change(page, "#first-network", "1")
+        page.click("#save-json")
+        assert json.loads(downloaded(tmp_path, "sky.old_result.json"))["network"] == "brightness"
+        assert text(page, "#first-legend h2") == "brightness"
+    finally:
+        network.may_go_on.set()
+    page.wait_for("document.querySelector('#first-legend h2').innerText.includes('onerror')")
+
+
+def test_a_result_that_comes_late_is_never_of_the_next_photo(page):
+    page.evaluate("document.querySelector('#second-network').value = ''")
+    page.evaluate("""(() => {
+      const decode = HTMLImageElement.prototype.decode;
+      const gate = new Promise((resolve) => (window.open_gate = resolve));
+      window.calls = 0;
+      HTMLImageElement.prototype.decode = function () {
+        window.calls += 1;
+        return window.calls === 2 ? gate : decode.call(this);  // when the first result is there
+      };
+    })()""")
+    drop(page, encoded(half_bright()))
+    page.wait_for("window.calls === 2")
+    drop(page, encoded(np.zeros((20, 30, 3), np.uint8)))
+    page.wait_for(DONE)
+    page.evaluate("(window.open_gate(), new Promise((resolve) => setTimeout(resolve, 50)))")
+    change(page, "#first-layer", "")
+    page.wait_for(DONE)
+    assert "100.0%" in text(page, "#first-legend li")
+
+
+def test_an_example_that_cannot_be_fetched_and_a_picture_that_cannot_be_made_are_said(page):
+    page.click("#examples button")
+    page.wait_for(DONE)
+    page.evaluate("HTMLCanvasElement.prototype.toBlob = (then) => then(null)")
+    page.click("#save-picture")
+    assert "cannot make a picture" in text(page, "#status.wrong")
+    page.evaluate("window.fetch = () => Promise.reject(new TypeError('it is gone'))")
+    page.click("#examples button")
+    page.wait_for("document.querySelector('#status').innerText.includes('it is gone')")
+
+
+def test_an_example_that_comes_late_does_not_replace_a_dropped_photo(page):
+    page.evaluate("""(() => {
+      const fetched = window.fetch;
+      const gate = new Promise((resolve) => (window.open_gate = resolve));
+      window.fetch = (path, options) =>
+        path.startsWith("examples/") ? gate.then(() => fetched(path)) : fetched(path, options);
+    })()""")
+    page.click("#examples button")
+    drop(page, encoded(np.zeros((10, 12, 3), np.uint8)))
+    page.wait_for(DONE)
+    page.evaluate("(window.open_gate(), new Promise((resolve) => setTimeout(resolve, 50)))")
+    page.wait_for(DONE)
+    assert page.evaluate("document.querySelector('#photo').naturalWidth") == 12
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (bytes(LIMITS.size + 1), "200,001 bytes; at most 200,000 are taken"),
+        (encoded(half_bright(200, 300)), "60,000 pixels; at most 50,000 are taken"),
+    ],
+)
+def test_a_photo_that_is_too_large_is_not_sent(page, content, says):
+    page.evaluate("performance.clearResourceTimings()")
+    drop(page, content)
+    page.wait_for("document.querySelector('#status.wrong')")
+    assert says in text(page, "#status")
+    paths = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
+    assert not any("/networks/" in path for path in paths)
+    assert page.evaluate("document.querySelector('#progress').hidden")
+
+
+def test_the_photo_under_attention_is_grey_in_browsers_without_filters_too(page):
+    red, green, blue = page.evaluate("""(async () => {
+      delete CanvasRenderingContext2D.prototype.filter;
+      const { AttentionLayer } = await import("./layers.js");
+      const [photo, shown] = [0, 1].map(() => document.createElement("canvas").getContext("2d"));
+      photo.fillStyle = "rgb(200 40 90)";
+      photo.fillRect(0, 0, 300, 150);
+      const map = { width: 1, height: 1, weights: [1], window: [0, 0, 1, 1] };
+      new AttentionLayer("any", map).draw(shown, 300, 150, 0, photo.canvas);
+      return [...shown.getImageData(5, 5, 1, 1).data].slice(0, 3);
+    })()""")
+    assert red == green == blue
+    assert 80 < red < 110  # as bright as it was
+
+
 def test_everything_is_done_by_keyboard_too(page):
     page.evaluate("document.querySelector('#examples button').focus()")
     page.press("Enter")

@@ -4,8 +4,9 @@ const HEAT = [[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240,
 
 // A network's result: coloured regions, boxes, and what is said of them.
 export class ResultLayer {
-  constructor(answer) {
+  constructor(network, answer) {
     const { measure, parts, regions } = answer.layer;
+    this.network = network; // its name
     this.measure = measure;
     this.parts = parts;
     this.json = answer.result;
@@ -57,7 +58,8 @@ export class ResultLayer {
 
 // Where a context block attends to, in multiples of the mean.
 export class AttentionLayer {
-  constructor(answer) {
+  constructor(network, answer) {
+    this.network = network; // its name
     Object.assign(this, answer); // block, of_query, width, height, weights, window
     this.json = answer;
     this.low = Math.min(...rows(this.weights, this.width).map((row) => Math.min(...row)));
@@ -73,9 +75,11 @@ export class AttentionLayer {
 
   // The photo is drawn too, in grey, so that the colours are the map's alone.
   draw(context, width, height, opacity, photo) {
-    context.filter = "grayscale(1)";
     context.drawImage(photo, 0, 0, width, height);
-    context.filter = "none";
+    context.globalCompositeOperation = "saturation"; // of grey, which has none; Safari has no filters
+    context.fillStyle = "gray";
+    context.fillRect(0, 0, width, height);
+    context.globalCompositeOperation = "source-over";
     const [left, top, right, bottom] = this.window;
     context.globalAlpha = opacity;
     context.imageSmoothingEnabled = true;

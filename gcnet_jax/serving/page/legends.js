@@ -3,7 +3,8 @@
 import { AttentionLayer, css, heatBar, percent, times } from "./layers.js";
 
 // Fills an element with the legend of a layer.
-export function fillLegend(element, title, layer) {
+export function fillLegend(element, layer) {
+  const title = [layer.network, layer.block].filter(Boolean).join(": ");
   element.replaceChildren(made("h2", title));
   if (layer instanceof AttentionLayer) {
     element.append(made("p", attentionInWords(layer)));

@@ -24,6 +24,7 @@ let point = { x: 0.5, y: 0.5 }; // that is read, and whose attention is asked fo
 let asked = point; // whose attention is shown
 let answers = new Map(); // of this photo, by what was asked
 let work = new AbortController();
+let fetching = new AbortController(); // of an example
 
 start();
 
@@ -72,8 +73,16 @@ function exampleButton(number) {
   button.type = "button";
   button.append(image);
   button.addEventListener("click", async () => {
-    const blob = await requests.example(number);
-    take(new File([blob], `example-${number + 1}.png`, { type: "image/png" }));
+    fetching.abort();
+    fetching = new AbortController();
+    const { signal } = fetching;
+    try {
+      const blob = await requests.example(number, signal);
+      signal.throwIfAborted();
+      take(new File([blob], `example-${number + 1}.png`, { type: "image/png" }));
+    } catch (error) {
+      if (!signal.aborted) say(`The example cannot be fetched: ${error.message}`, true);
+    }
   });
   return button;
 }
@@ -88,7 +97,13 @@ function offerLayers(side) {
 }
 
 async function take(file) {
+  fetching.abort();
   work.abort();
+  if (file.size > server.limits.bytes) {
+    get("progress").hidden = true;
+    say(sentence(tooMany(file.size, server.limits.bytes, "bytes")), true);
+    return;
+  }
   photo = file;
   point = asked = { x: 0.5, y: 0.5 };
   answers = new Map();
@@ -113,9 +128,11 @@ async function refresh() {
   const { signal } = work;
   get("progress").hidden = false;
   try {
+    await checkPixels(signal);
     for (const side of sides) {
-      if (side.network.value === "") side.layer = null;
-      else side.layer = await layerOf(side, signal);
+      const layer = side.network.value === "" ? null : await layerOf(side, signal);
+      signal.throwIfAborted();
+      side.layer = layer;
       draw();
     }
     say("");
@@ -127,6 +144,21 @@ async function refresh() {
   if (!signal.aborted) get("progress").hidden = true;
 }
 
+// Refuses a photo that the server would refuse, before it is sent.
+async function checkPixels(signal) {
+  const image = get("photo");
+  await image.decode().catch(() => {}); // what this browser cannot show, the server may
+  signal.throwIfAborted();
+  const pixels = image.naturalWidth * image.naturalHeight;
+  if (pixels > server.limits.pixels) throw new Error(tooMany(pixels, server.limits.pixels, "pixels"));
+}
+
+function tooMany(count, most, what) {
+  const written = (number) => number.toLocaleString("en");
+  return `the photo has ${written(count)} ${what}; at most ${written(most)} are taken: make it smaller`;
+}
+
+// The layer that is chosen; each knows its network, for the choice may change while it is shown.
 async function layerOf(side, signal) {
   const network = side.network.value;
   const block = side.choice.value;
@@ -136,11 +168,13 @@ async function layerOf(side, signal) {
   if (!answers.has(key)) {
     if (block) {
       const answer = await requests.attention(network, block, asked, photo, signal, tell);
-      answers.set(key, new AttentionLayer(answer));
+      signal.throwIfAborted();
+      answers.set(key, new AttentionLayer(name, answer));
     } else {
       const answer = await requests.result(network, photo, signal, tell);
       await makeShown(answer, signal);
-      answers.set(key, new ResultLayer(answer));
+      signal.throwIfAborted();
+      answers.set(key, new ResultLayer(name, answer));
     }
   }
   return answers.get(key);
@@ -153,8 +187,11 @@ async function makeShown({ width, height }, signal) {
     () => image.naturalWidth === width && image.naturalHeight === height,
     () => false,
   );
-  if (isRight || signal.aborted) return;
-  show(await requests.decoded(photo, signal));
+  signal.throwIfAborted();
+  if (isRight) return;
+  const copy = await requests.decoded(photo, signal);
+  signal.throwIfAborted();
+  show(copy);
   await image.decode();
 }
 
@@ -163,15 +200,14 @@ function draw() {
   const isSplit = second.layer !== null;
   const share = get("split").value;
   const opacity = get("opacity").value / 100;
-  sides.forEach(({ canvas, layer, legend, network, choice }) => {
+  sides.forEach(({ canvas, layer, legend }) => {
     const ratio = window.devicePixelRatio;
     canvas.width = Math.round(image.clientWidth * ratio);
     canvas.height = Math.round(image.clientHeight * ratio);
     legend.hidden = !layer;
     if (!layer || !canvas.width) return;
     layer.draw(canvas.getContext("2d"), canvas.width, canvas.height, opacity, image);
-    const title = [server.networks[network.value].name, choice.value].filter(Boolean).join(": ");
-    if (legend.layer !== layer) fillLegend(legend, title, layer);
+    if (legend.layer !== layer) fillLegend(legend, layer);
     legend.layer = layer;
   });
   sides[0].canvas.style.clipPath = isSplit ? `inset(0 ${100 - share}% 0 0)` : "";
@@ -250,21 +286,25 @@ function savePicture() {
     layer.draw(context, canvas.width, canvas.height, opacity, image);
     context.restore();
   });
-  canvas.toBlob((blob) => save(blob, "png"));
+  const { name } = photo;
+  canvas.toBlob((blob) => {
+    if (blob) save(blob, name, "png");
+    else say("This browser cannot make a picture of that size.", true);
+  });
 }
 
 function saveJson() {
   const found = sides
     .filter(({ layer }) => layer)
-    .map(({ network, layer }) => ({ network: server.networks[network.value].name, result: layer.json }));
+    .map(({ layer }) => ({ network: layer.network, result: layer.json }));
   const text = JSON.stringify(found.length === 1 ? found[0] : found, null, 2);
-  save(new Blob([text], { type: "application/json" }), "json");
+  save(new Blob([text], { type: "application/json" }), photo.name, "json");
 }
 
-function save(blob, suffix) {
+function save(blob, name, suffix) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${photo.name.replace(/\.[^.]*$/, "")}_result.${suffix}`;
+  link.download = `${name.replace(/\.[^.]*$/, "")}_result.${suffix}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -5,8 +5,8 @@ export async function networks() {
   return (await answered(await fetch("networks"))).json();
 }
 
-export async function example(number) {
-  return (await answered(await fetch(`examples/${number}.png`))).blob();
+export async function example(number, signal) {
+  return (await answered(await fetch(`examples/${number}.png`, { signal }))).blob();
 }
 
 // Returns the photo as the server decodes it, for files that the browser cannot show.
