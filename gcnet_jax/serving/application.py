@@ -238,7 +238,7 @@ async def _result_of(waiting: Waiting, request: Request) -> ShownResult:
     except Exception as error:  # the queue has logged it
         raise HTTPException(500, _FAILED) from error
     finally:
-        finished.cancel()  # and with it the turn, if it has not come
+        waiting.result.cancel()  # the turn, if it has not come; that of `finished` would lag behind
 
 
 def _point(query: QueryParams) -> Point:

@@ -1,6 +1,7 @@
 """What the server answers to those who ask as they should."""
 
 import asyncio
+import contextlib
 import io
 import json
 import time
@@ -145,6 +146,18 @@ def test_whoever_waits_is_told_how_many_come_before(client, network, queue):
     assert states[-1]["state"] == "done"
 
 
+def scope_of(path):
+    """A request as servers hand it to applications."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8000")],
+    }
+
+
 def test_the_place_is_given_back_before_the_last_line_is_sent(application, queue):
     taken = []
 
@@ -155,16 +168,38 @@ def test_the_place_is_given_back_before_the_last_line_is_sent(application, queue
         if b'"done"' in message.get("body", b""):
             taken.append(queue.taken)
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "method": "POST",
-        "path": "/networks/0/layer",
-        "query_string": b"",
-        "headers": [(b"host", b"127.0.0.1:8000")],
-    }
-    asyncio.run(application(scope, receive, send))
+    asyncio.run(application(scope_of("/networks/0/layer"), receive, send))
     assert taken == [0]
+
+
+def test_whoever_goes_away_gives_the_turn_up_no_later_than_the_place(
+    application, network, queue, monkeypatch
+):
+    network.may_go_on.clear()
+    queue.submit(network, half_bright())
+    submit, place, turns, given_up = queue.submit, queue.place, [], []
+
+    @contextlib.contextmanager
+    def noted():
+        with place():
+            try:
+                yield
+            finally:
+                given_up.append(turns[0].result.cancelled())
+
+    monkeypatch.setattr(queue, "place", noted)
+    monkeypatch.setattr(queue, "submit", lambda *x: turns.append(submit(*x)) or turns[-1])
+    messages = iter([{"type": "http.request", "body": PHOTO}])
+
+    async def receive():
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message):
+        pass
+
+    asyncio.run(application(scope_of("/networks/0/result.json"), receive, send))
+    network.may_go_on.set()
+    assert given_up == [True]
 
 
 def test_a_network_that_fails_harms_no_other_request(client, network, monkeypatch):
