@@ -8,7 +8,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gcnet_jax.errors import UsageError
 from gcnet_jax.serving.connection import Connection
@@ -75,7 +76,7 @@ def serve(
     names = [own, f"{own}.local"] if anywhere else []  # the second is what phones call it by
     server = _Server(
         uvicorn.Config(
-            Guard(application, hosts=names, any_address=anywhere),
+            Guard(_told_when_dropped(application), hosts=names, any_address=anywhere),
             http=Connection,
             log_level="warning",
             access_log=False,
@@ -91,6 +92,27 @@ def serve(
         asyncio.run(server.serve(sockets=[listening]))
     if server.force_exit:
         raise KeyboardInterrupt
+
+
+def _told_when_dropped(application: ASGIApp) -> ASGIApp:
+    """An application that says so to whom it no longer answers, as the server is stopped."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await application(scope, receive, noted)
+        except asyncio.CancelledError:  # an answer that is cut short the server logs itself
+            if not begun:
+                error = {"error": "the server has been stopped before this was answered"}
+                await JSONResponse(error, 503)(scope, receive, send)
+
+    return answer
 
 
 class _Server(uvicorn.Server):
