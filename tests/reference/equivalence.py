@@ -25,12 +25,13 @@ TOLERANCES = {
 
 _HEAD = """# Agreement with the published implementation
 
-Every quantity that the tests compare with mmsegmentation 1.2.2 and mmcv 2.1.0, with the worst
-deviation over its cases. The reference's outputs are stored in `tests/reference/golden`; rows that
-begin with "live" run mmsegmentation's own networks beside ours, at full width. This page is written
-by the tests themselves, in an environment with the extras `dev` and `peer`:
+Every quantity that the tests compare with mmsegmentation 1.2.2, mmdetection 3.3.0 and mmcv 2.1.0,
+with the worst deviation over its cases. The reference's outputs are stored in
+`tests/reference/golden`; rows that begin with "live" run mmsegmentation's own networks beside ours,
+at full width. This page is written by the tests themselves, in an environment with the extras `dev`
+and `peer`:
 
-    python -m pytest tests/reference -m "slow or not slow" \\
+    GCNET_JAX_TESTS_OPTIMIZE=1 python -m pytest tests/reference -m "" \\
         --equivalence-table=docs/equivalence.md
 
 The same comparisons can be made with cases that this library was not developed against: outputs of
@@ -57,6 +58,11 @@ nothing is decided by a sign.
 inputs, with the plain deviation in the row before: after five steps the accuracy (a count of
 pixels) and single running averages depend on rounding by more than 1e-4, in either implementation.
 Losses and learning rates have no star.
+
+**Beyond noise** (detectors in training). Which regions are sampled and which side of a threshold a
+value falls on is decided by numbers within rounding, too. Stored with each gradient is how much its
+norm moves when the reference's own image gets noise of one millionth. Listed is by how much ours
+differ beyond 5 times that (norms; at most a tenth) or 50 times that (single entries; at most 2%).
 
 **The last bits of metrics.** The reference divides its pixel counts in float32; our metrics are
 rounded to float32 before they are compared."""

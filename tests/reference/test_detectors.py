@@ -30,7 +30,8 @@ SPREADS = 5
 LARGEST_SPREAD = 0.1
 """But never by more than this share."""
 SPREADS_OF_ENTRIES, LARGEST_SPREAD_OF_ENTRIES = 50, 0.02
-"""The same for the single entries of a gradient; the stored noise is that of its norm."""
+"""The same for the single entries of a gradient; the stored noise is that of its norm, which may be
+small by chance: the case's median counts at least."""
 
 
 class Case:
@@ -200,7 +201,7 @@ def check_pasted_masks(case, detections):
         for index, theirs in enumerate(stored):
             ours = paste_on_host(masks[index], boxes_there[index], tuple(shape))
             # A pixel at the threshold falls on either side.
-            assert (ours != theirs).sum() <= 1e-4 * theirs.size, (key, index)
+            assert (ours != theirs).sum() <= max(4, 1e-4 * theirs.size), (key, index)
 
 
 class Training(NamedTuple):
@@ -380,7 +381,8 @@ def check_gradients(case, step, equivalence):
         ours, theirs = gradients[name], case[key]
         if "channel_add_conv" in name and len(ours) != len(theirs):
             ours = ours[::4]
-        allowed = min(SPREADS_OF_ENTRIES * spread_of[name], LARGEST_SPREAD_OF_ENTRIES)
+        spread = max(spread_of[name], np.median(spreads))
+        allowed = min(SPREADS_OF_ENTRIES * spread, LARGEST_SPREAD_OF_ENTRIES)
         largest = max(np.abs(theirs).max(), 1e-12)  # nothing reads P5: its bias has no gradient
         beyond = max(np.abs(ours - theirs).max() / largest - allowed, 0)
         equivalence.arrays(

@@ -166,15 +166,14 @@ def test_logits_and_loss_of_the_published_networks(run, build, equivalence, tmp_
 
     # Our export is what mmsegmentation loads, strictly.
     path = tmp_path / "exported.pth"
-    write_torch_checkpoint(
-        path, FOREIGN.export_state_dict(ours), DATA_SETS.meaning(config.data.name)
-    )
+    classes = DATA_SETS.meaning(config.data.name)
+    write_torch_checkpoint(path, FOREIGN.export_state_dict(ours), FOREIGN.meaning_to_meta(classes))
     content = torch.load(path, weights_only=True)
     before = {name: x.clone() for name, x in theirs.state_dict().items()}
     theirs.load_state_dict(content["state_dict"], strict=True)
     for name, x in theirs.state_dict().items():
         assert torch.equal(x, before[name]), name
-    assert read_torch_checkpoint(path).classes == DATA_SETS.meaning(config.data.name)
+    assert FOREIGN.meaning_from_meta(read_torch_checkpoint(path).meta) == classes
 
 
 @pytest.mark.parametrize("run", RUNS)
