@@ -11,11 +11,12 @@ end or with --images, or else on some of the run's data set. The report lies bes
 OUTPUT.equality.json; where they disagree no file is written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from absl import flags
 from etils import epath
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.cli import command, options
@@ -84,8 +85,8 @@ def _export(arguments: list[str]) -> None:
     else:
         agreements = export_stablehlo(task, config, pretrained, images, output)
     rich.console.Console().print(agreement_table(agreements))
-    size = output.stat().length / 2**20
-    print(f"{output}, {size:.1f} MiB, says what {pretrained.source} says")
+    mebibytes = output.stat().length / 2**20
+    print(f"{output}, {mebibytes:.1f} MiB, says what {pretrained.source} says")
     print(f"how far they are apart is in {report_beside(output)}")
 
 
@@ -111,8 +112,10 @@ def _output_file(report_beside: Callable[[epath.Path], epath.Path]) -> epath.Pat
     return output
 
 
-def _images(given: Sequence[str], config: ConfigDict) -> list[tuple[str, np.ndarray]]:
-    """The images to compare on, by their names."""
+def _images(
+    given: Sequence[str], config: ConfigDict
+) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
+    """The images to compare on, by their names, each read when its turn comes."""
     from gcnet_jax.data import read_rgb
     from gcnet_jax.export import images_of_run
     from gcnet_jax.tasks import task_of
@@ -128,4 +131,4 @@ def _images(given: Sequence[str], config: ConfigDict) -> list[tuple[str, np.ndar
     if video := next((source.path for source in sources if source.is_video), None):
         raise UsageError(f"{video} is a video; expected images")
     most = config.data.max_image_pixels
-    return [(source.name, read_rgb(source.path, max_pixels=most)) for source in sources]
+    return ((source.name, read_rgb(source.path, max_pixels=most)) for source in sources)

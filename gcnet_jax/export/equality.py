@@ -1,8 +1,7 @@
 """Whether the programs of a file say the same as the model that they are of, on real images."""
 
-import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,28 +10,16 @@ import rich.table
 from jaxtyping import Int32, Shaped, UInt8
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.task import RunProgram
-from gcnet_jax.task.exported import Size
-
-
-@dataclasses.dataclass(frozen=True)
-class Tolerance:
-    """How far two ways to compute the same may be apart.
-
-    Attributes:
-        deviation: of numbers, as a share of the largest of their kind, or of 1 if that is larger.
-        differing: the share of classes, and of what else is counted, that may differ.
-    """
-
-    deviation: float
-    differing: float
-
+from gcnet_jax.task import CompiledProgram, RunProgram, Tolerance, at_top_left
 
 TOLERANCES: Mapping[str, Tolerance] = {
-    "float32": Tolerance(deviation=1e-3, differing=1e-3),
-    "bfloat16": Tolerance(deviation=5e-2, differing=2e-2),
+    "float32": Tolerance(deviation=1e-3, pixels=0.1, differing=1e-3),
+    "bfloat16": Tolerance(deviation=5e-2, pixels=2, differing=2e-2),
 }
 """By the dtype that a network computes in. Pixels between two classes can go either way."""
+
+_BATCH = 2
+"""Images at a time: the fewest that show that a file takes more than one."""
 
 
 class NamedImage(NamedTuple):
@@ -54,11 +41,12 @@ class Agreement:
     Attributes:
         image: its name.
         program: that the result is of.
-        result: its name.
+        result: what was compared.
         batch: how many images went through the program together.
-        deviation: the largest of all numbers, as a share of the largest of these or of 1; 0 of what
-            is counted.
-        equal: of what is counted, the share that is the same.
+        deviation: the largest of its numbers; None where there are classes alone.
+        unit: of the deviation, for people; empty of shares from 0 to 1.
+        equal: the share of classes or objects that are the same; None where there are numbers
+            alone.
         agrees: whether that is within the tolerance.
     """
 
@@ -66,33 +54,40 @@ class Agreement:
     program: str
     result: str
     batch: int
-    deviation: float
+    deviation: float | None
+    unit: str
     equal: float | None
     agrees: bool
 
 
 def compare(
-    images: Sequence[NamedImage],
-    expected: Mapping[str, RunProgram],
+    images: Iterable[NamedImage],
+    model: Mapping[str, CompiledProgram],
     found: Mapping[str, RunProgram],
     tolerance: Tolerance,
 ) -> list[Agreement]:
-    """Sends images through programs of both kinds, those of one shape of arrays together.
+    """Sends images through programs of both kinds, two at a time.
+
+    Two that follow each other in arrays of one shape go together, others beside themselves.
 
     Args:
-        images: as the network sees them.
-        expected: programs of the model, by their names.
-        found: those of the file.
+        images: as the network sees them; they are taken when their turn comes.
+        model: programs of the model, by their names, with arrays of the same shapes.
+        found: those of the file, at least of these names.
         tolerance: within which they agree.
+
+    Raises:
+        InputError: there are no images, or a result has another shape than the model's.
     """
-    return [
+    agreements = [
         agreement
-        for name, program in expected.items()
-        for names, arrays in _batches(images, program)
-        for agreement in _compared(
-            names, name, _computed(program, arrays), _computed(found[name], arrays), tolerance
-        )
+        for batch in _batches(images, next(iter(model.values())))
+        for name, program in model.items()
+        for agreement in _compared(batch, name, program, found[name], tolerance)
     ]
+    if not agreements:
+        raise InputError("there are no images to compare the file with the model on")
+    return agreements
 
 
 def check_agreement(agreements: Sequence[Agreement], tolerance: Tolerance) -> None:
@@ -100,18 +95,25 @@ def check_agreement(agreements: Sequence[Agreement], tolerance: Tolerance) -> No
     if all(one.agrees for one in agreements):
         return
     worst = max((x for x in agreements if not x.agrees), key=_distance)
-    found = f"{worst.result} deviate by {worst.deviation:.2g}; expected {tolerance.deviation:g}"
+    found = []
     if worst.equal is not None:
-        found = f"{1 - worst.equal:.2%} of {worst.result} are others; expected "
-        found += f"{tolerance.differing:.2%}"
+        found.append(f"{1 - worst.equal:.2%} are others (at most {tolerance.differing:.2%})")
+    if worst.deviation is not None:
+        most = tolerance.pixels if worst.unit == "pixels" else tolerance.deviation
+        unit = f" {worst.unit}" if worst.unit else ""
+        found.append(f"they deviate by {worst.deviation:.2g}{unit} (at most {most:g})")
     raise InputError(
-        f"the exported {worst.program} of {worst.image} differ from the model's: {found} at most. "
-        "No file is written"
+        f"the exported {worst.result} of {worst.image} differ from the model's: "
+        f"{' and '.join(found)}. No file is written"
     )
 
 
 def agreement_report(agreements: Sequence[Agreement], tolerance: Tolerance) -> dict[str, Any]:
-    """All of it as plain JSON, with the worst of each result first."""
+    """What was compared, and how far it may be apart, as plain JSON.
+
+    Under `worst` is the image of each result that is the furthest from the model, under `images`
+    are all of them.
+    """
     return {
         "agree": all(one.agrees for one in agreements),
         "tolerance": dataclasses.asdict(tolerance),
@@ -125,17 +127,19 @@ def agreement_table(agreements: Sequence[Agreement]) -> rich.table.Table:
     table = rich.table.Table(title="the file beside the model", title_justify="left")
     table.add_column("program")
     table.add_column("result")
-    for column in ("images", "largest batch", "largest deviation", "equal"):
+    for column in ("images", "largest batch", "largest deviation", "fewest equal"):
         table.add_column(column, justify="right")
     for worst in _worst(agreements):
         same = [x for x in agreements if (x.program, x.result) == (worst.program, worst.result)]
+        deviations = [x.deviation for x in same if x.deviation is not None]
+        equal = [x.equal for x in same if x.equal is not None]
         table.add_row(
             worst.program,
             worst.result,
             str(len(same)),
             str(max(x.batch for x in same)),
-            f"{max(x.deviation for x in same):.1e}",
-            "" if worst.equal is None else f"{worst.equal:.3%}",
+            f"{max(deviations):.1e} {worst.unit}".rstrip() if deviations else "",
+            f"{min(equal):.3%}" if equal else "",
         )
     return table
 
@@ -149,64 +153,72 @@ def _worst(agreements: Sequence[Agreement]) -> list[Agreement]:
     return list(worst.values())
 
 
-def _distance(agreement: Agreement) -> tuple[float, float]:
-    return agreement.deviation, 0.0 if agreement.equal is None else 1 - agreement.equal
+def _distance(agreement: Agreement) -> tuple[bool, float, float]:
+    return (
+        not agreement.agrees,
+        0.0 if agreement.equal is None else 1 - agreement.equal,
+        agreement.deviation or 0.0,
+    )
 
 
-def _batches(
-    images: Sequence[NamedImage], program: RunProgram
-) -> Iterator[tuple[list[str], tuple[np.ndarray, np.ndarray]]]:
-    """Yields the names of the images of each shape of arrays, their arrays and their sizes."""
-    of_shape: dict[Size, list[NamedImage]] = collections.defaultdict(list)
+class _Batch(NamedTuple):
+    """Images that go through together, of which `names` are of the first rows."""
+
+    names: list[str]
+    arrays: UInt8[np.ndarray, "b h w 3"]
+    sizes: Int32[np.ndarray, "b 2"]
+
+
+def _batches(images: Iterable[NamedImage], program: RunProgram) -> Iterator[_Batch]:
+    """Yields images that follow each other in arrays of one shape, as many as make a batch."""
+    waiting: list[NamedImage] = []
     for image in images:
-        height, width = image.pixels.shape[:2]
-        of_shape[program.shapes.for_image((height, width))].append(image)
-    for shape, members in of_shape.items():
-        arrays = np.zeros((len(members), *shape, 3), np.uint8)
-        sizes = np.array([image.pixels.shape[:2] for image in members], np.int32)
-        for array, image in zip(arrays, members, strict=True):
-            height, width = image.pixels.shape[:2]
-            array[:height, :width] = image.pixels
-        yield [image.name for image in members], (arrays, sizes)
+        if waiting and _shape(image, program) != _shape(waiting[0], program):
+            yield _batch(waiting, program)
+            waiting = []
+        waiting.append(image)
+        if len(waiting) == _BATCH:
+            yield _batch(waiting, program)
+            waiting = []
+    if waiting:
+        yield _batch(waiting, program)
 
 
-def _computed(
-    program: RunProgram,
-    arrays: tuple[UInt8[np.ndarray, "b h w 3"], Int32[np.ndarray, "b 2"]],
-) -> dict[str, Shaped[np.ndarray, "b *rest"]]:
-    return jax.device_get(dict(program(*arrays)))
+def _shape(image: NamedImage, program: RunProgram) -> tuple[int, int]:
+    return program.shapes.for_image(image.pixels.shape[:2])  # type: ignore[arg-type]
+
+
+def _batch(images: Sequence[NamedImage], program: RunProgram) -> _Batch:
+    """A whole batch: what lacks is the last image once more."""
+    rows = [*images, *[images[-1]] * (_BATCH - len(images))]
+    shape = _shape(images[0], program)
+    return _Batch(
+        [image.name for image in images],
+        np.stack([at_top_left(image.pixels, shape) for image in rows]),
+        np.array([image.pixels.shape[:2] for image in rows], np.int32),
+    )
+
+
+def _computed(program: RunProgram, batch: _Batch) -> dict[str, Shaped[np.ndarray, "b *rest"]]:
+    return jax.device_get(dict(program(batch.arrays, batch.sizes)))
 
 
 def _compared(
-    images: Sequence[str],
-    program: str,
-    expected: Mapping[str, np.ndarray],
-    found: Mapping[str, np.ndarray],
+    batch: _Batch,
+    name: str,
+    model: CompiledProgram,
+    program: RunProgram,
     tolerance: Tolerance,
 ) -> Iterator[Agreement]:
+    expected, found = _computed(model, batch), _computed(program, batch)
     for result, right in expected.items():
-        mine = found[result]
-        if mine.shape != right.shape:
+        if found[result].shape != right.shape:
             raise InputError(
-                f"the exported {result} have the shape {mine.shape}; the model's {right.shape}. "
-                "No file is written"
+                f"the exported {result} have the shape {found[result].shape}; the model's "
+                f"{right.shape}. No file is written"
             )
-        for row, image in enumerate(images):
-            deviation, equal = _difference(right[row], mine[row])
-            agrees = (
-                deviation <= tolerance.deviation
-                if equal is None
-                else 1 - equal <= tolerance.differing
-            )
-            yield Agreement(image, program, result, len(images), deviation, equal, agrees)
-
-
-def _difference(right: np.ndarray, mine: np.ndarray) -> tuple[float, float | None]:
-    """The largest deviation of numbers; or of what is counted 0, and the share of equals."""
-    if right.dtype.kind != "f":
-        return 0.0, float((right == mine).mean()) if right.size else 1.0
-    if not right.size:
-        return 0.0, None
-    difference = np.abs(right.astype(np.float64) - mine)
-    largest = float(np.nan_to_num(difference, nan=np.inf).max())
-    return largest / max(1.0, float(np.abs(right).max())), None
+    for row, image in enumerate(batch.names):
+        right, mine = ({result: x[row] for result, x in of.items()} for of in (expected, found))
+        height, width = batch.sizes[row].tolist()
+        for difference in model.measure(right, mine, (height, width), tolerance):
+            yield Agreement(image, name, batch=len(batch.arrays), **difference._asdict())

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.data import decode_rgb, resize_image
@@ -45,7 +46,7 @@ def export_stablehlo(
     task: Task,
     config: ConfigDict,
     pretrained: PretrainedModel,
-    images: Sequence[tuple[str, np.ndarray]],
+    images: Iterable[tuple[str, UInt8[np.ndarray, "h w 3"]]],
     output: epath.Path,
 ) -> list[Agreement]:
     """Writes a network's exported file, and beside it the report of `report_beside`.
@@ -54,7 +55,8 @@ def export_stablehlo(
         task: of the run.
         config: of the run.
         pretrained: the model with its weights.
-        images: RGB of 8 bits by their names, of which the file must say what the model says.
+        images: RGB of 8 bits by their names, of which the file must say what the model says; they
+            are taken two at a time.
         output: the file.
 
     Returns:
@@ -80,7 +82,7 @@ def export_stablehlo(
         write_exported(path, content)
 
     compiled = {name: CompiledProgram(x, variables) for name, x in programs.items()}
-    seen = [NamedImage(name, export.seen(image, config)) for name, image in images]
+    seen = (NamedImage(name, export.seen(image, config)) for name, image in images)
     about = {"run": str(pretrained.source), "read_by": f"jax {jax.__version__}"}
     return _keep_if_equal(write, read_programs, compiled, seen, config, output, about)
 
@@ -89,24 +91,29 @@ def export_onnx(
     task: Task,
     config: ConfigDict,
     pretrained: PretrainedModel,
-    images: Sequence[tuple[str, np.ndarray]],
+    images: Iterable[tuple[str, UInt8[np.ndarray, "h w 3"]]],
     output: epath.Path,
     *,
     size: Size | None = None,
 ) -> list[Agreement]:
-    """Writes a network's first program as an ONNX model; arguments as of `export_stablehlo`.
+    """Writes a network's first program as an ONNX model, and beside it the equality report.
 
     Args:
         task: of the run.
         config: of the run.
         pretrained: the model with its weights.
-        images: as for `export_stablehlo`; they are resized to fill arrays.
+        images: RGB of 8 bits by their names, of which the file must say what the model says; they
+            are resized to fill arrays, and taken two at a time.
         output: the file.
         size: height and width of the arrays; by default the config's crop, or where there are few
             shapes the first of them.
 
+    Returns:
+        How far the file is from the model.
+
     Raises:
-        InputError: as `export_stablehlo`; or the converter is not there, or lacks an operator.
+        InputError: they disagree, the task or the dtype is not exported, the converter is not there
+            or lacks an operator, or nothing can be written; no file is left.
     """
     export = exports_of(task, config)
     if config.model.dtype != "float32":
@@ -125,7 +132,7 @@ def export_onnx(
         "input": PIXELS,
         "results": dict(program.results),
     }
-    seen = [NamedImage(of, resize_image(export.seen(image, config), size)) for of, image in images]
+    seen = (NamedImage(of, resize_image(export.seen(image, config), size)) for of, image in images)
     about = {"run": str(pretrained.source), "read_by": "onnxruntime"}
     return _keep_if_equal(
         lambda path: write_onnx(path, program, variables, size, metadata),
@@ -162,25 +169,27 @@ def report_beside(output: epath.Path) -> epath.Path:
     return output.with_name(f"{output.name}.equality.json")
 
 
-def images_of_run(task: Task, config: ConfigDict) -> list[tuple[str, np.ndarray]]:
-    """Some images of the split that a run is evaluated on, from all over it.
+def images_of_run(
+    task: Task, config: ConfigDict
+) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
+    """Some images of the split that a run is evaluated on, from all over it, read one by one.
 
     Raises:
-        InputError: it is not there.
+        InputError: the split is not there.
     """
     config = task.with_evaluation_split(config)
     data, split = config.data, config.evaluation.split
     records = task.data_sets.open_split(data.name, data.data_dir, split)
     places = np.unique(np.linspace(0, len(records) - 1, _EXAMPLES).round().astype(int))
-    named = [(f"{data.name} {split} {place}", records[int(place)]) for place in places]
-    return [(name, decode_rgb(record["image"], name)) for name, record in named]
+    names = {int(place): f"{data.name} {split} {place}" for place in places}
+    return ((name, decode_rgb(records[place]["image"], name)) for place, name in names.items())
 
 
 def _keep_if_equal(
     write: Callable[[epath.Path], None],
     read: Callable[[epath.Path], Mapping[str, RunProgram]],
-    model: Mapping[str, RunProgram],
-    images: Sequence[NamedImage],
+    model: Mapping[str, CompiledProgram],
+    images: Iterable[NamedImage],
     config: ConfigDict,
     output: epath.Path,
     about: Mapping[str, Any],
@@ -194,8 +203,13 @@ def _keep_if_equal(
         expected = {name: program for name, program in model.items() if name in programs}
         agreements = compare(images, expected, programs, tolerance)
         check_agreement(agreements, tolerance)
-        with open_regular(unchecked) as file:
-            write_whole(output, file)
-    report = {"file": output.name, **about, **agreement_report(agreements, tolerance)}
-    write_whole(report_beside(output), json.dumps(report, indent=1) + "\n")
+        report = {"file": output.name, **about, **agreement_report(agreements, tolerance)}
+        # The file comes last: where it is, it has been compared, and the report says how.
+        write_whole(report_beside(output), json.dumps(report, indent=1) + "\n")
+        try:
+            with open_regular(unchecked) as file:
+                write_whole(output, file)
+        except BaseException:
+            report_beside(output).unlink(missing_ok=True)
+            raise
     return agreements

@@ -1,5 +1,15 @@
 """What a run needs of a task; no task's name."""
 
+from gcnet_jax.task.agreement import (
+    Difference,
+    Measure,
+    OfImage,
+    Tolerance,
+    compare_classes,
+    compare_logits,
+    compare_numbers,
+    compare_probabilities,
+)
 from gcnet_jax.task.attention import Attention, SeenImage, at_top_left
 from gcnet_jax.task.definition import LossFunction, Meaning, Metrics, Task
 from gcnet_jax.task.evaluation import Counter, Evaluated, Evaluator, Look, Scores
@@ -22,6 +32,7 @@ __all__ = [
     "Attention",
     "CompiledProgram",
     "Counter",
+    "Difference",
     "Evaluated",
     "Evaluator",
     "Export",
@@ -30,8 +41,10 @@ __all__ = [
     "Look",
     "LossFunction",
     "Meaning",
+    "Measure",
     "Metrics",
     "Observer",
+    "OfImage",
     "Outputs",
     "Part",
     "Photo",
@@ -46,8 +59,13 @@ __all__ = [
     "ShownExamples",
     "ShownResult",
     "Task",
+    "Tolerance",
     "TrainedModel",
     "TrainedNetwork",
     "Written",
     "at_top_left",
+    "compare_classes",
+    "compare_logits",
+    "compare_numbers",
+    "compare_probabilities",
 ]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, PyTree, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.errors import InputError
+from gcnet_jax.task.agreement import Measure
 
 M = TypeVar("M")
 
@@ -60,12 +61,14 @@ class Program:
             zero around it; returns the results by their names. Without sizes images fill arrays.
         results: what each of them is, in words.
         shapes: the heights and widths of its arrays.
+        measure: compares what two ways to run it say of an image.
         takes_sizes: whether images may be smaller than their arrays.
     """
 
     run: Callable[..., Outputs]
     results: Mapping[str, str]
     shapes: ArrayShapes
+    measure: Measure
     takes_sizes: bool = True
 
 
@@ -96,10 +99,11 @@ class CompiledProgram:
 
     Attributes:
         shapes: the heights and widths of its arrays.
+        measure: compares what it says of an image with what another way to run it says.
     """
 
     def __init__(self, program: Program, variables: PyTree):
-        self.shapes = program.shapes
+        self.shapes, self.measure = program.shapes, program.measure
         self._run, self._variables = jax.jit(program.run), variables
         self._takes_sizes = program.takes_sizes
 

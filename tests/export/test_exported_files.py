@@ -196,6 +196,35 @@ def test_where_file_and_model_disagree_no_file_is_left(exported, root, tmp_path,
 
 
 @of_classification
+@pytest.mark.parametrize("failing", ["x.gcnet", "x.gcnet.equality.json"])
+def test_where_the_file_or_its_report_cannot_be_written_neither_is_left(
+    exported, root, tmp_path, monkeypatch, failing
+):
+    write = writing.write_whole
+    written = []
+
+    def full_disk(path, content):
+        written.append(path.name)
+        if path.name == failing:
+            raise InputError("no space is left")
+        write(path, content)
+
+    monkeypatch.setattr(writing, "write_whole", full_disk)
+    # What is compared is the file's matter.
+    monkeypatch.setattr(writing, "write_exported", lambda path, content: path.touch())
+    monkeypatch.setattr(writing, "stablehlo_file", lambda *_, **__: None)
+    monkeypatch.setattr(writing, "read_programs", lambda path: {})
+    monkeypatch.setattr(writing, "compare", lambda *_: [])
+    config = narrow_config("classification", root)
+    model, meaning = random_model(config)
+    pretrained = PretrainedModel(model, meaning, exported.checkpoint)
+    with pytest.raises(InputError, match="no space is left"):
+        export_stablehlo(task_of(config), config, pretrained, [], tmp_path / "x.gcnet")
+    assert written == ["x.gcnet.equality.json", "x.gcnet"][: len(written)]
+    assert not list(tmp_path.iterdir())
+
+
+@of_classification
 def test_the_command_writes_a_file_and_its_report(exported, tmp_path, capsys):
     Image.fromarray(photographs()[0]).save(tmp_path / "photo.png")
     output = tmp_path / "network.gcnet"

@@ -7,7 +7,16 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
+from gcnet_jax.task import (
+    ArrayShapes,
+    Difference,
+    Export,
+    OfImage,
+    Outputs,
+    Program,
+    Tolerance,
+    compare_probabilities,
+)
 from gcnet_jax.tasks.classification.data import evaluation_crop
 
 PROBABILITIES = "probabilities"
@@ -26,9 +35,18 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
             run=probabilities,
             results={PROBABILITIES: "of each class, float32 (batch, classes); they sum to one"},
             shapes=ArrayShapes(only=[(edge, edge)]),
+            measure=_measure,
             takes_sizes=False,
         )
     }
+
+
+def _measure(
+    right: OfImage, mine: OfImage, size: tuple[int, int], tolerance: Tolerance
+) -> list[Difference]:
+    del size
+    name = PROBABILITIES
+    return [compare_probabilities(name, right[name], mine[name], tolerance)]
 
 
 _SEEN = "resized until the shorter edge has {0} pixels; then the square of {1} about the centre"

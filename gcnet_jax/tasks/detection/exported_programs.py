@@ -9,6 +9,7 @@ from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
 from gcnet_jax.tasks.detection.image_shapes import array_shapes
+from gcnet_jax.tasks.detection.object_agreement import measure_objects
 
 OBJECTS = "objects"
 
@@ -42,6 +43,7 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
             run=objects,
             results={**_RESULTS, **({"masks": _MASKS} if has_masks else {})},
             shapes=ArrayShapes(only=array_shapes(config.data.base_scale)),
+            measure=measure_objects(config.model.test.score_threshold),
         )
     }
 

@@ -15,7 +15,16 @@ from gcnet_jax.data import resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
+from gcnet_jax.task import (
+    ArrayShapes,
+    Export,
+    Measure,
+    Outputs,
+    Program,
+    compare_classes,
+    compare_logits,
+    compare_probabilities,
+)
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import Inference, score_pixels
 
@@ -51,13 +60,21 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
             views = inference.views(variables, decoded, scaled, sizes, shape)  # type: ignore[arg-type]
             return {name: score_pixels(views, result, rows_at_once=_STRIPE)}
 
-        return Program(run=run, results={name: _RESULTS[name]}, shapes=_array_shapes(config))
+        return Program(
+            run=run,
+            results={name: _RESULTS[name]},
+            shapes=_array_shapes(config),
+            measure=_measure(name),
+        )
 
     return {
         CLASSES: of_pixels(CLASSES, lambda scores: jnp.argmax(scores, -1).astype(jnp.uint8)),
         PROBABILITIES: of_pixels(PROBABILITIES, jax.nn.softmax),
         LOGITS: Program(
-            run=logits, results={LOGITS: _RESULTS[LOGITS]}, shapes=_array_shapes(config)
+            run=logits,
+            results={LOGITS: _RESULTS[LOGITS]},
+            shapes=_array_shapes(config),
+            measure=_measure(LOGITS),
         ),
     }
 
@@ -67,6 +84,20 @@ _RESULTS = {
     PROBABILITIES: "of each class at each pixel, float32 (batch, height, width, classes)",
     LOGITS: "of each class at positions the stride apart, float32 (batch, h, w, classes)",
 }
+
+
+def _measure(name: str) -> Measure:
+    """Compares a result of an image, without what lies in the array around it."""
+    if name == LOGITS:  # whose positions lie the stride apart
+        return lambda right, mine, size, tolerance: [
+            compare_logits(name, right[name], mine[name], tolerance)
+        ]
+    compare = {CLASSES: compare_classes, PROBABILITIES: compare_probabilities}[name]
+    return lambda right, mine, size, tolerance: [
+        compare(
+            name, right[name][: size[0], : size[1]], mine[name][: size[0], : size[1]], tolerance
+        )
+    ]
 
 
 def _whole(
