@@ -1,8 +1,9 @@
 """Networks into exported files, and out of them."""
 
+import contextlib
 import datetime
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +34,17 @@ from gcnet_jax.training import config_in, run_metadata
 
 PIXELS = "RGB as displayed, uint8 (batch, height, width, 3), not normalised: the programs do that"
 """What programs take, in words."""
+
+_LARGEST_MULTIPLE, _LONGEST_EDGE = 1024, 2**15
+_LONGEST_SHOWN = 80
+_MEANT = {
+    "multiple": f"a whole number from 1 to {_LARGEST_MULTIPLE}",
+    "results": "a description of each by its name",
+    "takes_sizes": "true or false",
+    "array": f"null, or a height and a width from 1 to {_LONGEST_EDGE}",
+    "files": "one for all shapes, or one for each of some",
+}
+"""What the metadata should say of a program."""
 
 
 def stablehlo_file(
@@ -116,14 +128,36 @@ def load_exported(
             or does what it should not.
     """
     content = read_exported(path)
-    try:
+    with _problems_of(path):
         if config is None:
             config = config_in(path, content.metadata, schema_of)
         task = task_of(config)
         meaning = task.meaning.from_metadata(content.metadata)
-        network = ExportedNetwork(_programs(content), meaning, path)
-        if task.export is None or task.export.called not in network.programs:
+        programs = _programs(content)
+        if task.export is None or task.export.called not in programs:
             raise InputError("it has no program that takes images")
+        signature = task.export.signature(config, meaning)
+        programs[task.export.called].check(signature)
+    return task, config, ExportedNetwork(programs, meaning, path)
+
+
+def read_programs(path: epath.Path) -> dict[str, StableHLOProgram]:
+    """The programs of an exported file with its weights.
+
+    Raises:
+        InputError: the file is no whole one of a version that can be read, or a program in it takes
+            or does what it should not.
+    """
+    content = read_exported(path)
+    with _problems_of(path):
+        return _programs(content)
+
+
+@contextlib.contextmanager
+def _problems_of(path: epath.Path) -> Iterator[None]:
+    """Names the file in errors about what it holds."""
+    try:
+        yield
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -131,32 +165,56 @@ def load_exported(
         raise InputError(
             f"{path} is no whole exported file ({type(error).__name__}: {error})"
         ) from error
-    return task, config, network
-
-
-def read_programs(path: epath.Path) -> dict[str, StableHLOProgram]:
-    """The programs of an exported file with its weights; errors as of `load_exported`."""
-    return _programs(read_exported(path))
 
 
 def _programs(content: ExportedFile) -> dict[str, StableHLOProgram]:
     weights = {name: jax.device_put(x) for name, x in content.weights.items()}
-    return {
-        name: StableHLOProgram(
-            {_shape(file["array"]): content.programs[file["file"]] for file in about["files"]},
-            ArrayShapes(
-                about["multiple"], [tuple(x["array"]) for x in about["files"] if x["array"]]
-            ),
+    programs = {}
+    for name, about in content.metadata["programs"].items():
+        described = _described(name, about)
+        programs[name] = StableHLOProgram(
+            {shape: content.programs[file] for shape, file in described.files.items()},
+            ArrayShapes(described.multiple, [shape for shape in described.files if shape]),
             weights,
-            results=list(about["results"]),
-            takes_sizes=bool(about["takes_sizes"]),
+            results=described.results,
+            takes_sizes=described.takes_sizes,
         )
-        for name, about in content.metadata["programs"].items()
-    }
+    return programs
 
 
-def _shape(array: Any) -> Size | None:
-    if array is None:
-        return None
-    height, width = array
-    return int(height), int(width)
+class _Described(NamedTuple):
+    """What the metadata says of a program, checked."""
+
+    files: dict[Size | None, str]
+    multiple: int
+    results: list[str]
+    takes_sizes: bool
+
+
+def _described(name: str, about: Any) -> _Described:
+    """What the metadata says of a program; raises InputError where that makes no sense."""
+
+    def expect(holds: bool, what: str, found: Any) -> None:
+        if not holds:
+            shown = repr(found)[:_LONGEST_SHOWN]
+            raise InputError(f"{what} of its program {name!r} is {shown}; expected {_MEANT[what]}")
+
+    multiple, results, takes_sizes = about["multiple"], about["results"], about["takes_sizes"]
+    expect(_is_length(multiple, _LARGEST_MULTIPLE), "multiple", multiple)
+    expect(isinstance(results, dict) and len(results) > 0, "results", results)
+    expect(isinstance(takes_sizes, bool), "takes_sizes", takes_sizes)
+    files: dict[Size | None, str] = {}
+    for file in about["files"]:
+        shape = file["array"]
+        if shape is not None:
+            is_shape = isinstance(shape, list) and len(shape) == 2
+            expect(is_shape and all(_is_length(x, _LONGEST_EDGE) for x in shape), "array", shape)
+            shape = shape[0], shape[1]
+        files[shape] = file["file"]
+    whole = len(files) == len(about["files"]) and (list(files) == [None] or None not in files)
+    expect(whole and len(files) > 0, "files", about["files"])
+    return _Described(files, multiple, list(results), takes_sizes)
+
+
+def _is_length(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most

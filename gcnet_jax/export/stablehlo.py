@@ -16,7 +16,7 @@ from jaxtyping import Int, PyTree, Shaped, UInt8
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.parallel import compile_for
-from gcnet_jax.task import ArrayShapes, Outputs, Program
+from gcnet_jax.task import ArrayShapes, Outputs, Program, Signature
 from gcnet_jax.task.exported import Size
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -85,16 +85,52 @@ class StableHLOProgram:
         takes_sizes: bool,
     ):
         self.shapes, self._weights, self._takes_sizes = shapes, weights, takes_sizes
-        self._run = {
-            shape: compile_for(None, _checked(content, shape, weights, results, takes_sizes).call)
+        programs = {
+            shape: _checked(content, shape, shapes.multiple, weights, results, takes_sizes)
             for shape, content in serialized.items()
         }
+        self._results = [_results_of(program) for program in programs.values()]
+        self._run = {shape: compile_for(None, program.call) for shape, program in programs.items()}
+
+    def check(self, signature: Signature) -> None:
+        """Raises InputError unless it takes and returns what it is called with and for."""
+        if self._takes_sizes != signature.takes_sizes:
+            raise InputError(
+                f"its program {'takes' if self._takes_sizes else 'does not take'} sizes of images"
+            )
+        for results in self._results:
+            if results.keys() != signature.results.keys():
+                raise InputError(
+                    f"its program returns {', '.join(sorted(results))}; expected "
+                    f"{', '.join(sorted(signature.results))}"
+                )
+            lengths: dict[int | str, str] = {}
+            for name, (dtype, expected) in signature.results.items():
+                found_dtype, found = results[name]
+                same = len(found) == len(expected) and all(
+                    length == (lengths.setdefault(x, length) if isinstance(x, str) else str(x))
+                    for length, x in zip(found, expected, strict=True)
+                )
+                if found_dtype != dtype or not same:
+                    raise InputError(
+                        f"the {name} of its program are {found_dtype} of ({', '.join(found)}) for "
+                        f"each image; expected {dtype} of ({', '.join(map(str, expected))})"
+                    )
 
     def __call__(
         self, images: UInt8[Any, "b h w 3"], sizes: Int[Any, "b 2"] | None = None
     ) -> Outputs:
-        """The results of a batch, under way."""
+        """The results of a batch, under way.
+
+        Raises:
+            InputError: it is for arrays of other shapes.
+        """
         shape = (images.shape[1], images.shape[2])
+        if self.shapes.for_image(shape) != shape:
+            raise InputError(
+                f"the exported file has no program for arrays of {shape[0]}x{shape[1]}; the "
+                "config's scale or crop is another than that of the run it is from"
+            )
         run = self._run[shape if self.shapes.only else None]
         rest = (np.asarray(sizes, np.int32),) if self._takes_sizes else ()
         return run(self._weights, images, *rest)
@@ -144,6 +180,7 @@ def _dimensions(multiple: int, shape: Size | None) -> tuple[Any, ...]:
 def _checked(
     serialized: bytes,
     shape: Size | None,
+    multiple: int,
     weights: Weights,
     results: Sequence[str],
     takes_sizes: bool,
@@ -158,17 +195,18 @@ def _checked(
         raise InputError(
             f"a program of it cannot be read by jax {jax.__version__} ({type(error).__name__})"
         ) from error
-    arrays = [("uint8", 4)] + [("int32", 2)] * takes_sizes
+    batch, *edges = map(str, _dimensions(multiple, shape))
+    arrays = [("uint8", [batch, *edges, "3"])] + [("int32", [batch, "2"])] * takes_sizes
     given = ((dict.fromkeys(weights, 0), *(0 for _ in arrays)), {})
     expected = jax.tree.structure(given)
     of_weights = [(weights[name].shape, weights[name].dtype) for name in sorted(weights)]
     taken = [(x.shape, x.dtype) for x in program.in_avals[: len(of_weights)]]
-    rest = [(str(x.dtype), x.ndim) for x in program.in_avals[len(of_weights) :]]
+    rest = [(str(x.dtype), [*map(str, x.shape)]) for x in program.in_avals[len(of_weights) :]]
     if program.in_tree != expected or taken != of_weights or rest != arrays:
         raise InputError("a program of it takes other arrays than the file says")
-    if shape is not None and program.in_avals[len(of_weights)].shape[1:3] != shape:
-        raise InputError("a program of it is for other shapes than the file says")
-    if program.out_tree != jax.tree.structure(dict.fromkeys(results, 0)):
+    if program.out_tree != jax.tree.structure(dict.fromkeys(results, 0)) or any(
+        [*map(str, x.shape[:1])] != [batch] for x in program.out_avals
+    ):
         raise InputError("a program of it returns other results than the file says")
     if program.nr_devices != 1 or program.ordered_effects or program.unordered_effects:
         raise InputError("a program of it is none of one device without side effects")
@@ -176,3 +214,9 @@ def _checked(
     if len(re.findall("custom_call", text)) != len(re.findall(rf"custom_call @({known})\(", text)):
         raise InputError("a program of it calls what is outside of it, which is not run")
     return program
+
+
+def _results_of(program: export.Exported) -> dict[str, tuple[str, list[str]]]:
+    """The dtype of each result by its name, and its lengths behind the batch's."""
+    results = jax.tree.unflatten(program.out_tree, program.out_avals)
+    return {name: (str(x.dtype), [*map(str, x.shape[1:])]) for name, x in results.items()}

@@ -21,6 +21,7 @@ from gcnet_jax.task.exported import (
     Outputs,
     Program,
     RunProgram,
+    Signature,
 )
 from gcnet_jax.task.layers import Layer, Part, ShownResult
 from gcnet_jax.task.networks import PretrainedModel, TrainedModel, TrainedNetwork
@@ -58,6 +59,7 @@ __all__ = [
     "ShowPicture",
     "ShownExamples",
     "ShownResult",
+    "Signature",
     "Task",
     "Tolerance",
     "TrainedModel",

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 from etils import epath
@@ -129,6 +129,19 @@ class ExportedNetwork(Generic[M]):
     source: epath.Path
 
 
+class Signature(NamedTuple):
+    """What a program out of a file has to take and to return.
+
+    Attributes:
+        results: the dtype of each result by its name, and its lengths behind the batch's: those
+            of one name are equal.
+        takes_sizes: whether it takes sizes of images.
+    """
+
+    results: Mapping[str, tuple[str, tuple[int | str, ...]]]
+    takes_sizes: bool = True
+
+
 @dataclasses.dataclass(frozen=True)
 class Export:
     """How a task's networks become programs.
@@ -137,6 +150,8 @@ class Export:
         programs: those of a model's structure, from `split_for_evaluation`, and a config, by their
             names.
         called: the name of that which makes the results of images that `gcnet_jax.load` is for.
+        signature: what that takes and returns, by the run's config and the meaning of
+            its results, see `Meaning`.
         seen: what a network sees of an image, RGB of 8 bits, before it lies in an array: the
             resized image, or what is cut out of it.
         seen_in_words: the same, for whoever has nothing but the file.
@@ -144,5 +159,6 @@ class Export:
 
     programs: Callable[[nnx.GraphDef, ConfigDict], Mapping[str, Program]]
     called: str
+    signature: Callable[[ConfigDict, Any], Signature]
     seen: Callable[[UInt8[Any, "h w 3"], ConfigDict], UInt8[Any, "_h _w 3"]]
     seen_in_words: Callable[[ConfigDict], str]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from jax import export
 from PIL import Image
 
@@ -18,8 +19,9 @@ import gcnet_jax
 from gcnet_jax.cli import export as export_command
 from gcnet_jax.errors import InputError
 from gcnet_jax.export import export_stablehlo, writing
+from gcnet_jax.export.stablehlo import StableHLOProgram
 from gcnet_jax.ops import conv_general_dilated
-from gcnet_jax.task import PretrainedModel
+from gcnet_jax.task import ArrayShapes, ExportedNetwork, PretrainedModel
 from gcnet_jax.tasks import task_of
 from tests.export.conftest import narrow_config, photographs, random_model
 
@@ -46,6 +48,31 @@ def changed(exported, tmp_path, change, compression=zipfile.ZIP_STORED):
 def with_metadata(**values):
     def change(entries):
         metadata = json.loads(entries["metadata.json"]) | values
+        entries["metadata.json"] = json.dumps(metadata).encode()
+
+    return change
+
+
+def with_program_that_is(**values):
+    """What the metadata says of a program, with other values."""
+
+    def change(entries):
+        metadata = json.loads(entries["metadata.json"])
+        metadata["programs"]["probabilities"] |= values
+        entries["metadata.json"] = json.dumps(metadata).encode()
+
+    return change
+
+
+def for_arrays_of(*shapes):
+    name = "probabilities-32x32"
+    return with_program_that_is(files=[{"file": name, "array": shape} for shape in shapes])
+
+
+def with_names(change_names):
+    def change(entries):
+        metadata = json.loads(entries["metadata.json"])
+        metadata["classes"]["names"] = change_names(metadata["classes"]["names"])
         entries["metadata.json"] = json.dumps(metadata).encode()
 
     return change
@@ -121,6 +148,28 @@ def lying_header(shape):
         (with_weight(b"not an array at all"), "damaged, or no"),
         (with_program(b"\0" * 64), "cannot be read by jax"),
         (with_program(calling_out), "calls what is outside of it"),
+        (
+            with_program_that_is(multiple=0),
+            "multiple of its program 'probabilities' is 0; expected",
+        ),
+        (with_program_that_is(multiple="\x1b[2J"), "multiple of its program .* expected a whole"),
+        (with_program_that_is(multiple=10**9), "multiple of its program .* is 1000000000"),
+        (with_program_that_is(multiple=True), "multiple of its program .* is True"),
+        (with_program_that_is(takes_sizes="no"), "takes_sizes of its program .* is 'no'"),
+        (with_program_that_is(takes_sizes=True), "takes other arrays than the file says"),
+        (with_program_that_is(results={}), "results of its program .* expected a description"),
+        (with_program_that_is(results=["probabilities"]), "results of its program"),
+        (with_program_that_is(results={"x": ""}), "returns other results than the file says"),
+        (with_program_that_is(files=[]), r"files of its program .* is \[\]; expected one for all"),
+        (with_program_that_is(files=7), "no whole exported file"),
+        (for_arrays_of([32]), r"array of its program .* is \[32\]; expected null, or a height"),
+        (for_arrays_of([32, 10**9]), "array of its program"),
+        (for_arrays_of([32, 32], [32, 32]), "files of its program"),
+        (for_arrays_of(None, [32, 32]), "files of its program"),
+        (for_arrays_of([32, 64]), "takes other arrays than the file says"),
+        (for_arrays_of(None), "takes other arrays than the file says"),
+        (with_names(lambda names: names[1:]), r"the probabilities of its program are float32 of"),
+        (with_names(lambda names: [*names, "one more"]), "the probabilities of its program are"),
         (lambda entries: entries.pop("programs/probabilities-32x32.jaxexport"), "no whole"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -132,6 +181,63 @@ def test_a_file_that_is_not_as_it_should_be_ends_in_one_line(exported, tmp_path,
     assert str(copy) in str(error.value)
     assert "\n" not in str(error.value)
     assert "\x1b" not in str(error.value)
+
+
+@of_classification
+def test_a_config_that_the_file_has_no_program_for_ends_in_one_line(exported):
+    config = gcnet_jax.load(exported.file).config
+    config.data.crop_size = 24
+    with pytest.raises(InputError, match="has no program for arrays of 24x24; the config's scale"):
+        gcnet_jax.load(exported.file, config=config)(photographs()[0])
+
+
+def test_what_a_detector_of_a_file_returns_is_checked_before_it_is_shown(root):
+    config = narrow_config("detection", root)
+    task = task_of(config)
+    meaning = task.data_sets.meanings[config.data.name]
+    shape = task.export.programs(None, config)["objects"].shapes.for_image((32, 32))
+    found = {
+        "boxes": jnp.zeros((1, 2, 4)), "scores": jnp.ones((1, 2)), "valid": jnp.ones((1, 2), bool),
+        "classes": jnp.int32([[0, 7]]), "masks": jnp.zeros((1, 2, 28, 28)),
+    }  # fmt: skip
+
+    def program(results):
+        batch = export.symbolic_shape("batch")
+        arrays = (
+            jax.ShapeDtypeStruct((*batch, *shape, 3), jnp.uint8),
+            jax.ShapeDtypeStruct((*batch, 2), jnp.int32),
+        )
+
+        def run(weights, images, sizes):
+            repeat = lambda x: jnp.broadcast_to(x, (images.shape[0], *x.shape[1:]))  # noqa: E731
+            return {name: repeat(x) for name, x in results.items()}
+
+        return StableHLOProgram(
+            {shape: bytes(export.export(jax.jit(run))({}, *arrays).serialize())},
+            ArrayShapes(only=[shape]),
+            {},
+            results=list(results),
+            takes_sizes=True,
+        )
+
+    signature = task.export.signature(config, meaning)
+    whole = program(found)
+    whole.check(signature)
+    for name, other, message in [
+        ("scores", jnp.ones((1, 3)), r"scores of its program are float32 of \(3\) .* \(objects\)"),
+        ("classes", jnp.ones((1, 2)), "classes of its program are float32"),
+        ("boxes", jnp.ones((1, 2)), "boxes of its program"),
+        (
+            "more",
+            jnp.ones((1, 2)),
+            "its program returns boxes, classes, masks, more, scores, valid",
+        ),
+    ]:
+        with pytest.raises(InputError, match=message):
+            program(found | {name: other}).check(signature)
+    network = ExportedNetwork({"objects": whole}, meaning, epath.Path("x.gcnet"))
+    with pytest.raises(InputError, match=r"x\.gcnet finds objects of the class 7; expected 0 to"):
+        task.prediction.network(network, config)(np.zeros((32, 32, 3), np.uint8))
 
 
 @of_classification

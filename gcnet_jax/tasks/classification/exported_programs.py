@@ -14,6 +14,7 @@ from gcnet_jax.task import (
     OfImage,
     Outputs,
     Program,
+    Signature,
     Tolerance,
     compare_probabilities,
 )
@@ -54,6 +55,9 @@ _SEEN = "resized until the shorter edge has {0} pixels; then the square of {1} a
 EXPORT = Export(
     programs=programs,
     called=PROBABILITIES,
+    signature=lambda config, meaning: Signature(
+        {PROBABILITIES: ("float32", (meaning.num_classes,))}, takes_sizes=False
+    ),
     seen=lambda image, config: evaluation_crop(
         image, config.data.resize_size, config.data.crop_size
     ),

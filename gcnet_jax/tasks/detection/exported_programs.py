@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from gcnet_jax.data import rescaled_size, resize_image
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
-from gcnet_jax.task import ArrayShapes, Export, Outputs, Program
+from gcnet_jax.task import ArrayShapes, Export, Outputs, Program, Signature
+from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.image_shapes import array_shapes
 from gcnet_jax.tasks.detection.object_agreement import measure_objects
 
@@ -48,6 +49,19 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
     }
 
 
+def _signature(config: ConfigDict, meaning: ObjectClasses) -> Signature:
+    del meaning  # of classes, which it names by their indices
+    results = {
+        "boxes": ("float32", ("objects", 4)),
+        "scores": ("float32", ("objects",)),
+        "classes": ("int32", ("objects",)),
+        "valid": ("bool", ("objects",)),
+    }
+    if config.model.mask_head.enabled:
+        results["masks"] = ("float32", ("objects", "side", "side"))
+    return Signature(results)
+
+
 _SEEN = (
     "resized, in their own aspect, until the longer edge has {0} pixels or the shorter {1}, "
     "whichever comes first"
@@ -56,6 +70,7 @@ _SEEN = (
 EXPORT = Export(
     programs=programs,
     called=OBJECTS,
+    signature=_signature,
     seen=lambda image, config: resize_image(
         image, rescaled_size(image.shape[:2], config.data.base_scale)
     ),

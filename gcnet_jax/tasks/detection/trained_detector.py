@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from gcnet_jax.data import displayed_size, read_displayed_size, rescaled_size, resize_image
@@ -131,6 +131,7 @@ class TrainedDetector(TrainedOnClasses[Detector, ObjectClasses, DetectionResult]
             return
         with lack_of_memory_named():
             detections = jax.device_get(batch.found)
+        self._check_classes(detections.classes)
         for row, (index, image) in enumerate(batch.images.items()):
             size = _size(image)
             found = FoundObjects.of(detections, row, seen=self._seen(size), size=size)
@@ -146,6 +147,14 @@ class TrainedDetector(TrainedOnClasses[Detector, ObjectClasses, DetectionResult]
                     self.classes.names,
                     mask_threshold=self.config.model.test.mask_threshold,
                 ),
+            )
+
+    def _check_classes(self, classes: Int[np.ndarray, "b objects"]) -> None:
+        """Raises InputError where a program, which may be a stranger's, finds what has no name."""
+        count = self.classes.num_classes
+        if unknown := classes[(classes < 0) | (classes >= count)].tolist():
+            raise InputError(
+                f"{self.source} finds objects of the class {unknown[0]}; expected 0 to {count - 1}"
             )
 
     @functools.cached_property

@@ -21,6 +21,7 @@ from gcnet_jax.task import (
     Measure,
     Outputs,
     Program,
+    Signature,
     compare_classes,
     compare_logits,
     compare_probabilities,
@@ -141,6 +142,9 @@ _SEEN = (
 EXPORT = Export(
     programs=programs,
     called=LOGITS,
+    signature=lambda config, meaning: Signature(
+        {LOGITS: ("float32", ("h", "w", meaning.num_classes))}
+    ),
     seen=_seen,
     seen_in_words=lambda config: _SEEN.format(*sorted(config.data.base_scale)[::-1]),
 )
