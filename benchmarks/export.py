@@ -110,7 +110,7 @@ def _files(
         return of_file(images, np.full((len(images), 2), size))[CLASSES]
 
     ways: dict[str, Callable[[Pixels], Any]] = {STABLEHLO: by_jax}
-    if importlib.util.find_spec("jax2onnx") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("jax2onnx", "onnxruntime")):
         return ways
     onnx = folder / "network.onnx"
     write_onnx(onnx, dataclasses.replace(program, takes_sizes=False), variables, size, {})

@@ -64,6 +64,7 @@ def _export(arguments: list[str]) -> None:
 
         from gcnet_jax.export import (
             agreement_table,
+            check_onnx_installed,
             export_onnx,
             export_stablehlo,
             exports_of,
@@ -73,6 +74,8 @@ def _export(arguments: list[str]) -> None:
         from gcnet_jax.tasks.runs import find_checkpoint
         from gcnet_jax.training import load_pretrained
     size = _size()
+    if _TO.value == "onnx":
+        check_onnx_installed()
     output = _output_file(report_beside)
     task = task_of(config)
     exports_of(task, config)

@@ -3,6 +3,7 @@
 from gcnet_jax.export.equality import Agreement, agreement_table
 from gcnet_jax.export.exported_file import is_exported
 from gcnet_jax.export.network_files import load_exported
+from gcnet_jax.export.onnx_models import check_onnx_installed
 from gcnet_jax.export.writing import (
     export_onnx,
     export_stablehlo,
@@ -14,6 +15,7 @@ from gcnet_jax.export.writing import (
 __all__ = [
     "Agreement",
     "agreement_table",
+    "check_onnx_installed",
     "export_onnx",
     "export_stablehlo",
     "exports_of",

@@ -6,6 +6,7 @@ pooling, whose operator it knows for no images.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import logging
@@ -21,13 +22,20 @@ from flax import nnx
 from jax import export
 from jaxtyping import Array, Float, Int, PyTree, UInt8
 
-from gcnet_jax.errors import InputError
+from gcnet_jax.errors import InputError, printable
 from gcnet_jax.export.folding import folded
 from gcnet_jax.task import ArrayShapes, Outputs, Program
 from gcnet_jax.task.exported import Size
 
 _LONGEST_REASON = 160
+_NEEDED = ("jax2onnx", "onnxruntime")
 _REMEDY = "pip install 'gcnet-jax[onnx]'"
+
+
+def check_onnx_installed() -> None:
+    """Raises InputError unless what writes and what runs ONNX models is installed."""
+    for name in _NEEDED:
+        _needed(name)
 
 
 def write_onnx(
@@ -49,10 +57,7 @@ def write_onnx(
     Raises:
         InputError: jax2onnx is not installed, or lacks an operator of the program.
     """
-    try:
-        import jax2onnx  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise InputError(f"--to=onnx needs jax2onnx ({error}): {_REMEDY}") from error
+    jax2onnx = _needed("jax2onnx")
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
     names = list(program.results)
@@ -80,13 +85,12 @@ def write_onnx(
                 input_names=["images"],
                 output_names=names,
             )
+        _set_borders(model, borders)
     except Exception as error:  # of a converter that ends in whatever it meets
-        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise InputError(
-            f"jax2onnx cannot convert {_operator_in(error)} of this network ({reason}); "
+            f"jax2onnx cannot convert {_operator_in(error)} of this network ({_reason(error)}); "
             "--to=stablehlo writes it"
         ) from error
-    _set_borders(model, borders)
     for name, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = name, json.dumps(value)
@@ -101,14 +105,19 @@ class OnnxProgram:
 
     Attributes:
         shapes: the one height and width of its arrays.
+
+    Raises:
+        InputError: onnxruntime is not installed, or does not take the model.
     """
 
     def __init__(self, path: epath.Path):
-        import onnxruntime  # pyright: ignore[reportMissingImports]
-
-        self._session = onnxruntime.InferenceSession(
-            path.read_bytes(), providers=["CPUExecutionProvider"]
-        )
+        onnxruntime = _needed("onnxruntime")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path.read_bytes(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of classes that onnxruntime does not document
+            raise InputError(f"onnxruntime does not take {path.name} ({_reason(error)})") from error
         _, height, width, _ = self._session.get_inputs()[0].shape
         self.shapes = ArrayShapes(only=[(height, width)])
 
@@ -120,6 +129,19 @@ class OnnxProgram:
         names = [output.name for output in self._session.get_outputs()]
         found: Any = self._session.run(names, {"images": np.asarray(images)})
         return dict(zip(names, found, strict=True))
+
+
+def _needed(name: str) -> Any:
+    """A module of the extra `onnx`; raises InputError if it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"--to=onnx needs {name} ({error}): {_REMEDY}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The beginning of what an error says, in one line."""
+    return printable(" ".join(str(error).split())[:_LONGEST_REASON]) or type(error).__name__
 
 
 def _set_borders(model: Any, borders: Sequence[Sequence[tuple[int, int]]]) -> None:

@@ -24,7 +24,7 @@ from gcnet_jax.export.equality import (
 )
 from gcnet_jax.export.exported_file import write_exported
 from gcnet_jax.export.network_files import PIXELS, read_programs, stablehlo_file
-from gcnet_jax.export.onnx_models import OnnxProgram, write_onnx
+from gcnet_jax.export.onnx_models import OnnxProgram, check_onnx_installed, write_onnx
 from gcnet_jax.files import as_path, open_regular, write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.task import (
@@ -121,6 +121,7 @@ def export_onnx(
             f"model.dtype is {config.model.dtype!r}, which few that run ONNX compute in; give "
             "--config.model.dtype=float32"
         )
+    check_onnx_installed()
     graphdef, variables = split_for_evaluation(pretrained.model)
     name, program = next(iter(export.programs(graphdef, config).items()))
     size = _array_size(program, config, size)

@@ -87,7 +87,6 @@ def photographs():
 @pytest.fixture(scope="session")
 def export_of(root, tmp_path_factory):
     """Makes the file of a task, once."""
-    pytest.importorskip("flatbuffers")
 
     @functools.cache
     def make(task):

@@ -352,7 +352,6 @@ def test_the_command_writes_a_file_and_its_report(exported, tmp_path, capsys):
 
 def test_a_convolution_of_open_sizes_is_that_of_the_size_it_is_called_with():
     """On CPUs by tiles, of which nobody knows how many there are when it is exported."""
-    pytest.importorskip("flatbuffers")
     dilation = 4
     keys = jax.random.split(jax.random.key(0))
     x, kernel = (

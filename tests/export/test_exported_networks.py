@@ -62,7 +62,6 @@ def test_the_report_beside_a_file_says_how_far_it_is_from_the_model(exported):
 
 
 def test_the_programs_of_a_detector_are_for_all_platforms_and_any_number_of_images(root, tmp_path):
-    pytest.importorskip("flatbuffers")
     config = narrow_config("detection", root)
     model, meaning = random_model(config)
     graphdef, variables = split_for_evaluation(model)
@@ -104,7 +103,6 @@ def with_deformable_convolutions_and_groups(config):
     ],
 )
 def test_networks_of_other_kinds_are_exported_too(task, change, root, tmp_path):
-    pytest.importorskip("flatbuffers")
     config = narrow_config(task, root)
     change(config)
     model, meaning = random_model(config)

@@ -1,7 +1,9 @@
-"""ONNX models of the tasks, where the extra `onnx` is installed."""
+"""ONNX models of the tasks; `needs_onnx` marks what runs where the extra `onnx` is installed."""
 
+import importlib.util
 import json
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,25 +11,32 @@ import numpy as np
 import pytest
 from jax import lax
 
+from gcnet_jax import training
 from gcnet_jax.cli import export as export_command
 from gcnet_jax.errors import InputError
 from gcnet_jax.export import export_onnx
 from gcnet_jax.export.folding import folded
+from gcnet_jax.export.onnx_models import write_onnx
 from gcnet_jax.ops import conv_general_dilated
-from gcnet_jax.task import PretrainedModel
+from gcnet_jax.task import ArrayShapes, PretrainedModel, Program
 from gcnet_jax.tasks import task_of
 from gcnet_jax.training import save_model
 from tests.export.conftest import narrow_config, photographs, random_model
 
 SIZES = {"segmentation": (48, 80), "classification": (32, 32)}
 
+needs_onnx = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("jax2onnx", "onnxruntime")),
+    reason="the extra is not installed: pip install -e '.[dev,onnx]'",
+)
 
+
+@needs_onnx
 @pytest.mark.parametrize("task", SIZES)
 def test_a_model_runs_in_onnxruntime_with_batches_and_says_what_the_network_says(
     task, root, tmp_path
 ):
-    pytest.importorskip("jax2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = importlib.import_module("onnxruntime")
     config = narrow_config(task, root)
     model, meaning = random_model(config)
     pretrained = PretrainedModel(model, meaning, tmp_path / "run")
@@ -48,8 +57,8 @@ def test_a_model_runs_in_onnxruntime_with_batches_and_says_what_the_network_says
     assert output.name in json.loads(about["results"])
 
 
+@needs_onnx
 def test_the_operator_of_a_detector_that_is_not_converted_is_named(root, tmp_path):
-    pytest.importorskip("jax2onnx")
     config = narrow_config("detection", root)
     model, meaning = random_model(config)
     pretrained = PretrainedModel(model, meaning, tmp_path / "run")
@@ -70,16 +79,43 @@ def test_networks_that_it_is_not_for_and_wrong_sizes_end_in_one_line(
     with pytest.raises(InputError, match=r"--config\.model\.dtype=float32"):
         export_onnx(*arguments)
     config.model.dtype = "float32"
-    monkeypatch.setitem(sys.modules, "jax2onnx", None)
-    with pytest.raises(InputError, match=r"needs jax2onnx .* pip install 'gcnet-jax\[onnx\]'"):
-        export_onnx(*arguments)
-    assert not list(tmp_path.iterdir())
     checkpoint = tmp_path / "checkpoint"
     save_model(checkpoint, model, config, meaning)
     options = [str(checkpoint), f"--output={tmp_path / 'model.onnx'}"]
     assert export_command.main([*options, "--to=onnx", "--size=64"]) == 2
     assert export_command.main([*options, "--size=64,64"]) == 2
     assert "--size" in capsys.readouterr().err
+    monkeypatch.setattr(training, "load_pretrained", None)  # which takes long
+    monkeypatch.setitem(sys.modules, "jax2onnx", types.ModuleType("jax2onnx"))
+    for missing in ("onnxruntime", "jax2onnx"):
+        monkeypatch.setitem(sys.modules, missing, None)
+        assert export_command.main([*options, "--to=onnx"]) == 1
+        error = capsys.readouterr().err
+        assert f"needs {missing} " in error
+        assert "pip install 'gcnet-jax[onnx]'" in error
+        with pytest.raises(InputError, match=f"needs {missing} "):
+            export_onnx(*arguments)
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_converted_model_that_is_not_understood_ends_in_one_line(tmp_path, monkeypatch):
+    """Such as one with other poolings than the program has."""
+    node = types.SimpleNamespace(op_type="MaxPool", attribute=[])
+    model = types.SimpleNamespace(graph=types.SimpleNamespace(node=[node]))
+    converter = types.ModuleType("jax2onnx")
+    converter.to_onnx = lambda *_, **__: model
+    monkeypatch.setitem(sys.modules, "jax2onnx", converter)
+    monkeypatch.setitem(sys.modules, "onnx", types.ModuleType("onnx"))
+    program = Program(
+        run=lambda variables, images: {"x": images + 1},
+        results={"x": ""},
+        shapes=ArrayShapes(only=[(8, 8)]),
+        measure=lambda *_: [],
+        takes_sizes=False,
+    )
+    with pytest.raises(InputError, match="jax2onnx cannot convert something of this network"):
+        write_onnx(tmp_path / "x.onnx", program, {}, (8, 8), {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folded_program_has_operators_of_jax_alone_with_the_weights_computed():
