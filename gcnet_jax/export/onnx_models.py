@@ -6,7 +6,6 @@ pooling, whose operator it knows for no images.
 """
 
 import contextlib
-import importlib
 import io
 import json
 import logging
@@ -28,14 +27,13 @@ from gcnet_jax.task import ArrayShapes, Outputs, Program
 from gcnet_jax.task.exported import Size
 
 _LONGEST_REASON = 160
-_NEEDED = ("jax2onnx", "onnxruntime")
 _REMEDY = "pip install 'gcnet-jax[onnx]'"
 
 
 def check_onnx_installed() -> None:
     """Raises InputError unless what writes and what runs ONNX models is installed."""
-    for name in _NEEDED:
-        _needed(name)
+    _jax2onnx()
+    _onnxruntime()
 
 
 def write_onnx(
@@ -57,7 +55,7 @@ def write_onnx(
     Raises:
         InputError: jax2onnx is not installed, or lacks an operator of the program.
     """
-    jax2onnx = _needed("jax2onnx")
+    jax2onnx = _jax2onnx()
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
     names = list(program.results)
@@ -111,7 +109,7 @@ class OnnxProgram:
     """
 
     def __init__(self, path: epath.Path):
-        onnxruntime = _needed("onnxruntime")
+        onnxruntime = _onnxruntime()
         try:
             self._session = onnxruntime.InferenceSession(
                 path.read_bytes(), providers=["CPUExecutionProvider"]
@@ -131,12 +129,26 @@ class OnnxProgram:
         return dict(zip(names, found, strict=True))
 
 
-def _needed(name: str) -> Any:
-    """A module of the extra `onnx`; raises InputError if it is not installed."""
+def _jax2onnx() -> Any:
+    """The converter, a module of the extra `onnx`; raises InputError if it is not installed."""
     try:
-        return importlib.import_module(name)
+        import jax2onnx  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise InputError(f"--to=onnx needs {name} ({error}): {_REMEDY}") from error
+        raise _lacking("jax2onnx", error) from error
+    return jax2onnx
+
+
+def _onnxruntime() -> Any:
+    """What runs models, a module of the extra `onnx`; raises InputError if it is not installed."""
+    try:
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise _lacking("onnxruntime", error) from error
+    return onnxruntime
+
+
+def _lacking(name: str, error: ImportError) -> InputError:
+    return InputError(f"--to=onnx needs {name} ({error}): {_REMEDY}")
 
 
 def _reason(error: Exception) -> str:

@@ -175,4 +175,4 @@ def test_photographs_are_read_a_batch_at_a_time_for_two_programs_a_shape(
             assert len(read) - number <= 2 * 3  # of a batch that is done, and one under way
         for few in (1, 2, 4, 5):
             assert len(network.results(lying[:few])) == few
-    assert len([name for name in names if "detections" in name]) == 2, names
+    assert len([name for name in names if "objects" in name]) == 2, names
