@@ -16,7 +16,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "float32": Tolerance(deviation=1e-3, pixels=0.1, differing=1e-3),
     "bfloat16": Tolerance(deviation=5e-2, pixels=2, differing=2e-2),
 }
-"""By the dtype that a network computes in. Pixels between two classes can go either way."""
+"""What is allowed, by the dtype that a network computes in; near ties can go either way."""
 
 _BATCH = 2
 """Images at a time: the fewest that show that a file takes more than one."""
@@ -145,7 +145,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> rich.table.Table:
 
 
 def _worst(agreements: Sequence[Agreement]) -> list[Agreement]:
-    """That of each result which is the furthest from what it should be."""
+    """The agreement of each result that is the furthest from what it should be."""
     worst: dict[tuple[str, str], Agreement] = {}
     for one in agreements:
         key = (one.program, one.result)

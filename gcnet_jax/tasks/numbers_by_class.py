@@ -12,7 +12,7 @@ _MOST_SHOWN = 100  # classes in a table
 
 
 def training_splits(splits: Iterable[str]) -> list[str]:
-    """Those whose names begin with "train"; without one, all of them."""
+    """Splits whose names begin with "train"; where there is none, all of them."""
     there = list(splits)
     return [split for split in there if split.startswith("train")] or there
 

@@ -123,7 +123,7 @@ def trained(command: Callable, tiny: tuple, made_once: Callable[..., Path]) -> P
 
 @pytest.fixture(scope="session")
 def undisturbed(process: Callable, tiny: tuple, made_once: Callable[..., Path]) -> Path:
-    """As `trained`, by a process of its own: how it rounds depends on how many devices JAX has."""
+    """A run of a process of its own: how it rounds depends on how many devices JAX has."""
 
     def train(folder: Path) -> None:
         finished = process("train", *tiny, f"--workdir={folder / 'run'}")

@@ -155,7 +155,7 @@ process.run_alone(lambda: command.run(lambda _: jax.devices(), __name__, flags.F
 
 
 def page_faults_of_allocations(**environment):
-    """Of four blocks of 64 MiB, each freed before the next, after a first one."""
+    """Counts those of four blocks of 64 MiB, each freed before the next, after a first one."""
     program = """
 import resource
 from gcnet_jax.parallel import keep_freed_memory

@@ -29,7 +29,7 @@ class SegmentationMetrics:
 
     @property
     def f_score(self) -> Float[np.ndarray, " classes"]:
-        """By class, the harmonic mean of precision and recall."""
+        """The harmonic mean of precision and recall of each class."""
         with np.errstate(invalid="ignore"):
             return 2 * self.precision * self.recall / (self.precision + self.recall)
 
