@@ -18,7 +18,7 @@ from gcnet_jax.parallel import batch_sharding, create_mesh, replicated
 from gcnet_jax.tasks.configs import load_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
 from gcnet_jax.tasks.segmentation.data import DATA_SETS, DatasetClasses, scaled_sizes
-from gcnet_jax.tasks.segmentation.evaluation import Inference, create_counter
+from gcnet_jax.tasks.segmentation.evaluation import NetworkInference, create_counter
 from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training.program import TrainingProgram
 
@@ -98,7 +98,9 @@ class Evaluation:
         self.mesh, self.passes = mesh, 2 if multi_scale else 1
         model = nnx.eval_shape(lambda: build_model(config.model, num_classes=classes_of(config)))
         graphdef, variables = split_for_evaluation(model)
-        self.inference = Inference(graphdef, config.evaluation, mirrored_too=multi_scale, mesh=mesh)
+        self.inference = NetworkInference(
+            graphdef, config.evaluation, mirrored_too=multi_scale, mesh=mesh
+        )
         self.variables = jax.tree.map(lambda x: self.shape(x.shape, x.dtype, whole=True), variables)
         self.add_counts = create_counter(self.inference, classes_of(config), mesh)
         stored, batch_size = STORED[config.data.name], config.evaluation.batch_size

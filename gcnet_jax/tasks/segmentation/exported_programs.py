@@ -27,7 +27,7 @@ from gcnet_jax.task import (
     compare_probabilities,
 )
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
-from gcnet_jax.tasks.segmentation.evaluation import Inference, score_pixels
+from gcnet_jax.tasks.segmentation.evaluation import NetworkInference, score_pixels
 
 CLASSES, PROBABILITIES, LOGITS = "classes", "probabilities", "logits"
 
@@ -40,7 +40,7 @@ _STRIPE = 32
 
 def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
     """The programs of a segmentor by their names, see `gcnet_jax.task.Export`."""
-    inference = Inference(graphdef, config.evaluation, mirrored_too=False)
+    inference = NetworkInference(graphdef, config.evaluation, mirrored_too=False)
 
     def logits(
         variables: PyTree, images: UInt8[Array, "b h w 3"], sizes: Int[Array, "b 2"]

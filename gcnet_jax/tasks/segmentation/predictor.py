@@ -32,6 +32,7 @@ from gcnet_jax.tasks.segmentation.evaluation import (
     TILE,
     Inference,
     Logits,
+    NetworkInference,
     create_tile_scorer,
     tile_starts,
 )
@@ -277,7 +278,7 @@ class _Network:
         self.mesh = mesh
         self.variables = place(variables, jax.tree.map(lambda _: replicated(mesh), variables))
         if not isinstance(network, Inference):
-            network = Inference(network, config, mirrored_too=mirrored_too, mesh=mesh)
+            network = NetworkInference(network, config, mirrored_too=mirrored_too, mesh=mesh)
         self._inference = network
         self.labels_of = create_tile_scorer(
             self._inference, mesh, lambda scores: jnp.argmax(scores, axis=-1).astype(jnp.uint8)

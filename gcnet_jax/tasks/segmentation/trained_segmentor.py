@@ -44,7 +44,9 @@ class TrainedSegmentor(TrainedOnClasses[Segmentor, DatasetClasses, SegmentationR
             grid = nnx.eval_shape(
                 lambda: build_model(self.config.model, num_classes=self.classes.num_classes)
             )
-            inference = ExportedInference(program, grid, self.config.evaluation)
+            inference = ExportedInference(
+                lambda images, sizes: program(images, sizes)[LOGITS], grid, self.config.evaluation
+            )
             return Predictor(inference, {}, self.classes, self.config, shapes=program.shapes)
         graphdef, variables = split_for_evaluation(self.model)
         return Predictor(graphdef, variables, self.classes, self.config)

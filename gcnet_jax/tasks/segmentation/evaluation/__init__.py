@@ -12,6 +12,7 @@ from gcnet_jax.tasks.segmentation.evaluation.inference import (
     ExportedInference,
     Inference,
     Logits,
+    NetworkInference,
 )
 from gcnet_jax.tasks.segmentation.evaluation.inference_modes import (
     InferenceMode,
@@ -36,6 +37,7 @@ __all__ = [
     "InferenceMode",
     "Logits",
     "LogitsGrid",
+    "NetworkInference",
     "PixelCounter",
     "Predicted",
     "SegmentationMetrics",

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gcnet_jax.parallel import batch_sharding, replicated, shard_batch
 from gcnet_jax.tasks.segmentation.data import EvaluationBatch
-from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits
+from gcnet_jax.tasks.segmentation.evaluation.inference import Inference, Logits, NetworkInference
 from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import score_pixels
 
 
@@ -62,7 +62,7 @@ class PixelCounter:
         mirrored_too: bool = False,
     ):
         self._num_classes, self._mesh = num_classes, mesh
-        self._inference = Inference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
+        self._inference = NetworkInference(graphdef, config, mirrored_too=mirrored_too, mesh=mesh)
         self._count = create_counter(self._inference, num_classes, mesh)
 
     def start(self) -> Counts:

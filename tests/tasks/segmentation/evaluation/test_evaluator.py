@@ -10,7 +10,7 @@ from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, evaluation_batches
 from gcnet_jax.tasks.segmentation.evaluation import (
-    Inference,
+    NetworkInference,
     PixelCounter,
     confusion_of,
     evaluator,
@@ -132,7 +132,7 @@ def test_devices_run_the_network_on_their_images_without_exchanging_anything(mod
     graphdef, variables = model
     mesh, config = create_mesh(jax.devices()[:4]), default_config().evaluation
     config.mode, config.window, config.window_stride = mode, (16, 16), (9, 9)
-    inference = Inference(graphdef, config, mirrored_too=True, mesh=mesh)
+    inference = NetworkInference(graphdef, config, mirrored_too=True, mesh=mesh)
     variables = jax.device_put(variables, replicated(mesh))
     batch = shard_batch(
         batch_of([(24, 40), (17, 31), (24, 9), (0, 0)], (24, 40)), mesh, ("image", "label")

@@ -18,7 +18,7 @@ from gcnet_jax.tasks.segmentation.build_model import build_model, model_config
 from gcnet_jax.tasks.segmentation.config import default_config
 from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import (
-    Inference,
+    NetworkInference,
     SlidingWindows,
     create_tile_scorer,
     inference_mode,
@@ -87,7 +87,7 @@ def stand_in(align_corners):
 def batched(graphdef, mode, window, stride, at_once, multi_scale):
     """Inference with one configuration, and its compiled way to scores."""
     config = run_config(mode, window, stride, at_once=at_once).evaluation
-    inference = Inference(graphdef, config, mirrored_too=multi_scale)
+    inference = NetworkInference(graphdef, config, mirrored_too=multi_scale)
 
     @functools.partial(jax.jit, static_argnums=4)
     def scores_of(variables, logits, scaled, out_sizes, out_bucket):
@@ -286,7 +286,7 @@ def in_tiles(graphdef, multi_scale):
     """Inference and its way to the scores of tiles."""
     mesh = create_mesh(jax.devices()[:1])
     config = run_config().evaluation
-    inference = Inference(graphdef, config, mirrored_too=multi_scale, mesh=mesh)
+    inference = NetworkInference(graphdef, config, mirrored_too=multi_scale, mesh=mesh)
     return inference, create_tile_scorer(inference, mesh, lambda scores: scores)
 
 
