@@ -26,6 +26,7 @@ from gcnet_jax.cli.runs import require_model
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, check_writable
 
+_EXAMPLES = 4  # images of the run's data set to compare on
 _OPTIONS = flags.FlagValues()
 _CONFIG = options.define_config_flag(_OPTIONS)
 _MODEL = options.define_checkpoint_flags(_OPTIONS)
@@ -120,12 +121,11 @@ def _images(
 ) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
     """The images to compare on, by their names, each read when its turn comes."""
     from gcnet_jax.data import read_rgb
-    from gcnet_jax.export import images_of_run
     from gcnet_jax.tasks import task_of
 
     if not given:
         try:
-            return images_of_run(task_of(config), config)
+            return task_of(config).evaluation_images(config, _EXAMPLES)
         except InputError as error:
             raise InputError(
                 f"{error}; or name images to compare the file with the model on: --images=FILE"

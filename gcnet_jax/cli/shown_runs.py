@@ -81,15 +81,10 @@ def examples_of(networks: "Sequence[Served]") -> "list[UInt8[np.ndarray, 'h w 3'
 
 def _held_out(config: "ConfigDict", count: int) -> "list[UInt8[np.ndarray, 'h w 3']]":
     """Images of the split that a run is evaluated on, spread over it; none if it is elsewhere."""
-    from gcnet_jax.data import decode_rgb
     from gcnet_jax.tasks import task_of
 
-    task = task_of(config)
     try:
-        split = task.with_evaluation_split(config).evaluation.split
-        records = task.data_sets.open_split(config.data.name, config.data.data_dir, split)
-        indices = range(0, len(records), max(1, len(records) // count))[:count]
-        return [decode_rgb(records[index]["image"], "an example") for index in indices]
+        return [image for _, image in task_of(config).evaluation_images(config, count)]
     except InputError:  # photos can be dropped all the same
         return []
 

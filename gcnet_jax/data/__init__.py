@@ -39,8 +39,14 @@ from gcnet_jax.data.prepare_sets import (
     with_table,
 )
 from gcnet_jax.data.record_format import Counts, RecordFormat, StoredExample
-from gcnet_jax.data.resizing import nearest_pixels, rescaled_size, resize_image
-from gcnet_jax.data.split import Split
+from gcnet_jax.data.resizing import (
+    fit_in_words,
+    nearest_pixels,
+    rescaled_size,
+    resize_image,
+    resize_to_fit,
+)
+from gcnet_jax.data.split import Split, spread_over
 
 __all__ = [
     "BucketTransform",
@@ -72,6 +78,7 @@ __all__ = [
     "encode_plain",
     "encode_png",
     "evaluation_order",
+    "fit_in_words",
     "group_into_buckets",
     "is_prepared",
     "lacking_advice",
@@ -85,8 +92,10 @@ __all__ = [
     "read_rgb",
     "rescaled_size",
     "resize_image",
+    "resize_to_fit",
     "said_size",
     "shard_size",
     "shuffled_batches",
+    "spread_over",
     "with_table",
 ]

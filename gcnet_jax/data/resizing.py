@@ -30,6 +30,21 @@ def resize_image(
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
+def resize_to_fit(
+    image: UInt8[np.ndarray, "h w 3"], scale: tuple[int, int]
+) -> UInt8[np.ndarray, "out_h out_w 3"]:
+    """Resizes bilinearly to the greatest size that fits a scale, see `rescaled_size`."""
+    return resize_image(image, rescaled_size((image.shape[0], image.shape[1]), scale))
+
+
+def fit_in_words(scale: tuple[int, int]) -> str:
+    """What `resize_to_fit` does to images, for people."""
+    return (
+        f"resized, in their own aspect, until the longer edge has {max(scale)} pixels or the "
+        f"shorter {min(scale)}, whichever comes first"
+    )
+
+
 def nearest_pixels(
     old_length: int, new_length: int, start: int = 0, count: int | None = None
 ) -> Int[np.ndarray, " n"]:

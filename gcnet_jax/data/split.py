@@ -22,6 +22,12 @@ from gcnet_jax.files import in_bucket, read_json
 R = TypeVar("R")
 
 
+def spread_over(indices: Sequence[int], number: int) -> list[int]:
+    """Up to so many of some indices of a split, the first and others at even distances."""
+    number = min(number, len(indices))
+    return [indices[i * len(indices) // number] for i in range(number)]
+
+
 class Split(Generic[R]):
     """The records of one split, read when indexed. Pickles to 12 bytes a record.
 

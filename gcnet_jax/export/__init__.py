@@ -8,7 +8,6 @@ from gcnet_jax.export.writing import (
     export_onnx,
     export_stablehlo,
     exports_of,
-    images_of_run,
     report_beside,
 )
 
@@ -19,7 +18,6 @@ __all__ = [
     "export_onnx",
     "export_stablehlo",
     "exports_of",
-    "images_of_run",
     "is_exported",
     "load_exported",
     "report_beside",

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from etils import epath
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import decode_rgb, resize_image
+from gcnet_jax.data import resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.export.equality import (
     TOLERANCES,
@@ -38,8 +38,6 @@ from gcnet_jax.task import (
 )
 from gcnet_jax.task.exported import Size
 from gcnet_jax.training import run_metadata
-
-_EXAMPLES = 4
 
 
 def export_stablehlo(
@@ -168,22 +166,6 @@ def exports_of(task: Task, config: ConfigDict) -> Export:
 def report_beside(output: epath.Path) -> epath.Path:
     """The JSON file with the report on an exported one."""
     return output.with_name(f"{output.name}.equality.json")
-
-
-def images_of_run(
-    task: Task, config: ConfigDict
-) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
-    """Some images of the split that a run is evaluated on, from all over it, read one by one.
-
-    Raises:
-        InputError: the split is not there.
-    """
-    config = task.with_evaluation_split(config)
-    data, split = config.data, config.evaluation.split
-    records = task.data_sets.open_split(data.name, data.data_dir, split)
-    places = np.unique(np.linspace(0, len(records) - 1, _EXAMPLES).round().astype(int))
-    names = {int(place): f"{data.name} {split} {place}" for place in places}
-    return ((name, decode_rgb(records[place]["image"], name)) for place, name in names.items())
 
 
 def _keep_if_equal(

@@ -1,16 +1,16 @@
 """What a run needs of a task."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PyTree, Shaped
+from jaxtyping import Array, Float, PyTree, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from gcnet_jax.config import Schema
-from gcnet_jax.data import DataSets, TrainIterator
+from gcnet_jax.data import DataSets, TrainIterator, decode_rgb, spread_over
 from gcnet_jax.interop import ForeignFormat
 from gcnet_jax.parallel import InputShard
 from gcnet_jax.task.attention import Attention
@@ -120,6 +120,28 @@ class Task(Generic[M]):
         config = config.copy_and_resolve_references()
         config.evaluation.split = "test" if "test" in there and "val" not in there else "val"
         return config
+
+    def evaluation_images(
+        self, config: ConfigDict, number: int
+    ) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
+        """Images from all over the split that a run is evaluated on, read one by one.
+
+        Args:
+            config: of the run.
+            number: the most images.
+
+        Returns:
+            The name of each image for people, and its RGB pixels.
+
+        Raises:
+            InputError: the split is not there, or, with its turn, an image cannot be read.
+        """
+        config = self.with_evaluation_split(config)
+        data, split = config.data, config.evaluation.split
+        records = self.data_sets.open_split(data.name, data.data_dir, split)
+        indices = spread_over(range(len(records)), number)
+        names = {index: f"{data.name} {split} {index}" for index in indices}
+        return ((name, decode_rgb(records[index]["image"], name)) for index, name in names.items())
 
     def check_split(self, config: ConfigDict, split: str) -> None:
         """Raises InputError unless a split is there, with something to learn or to compare with."""

@@ -1,10 +1,11 @@
 """Sizes of resized images, as mmcv rounds them."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcnet_jax.data import rescaled_size
+from gcnet_jax.data import fit_in_words, rescaled_size, resize_to_fit
 
 lengths = st.integers(1, 48)
 sizes = st.tuples(lengths, lengths)
@@ -39,3 +40,11 @@ def test_rescaled_size_fits_the_scale_and_reaches_one_edge_of_it(size, scale):
     assert max(rescaled) <= max(scale)
     assert min(rescaled) <= min(scale)
     assert max(rescaled) == max(scale) or min(rescaled) == min(scale)
+
+
+def test_an_image_is_resized_in_its_own_aspect_and_the_words_say_so():
+    image = np.zeros((360, 480, 3), np.uint8)
+    assert resize_to_fit(image, (700, 333)).shape == (333, 444, 3)
+    assert resize_to_fit(image, (333, 700)).shape == (333, 444, 3)
+    for scale in ((700, 333), (333, 700)):
+        assert "longer edge has 700 pixels or the shorter 333" in fit_in_words(scale)

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from gcnet_jax.data import spread_over
 from gcnet_jax.data.picture_table import Row, draw_table, encoded, fitted
 from gcnet_jax.files import write_whole
 from gcnet_jax.parallel import InputShard, rows_here
@@ -38,8 +39,7 @@ class ShownExamples:
         self._data, self._split, self._count = config.data, split, count
         size = DATA_SETS.split_size(config.data.name, config.data.data_dir, split)
         here = range(shard.index, size, shard.count)
-        number = min(count, len(here))
-        self._spread = [here[i * len(here) // number] for i in range(number)]
+        self._spread = spread_over(here, count)
         self._predicted: dict[int, dict[int, float]] = {}
         self._worst: list[tuple[float, int]] = []
 

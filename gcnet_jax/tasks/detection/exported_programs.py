@@ -4,7 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import rescaled_size, resize_image
+from gcnet_jax.data import fit_in_words, resize_to_fit
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.task import ArrayShapes, Export, Outputs, Program, Signature
@@ -62,17 +62,10 @@ def _signature(config: ConfigDict, meaning: ObjectClasses) -> Signature:
     return Signature(results)
 
 
-_SEEN = (
-    "resized, in their own aspect, until the longer edge has {0} pixels or the shorter {1}, "
-    "whichever comes first"
-)
-
 EXPORT = Export(
     programs=programs,
     called=OBJECTS,
     signature=_signature,
-    seen=lambda image, config: resize_image(
-        image, rescaled_size(image.shape[:2], config.data.base_scale)
-    ),
-    seen_in_words=lambda config: _SEEN.format(*sorted(config.data.base_scale)[::-1]),
+    seen=lambda image, config: resize_to_fit(image, config.data.base_scale),
+    seen_in_words=lambda config: fit_in_words(config.data.base_scale),
 )

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from gcnet_jax.data import spread_over
 from gcnet_jax.data.picture_table import fitted
 from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.tasks.detection.classes import ObjectClasses
@@ -94,8 +95,7 @@ class ShownImages:
             images_in_part(config, split, shard_index=shard.index, shard_count=shard.count)
         )
         self.available = len(indices)
-        number = min(count, len(indices))
-        self._spread = [indices[i * len(indices) // number] for i in range(number)]
+        self._spread = spread_over(indices, count)
         self._worst: list[tuple[float, int, int]] = []  # F1, minus mistakes, index
         self._found: dict[int, FoundObjects] = {}
         self._under_way: collections.deque[tuple[dict[str, Any], Detections]] = collections.deque()

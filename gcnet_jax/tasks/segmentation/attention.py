@@ -4,16 +4,16 @@ import numpy as np
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import resize_image
+from gcnet_jax.data import resize_to_fit
 from gcnet_jax.errors import InputError
 from gcnet_jax.task import Attention, SeenImage, at_top_left
-from gcnet_jax.tasks.segmentation.data import scaled_sizes
 
 _STEP = 32  # of the arrays' heights and widths
 
 
 def _seen(image: UInt8[np.ndarray, "h w 3"], config: ConfigDict) -> SeenImage:
-    (size,) = scaled_sizes((image.shape[0], image.shape[1]), config, multi_scale=False)
+    resized = resize_to_fit(image, config.data.base_scale)
+    size = resized.shape[0], resized.shape[1]
     window = tuple(config.evaluation.window)
     if config.evaluation.mode == "slide" and (size[0] > window[0] or size[1] > window[1]):
         raise InputError(
@@ -22,7 +22,7 @@ def _seen(image: UInt8[np.ndarray, "h w 3"], config: ConfigDict) -> SeenImage:
             "attends over the whole of it; a smaller image has a map"
         )
     height, width = (-(-length // _STEP) * _STEP for length in size)
-    return SeenImage(at_top_left(resize_image(image, size), (height, width)), size)
+    return SeenImage(at_top_left(resized, (height, width)), size)
 
 
 ATTENTION = Attention(seen=_seen, run=lambda model, images, sizes: model.decode(images, sizes))

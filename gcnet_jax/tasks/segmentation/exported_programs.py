@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import resize_image
+from gcnet_jax.data import fit_in_words, resize_to_fit
 from gcnet_jax.errors import InputError
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
@@ -26,7 +26,6 @@ from gcnet_jax.task import (
     compare_logits,
     compare_probabilities,
 )
-from gcnet_jax.tasks.segmentation.data import scaled_sizes
 from gcnet_jax.tasks.segmentation.evaluation import NetworkInference, score_pixels
 
 CLASSES, PROBABILITIES, LOGITS = "classes", "probabilities", "logits"
@@ -129,22 +128,12 @@ def _array_shapes(config: ConfigDict) -> ArrayShapes:
     return ArrayShapes(multiple=_STRIPE, only=sorted({(short, long), (long, short)}))
 
 
-def _seen(image: UInt8[Array, "h w 3"], config: ConfigDict) -> UInt8[Array, "_h _w 3"]:
-    (size,) = scaled_sizes((image.shape[0], image.shape[1]), config, multi_scale=False)
-    return resize_image(image, size)  # type: ignore[arg-type]
-
-
-_SEEN = (
-    "resized, in their own aspect, until the longer edge has {0} pixels or the shorter {1}, "
-    "whichever comes first"
-)
-
 EXPORT = Export(
     programs=programs,
     called=LOGITS,
     signature=lambda config, meaning: Signature(
         {LOGITS: ("float32", ("h", "w", meaning.num_classes))}
     ),
-    seen=_seen,
-    seen_in_words=lambda config: _SEEN.format(*sorted(config.data.base_scale)[::-1]),
+    seen=lambda image, config: resize_to_fit(image, config.data.base_scale),
+    seen_in_words=lambda config: fit_in_words(config.data.base_scale),
 )

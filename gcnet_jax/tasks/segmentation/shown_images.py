@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
+from gcnet_jax.data import spread_over
 from gcnet_jax.parallel import InputShard, rows_here
 from gcnet_jax.tasks.segmentation.data import (
     DATA_SETS,
@@ -100,8 +101,7 @@ class ShownImages:
         of_part = {"shard_index": shard.index, "shard_count": shard.count}
         indices = images_in_part(config, split, multi_scale=multi_scale, **of_part)
         self.available = len(indices)
-        number = min(count, len(indices))
-        self._spread = [indices[i * len(indices) // number] for i in range(number)]
+        self._spread = spread_over(indices, count)
         self._scores: dict[int, ImageScore | None] = {}
         self._worst: list[int] = []
         self._predictions: dict[int, Label] = {}
