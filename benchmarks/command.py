@@ -35,7 +35,8 @@ at once: whole, by part, and its operators alone; torchvision's takes turns, wit
     python -m benchmarks export --config=configs/gcnet/RUN.py --size=512,512 --images=1
 
 measures the same of files that `gcnet export` writes: StableHLO, and where they are installed ONNX
-in onnxruntime and in OpenVINO.
+in onnxruntime and in OpenVINO. With --peer=openmmlab also of mmsegmentation's network and of the
+ONNX model that PyTorch writes of it.
 
     python -m benchmarks predict --config=configs/gcnet/RUN.py --images=100
 
@@ -223,6 +224,7 @@ def _export(config: ConfigDict) -> dict[str, Any]:
         size=parse_size(_SIZE.value),
         images=_IMAGES.value,
         rounds=_ROUNDS.value,
+        peer=_PEER.value is not None,
     )
 
 

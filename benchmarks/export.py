@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from benchmarks.comparison import (
     LEAST_AGREEMENT,
     OURS,
+    PEER,
     compare,
     print_tables,
     table,
@@ -23,6 +24,9 @@ from benchmarks.comparison import (
 )
 from benchmarks.inference import OurInference
 from benchmarks.memory import device_name
+from benchmarks.peer import import_peer
+from benchmarks.peer_export import write_peer_onnx
+from benchmarks.peer_steps import PeerInference
 from gcnet_jax.analysis import image_cost
 from gcnet_jax.cli.timing import CONSOLE, steps_in_a_row
 from gcnet_jax.errors import InputError
@@ -36,17 +40,25 @@ from gcnet_jax.tasks.segmentation.exported_programs import CLASSES, EXPORT
 
 STABLEHLO = "the StableHLO file"
 ONNX_RUNTIME, OPENVINO = "the ONNX file, onnxruntime", "the ONNX file, OpenVINO"
+PEER_ONNX_RUNTIME = f"{PEER}'s ONNX file, onnxruntime"
 
 Pixels = UInt8[np.ndarray, "b h w 3"]
 Classes = UInt8[np.ndarray, "b h w"]
 
 
 def measure_export(
-    config: ConfigDict, *, num_classes: int, size: tuple[int, int], images: int, rounds: int
+    config: ConfigDict,
+    *,
+    num_classes: int,
+    size: tuple[int, int],
+    images: int,
+    rounds: int,
+    peer: bool,
 ) -> dict[str, Any]:
     """Measures, prints and returns how long a batch takes in exported files, in turn with ours.
 
-    Images are of random pixels; weights are random. What is not installed is left out.
+    Images are of random pixels; weights are random. What runs ONNX models is left out where it is
+    not installed.
 
     Args:
         config: of a segmentor's run, which sees images whole.
@@ -54,9 +66,12 @@ def measure_export(
         size: (height, width) of the images; multiples of 64.
         images: in the batch.
         rounds: how often the batch is measured, after a first time.
+        peer: whether mmsegmentation's test step takes turns, and in onnxruntime an ONNX model of
+            its network.
 
     Raises:
-        InputError: a file does not say what the network says, or nothing can be exported.
+        InputError: a file does not say what the network says, nothing can be exported, or there is
+            no such peer here.
     """
     batch = np.random.default_rng(0).integers(0, 256, (images, *size, 3), np.uint8)
     ours = OurInference(config, num_classes, batch)
@@ -64,7 +79,9 @@ def measure_export(
     ways: dict[str, Any] = {OURS: ours}
     with tempfile.TemporaryDirectory() as folder, CONSOLE.status("exporting"):
         for name, run in _files(model, config, num_classes, size, epath.Path(folder)).items():
-            ways[name] = _Timed(name, run, batch, ours.classes, config.model.dtype)
+            ways[name] = Timed(name, run, batch, ours.classes, config.model.dtype)
+        if peer:
+            ways |= _peers(config, num_classes, batch, ours.classes, epath.Path(folder))
     result = compare(
         ways,
         rounds=rounds,
@@ -81,14 +98,17 @@ def measure_export(
 
 
 def _print(rows: list[dict[str, Any]], title: str) -> None:
-    speed = table(title, ("step, s", "images/s", "times ours"))
+    peers_file = any(row["way"] == PEER_ONNX_RUNTIME for row in rows)
+    beside = [OURS, PEER_ONNX_RUNTIME] if peers_file else [OURS]
+    headings = {OURS: "times ours", PEER_ONNX_RUNTIME: "times theirs in ONNX"}
+    speed = table(title, ("step, s", "images/s", *(headings[name] for name in beside)))
     for row in rows:
-        beside_ours = row["times_as_fast_as"].get(OURS)
+        times = [row["times_as_fast_as"].get(name) for name in beside]
         speed.add_row(
             row["way"],
             with_spread(row["step_seconds"]),
             with_spread(row["images_per_second"]),
-            with_spread(beside_ours) if beside_ours else "",
+            *(with_spread(x) if x else "" for x in times),
         )
     print_tables(speed)
 
@@ -110,7 +130,7 @@ def _files(
         return of_file(images, np.full((len(images), 2), size))[CLASSES]
 
     ways: dict[str, Callable[[Pixels], Any]] = {STABLEHLO: by_jax}
-    if any(importlib.util.find_spec(name) is None for name in ("jax2onnx", "onnxruntime")):
+    if not _onnx_is_installed():
         return ways
     onnx = folder / "network.onnx"
     write_onnx(onnx, dataclasses.replace(program, takes_sizes=False), variables, size, {})
@@ -126,7 +146,31 @@ def _files(
     return ways
 
 
-class _Timed:
+def _onnx_is_installed() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in ("jax2onnx", "onnxruntime"))
+
+
+def _peers(
+    config: ConfigDict, num_classes: int, batch: Pixels, classes: Classes, folder: epath.Path
+) -> dict[str, Any]:
+    """The network of mmsegmentation in PyTorch, and its ONNX model where that can be run."""
+    eager = PeerInference(config, num_classes, batch)
+    eager.check_classes(classes)
+    ways: dict[str, Any] = {PEER: eager}
+    if _onnx_is_installed():
+        write_peer_onnx(folder / "peer.onnx", eager.network, import_peer("torch").from_numpy(batch))
+        program = OnnxProgram(folder / "peer.onnx")
+        ways[PEER_ONNX_RUNTIME] = Timed(
+            PEER_ONNX_RUNTIME,
+            lambda images: program(images)[CLASSES],
+            batch,
+            classes,
+            config.model.dtype,
+        )
+    return ways
+
+
+class Timed:
     """A way to take a batch to classes, run once before it counts.
 
     Raises:

@@ -1,8 +1,9 @@
 """Programs as ONNX, by jax2onnx: images that fill arrays of one size, in any number.
 
 jax2onnx takes what it knows of JAX's functions in place of these while it traces. It is handed a
-program that binds JAX's operators one by one (`folding`), and meets none of these functions but the
-pooling, whose operator it knows for no images.
+program that binds JAX's operators one by one (`folding`), and meets none of these functions but
+those that are put in the place of operators: the pooling, whose operator it knows for no images,
+and what makes a model faster (`onnx_fusion`).
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from jaxtyping import Array, Float, Int, PyTree, UInt8
 
 from gcnet_jax.errors import InputError, printable
 from gcnet_jax.export.folding import folded
+from gcnet_jax.export.onnx_fusion import maximum_as_relu, product_as_convolution
 from gcnet_jax.task import ArrayShapes, Outputs, Program
 from gcnet_jax.task.exported import Size
 
@@ -74,7 +76,12 @@ def write_onnx(
         borders.append(border)
         return nnx.max_pool(x, window_shape=window, strides=strides, padding="SAME")
 
-    run = folded(results, images, rewritten={"reduce_window_max": max_pool})
+    rewritten = {
+        "dot_general": product_as_convolution,
+        "max": maximum_as_relu,
+        "reduce_window_max": max_pool,
+    }
+    run = folded(results, images, rewritten=rewritten)
     try:
         with _quiet():
             model: Any = jax2onnx.to_onnx(
