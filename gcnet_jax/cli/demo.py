@@ -85,7 +85,7 @@ def _demo(arguments: list[str]) -> None:
     listening = bound_socket(_HOST.value, _PORT.value)
     networks = load_networks(runs)
     limits = UploadLimits(size=_MAX_BYTES.value, pixels=_MAX_PIXELS.value)
-    examples = examples_of(networks)
+    examples = examples_of(networks) if is_loopback(listening) else []  # they may be private
 
     def say() -> None:
         if not is_loopback(listening):

@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from etils import epath
 
 from gcnet_jax.cli.runs import is_run
 from gcnet_jax.errors import InputError, UsageError, printable
+from gcnet_jax.files import in_bucket
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import UInt8
     from ml_collections import ConfigDict
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _FOLDERS = ("runs", "quickstart/runs", "quickstart_detection/runs")
 _MOST = 4
 _EXAMPLES = 6
+_SQUARE = np.zeros((1, 1, 3), np.uint8)  # of all aspects the one that a window has room for
 
 
 def runs_to_show() -> list[str]:
@@ -65,15 +67,15 @@ def load_networks(runs: Sequence[str]) -> "list[Served]":
 def examples_of(networks: "Sequence[Served]") -> "list[UInt8[np.ndarray, 'h w 3']]":
     """Images that networks have not learnt from, where their data sets are still there.
 
-    An exported file may be a stranger's, and must not choose what is read and shown here: none are
-    of the data set that it names.
+    A network may be a stranger's, whose config must not choose which other machines are asked: none
+    are from buckets, and none of the data set that an exported file names.
     """
     from gcnet_jax.export import is_exported
 
     configs = {}
     for served in networks:
         config = served.network.config
-        if not is_exported(served.network.source):
+        if not (in_bucket(config.data.data_dir) or is_exported(served.network.source)):
             configs[config.data.name, config.data.data_dir] = config
     each = max(1, _EXAMPLES // max(1, len(configs)))
     return [image for config in configs.values() for image in _held_out(config, each)]
@@ -97,8 +99,9 @@ def _attention_of(network: "TrainedNetwork") -> "AttentionMaps | None":
     if attention is None:
         return None
     try:
+        attention.seen(_SQUARE, network.config)
         model = network.model
-    except InputError:  # it comes from a file that has no model
+    except InputError:  # it sees every image in parts, or comes from a file that has no model
         return None
     return AttentionMaps(model, attention, network.config)
 

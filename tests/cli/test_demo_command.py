@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 
 from gcnet_jax.cli import shown_runs
 from gcnet_jax.tasks.configs import from_plain
+from gcnet_jax.tasks.runs import load
+from gcnet_jax.tasks.segmentation.data import DATA_SETS
 
 
 def make_run(folder, time=0):
@@ -68,6 +70,43 @@ def test_a_file_of_a_stranger_does_not_choose_which_images_of_this_machine_are_s
     assert len(shown_runs.examples_of([served(trained)])) == 6
     assert shown_runs.examples_of([served(file)]) == []
     assert len(shown_runs.examples_of([served(file), served(trained)])) == 6
+
+
+def test_a_config_does_not_choose_whom_this_machine_asks_for_images(trained, monkeypatch):
+    config = from_plain(json.loads((trained / "config.json").read_text())["config"])
+    config.data.data_dir = "gs://somebody/data"
+    monkeypatch.setattr(DATA_SETS.__class__, "open_split", lambda *_: pytest.fail("it was asked"))
+    served = SimpleNamespace(network=SimpleNamespace(config=config, source=epath.Path(trained)))
+    assert shown_runs.examples_of([served]) == []
+
+
+@pytest.mark.parametrize(("host", "examples"), [("127.0.0.1", ["private"]), ("0.0.0.0", [])])
+def test_images_of_data_sets_are_shown_on_this_machine_alone(command, monkeypatch, host, examples):
+    shown = []
+
+    def serve(application, listening, *, ready):
+        listening.close()
+
+    def application(networks, examples, queue, limits):
+        shown.extend(examples)
+        return SimpleNamespace(starlette=lambda: None)
+
+    monkeypatch.setattr("gcnet_jax.cli.shown_runs.load_networks", lambda runs: [])
+    monkeypatch.setattr("gcnet_jax.cli.shown_runs.examples_of", lambda networks: ["private"])
+    monkeypatch.setattr("gcnet_jax.serving.serve", serve)
+    monkeypatch.setattr("gcnet_jax.serving.Application", application)
+    assert command("demo", "some_run", "--port=0", f"--host={host}").returncode == 0
+    assert shown == examples
+
+
+@pytest.mark.parametrize(
+    ("window", "blocks"), [((63, 128), []), ((64, 64), ["decode_head.context"])]
+)
+def test_maps_are_not_offered_where_no_image_fits_into_a_window(trained, window, blocks):
+    network = load(trained)
+    network.config.evaluation.mode, network.config.evaluation.window = "slide", window
+    maps = shown_runs._attention_of(network)
+    assert ([] if maps is None else list(maps.blocks)) == blocks
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def _seen(image: UInt8[np.ndarray, "h w 3"], config: ConfigDict) -> SeenImage:
         raise InputError(
             f"the network sees this image of {size[0]}x{size[1]} in windows of "
             f"{window[0]}x{window[1]} (evaluation.mode is 'slide'), so that no context block "
-            "attends over the whole of it; a smaller image has a map"
+            "attends over the whole of it; evaluation.mode='whole' has a map"
         )
     height, width = (-(-length // _STEP) * _STEP for length in size)
     return SeenImage(at_top_left(resized, (height, width)), size)
