@@ -7,17 +7,22 @@ are the cosine distance (1 - cos) / 2 and, of attention maps, the Jensen-Shannon
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.nn import ContextBlock
 
 _ROWS_AT_ONCE = 64
+
+Mask = Bool[Array, "1 *spatial"] | None
+MapsOf = Callable[[Int[Array, " some"]], Float[Array, "some keys"]]
+"""Takes queries to their attention maps."""
 
 
 class Distances(NamedTuple):
@@ -38,7 +43,12 @@ class Distances(NamedTuple):
 
 
 def query_distances(
-    block: ContextBlock, x: Float[Array, "*spatial c"], queries: Int[Array, " q"] | None = None
+    block: ContextBlock,
+    x: Float[Array, "*spatial c"],
+    queries: Int[Array, " q"] | None = None,
+    *,
+    mask: Bool[Array, "*spatial"] | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> Distances:
     """The average distances between query positions for a block and the features of one image.
 
@@ -52,23 +62,35 @@ def query_distances(
             distances of attention maps from; all positions by default. Inputs and outputs are
             always compared at all positions. A vector of zeros has no direction: it is left out
             as if it were not in the sample.
+        mask: where there are features; None if everywhere.
+        size: lengths of the spatial axes along which positions are compared, from the first on;
+            all by default.
 
     Raises:
         InputError: the sample has fewer than two positions.
     """
-    batch, positions = x[None], math.prod(x.shape[:-1])
+    spatial = x.shape[:-1]
+    size = spatial if size is None else size
+    batch, positions, there = x[None], math.prod(size), None if mask is None else mask[None]
+    compared = tuple(slice(length) for length in size)
     if queries is not None and queries.shape[0] < min(2, positions):
         raise InputError(f"{queries.shape[0]} positions are no sample; expected 2 or more")
-    inputs = batch.reshape(positions, -1)
-    changes = _change(block, batch).reshape(positions, -1)
+    inputs = x[compared].reshape(positions, -1)
+    changes = _change(block, batch, there)[0][compared].reshape(positions, -1)
     if block.pool.query_independent:
         attention = divergence = jnp.zeros(())  # one map for all queries
     else:
         sample = jnp.arange(positions) if queries is None else queries
-        attention = _attention_cosine_distance(block, batch, sample, positions)
+        sample = jnp.ravel_multi_index(jnp.unravel_index(sample, size), spatial, mode="clip")
+
+        def maps_of(queries: Int[Array, " some"]) -> Float[Array, "some keys"]:
+            maps = block.attention(batch, queries, there)
+            return maps.reshape(queries.shape[0], -1).astype(jnp.float32)
+
+        attention = _attention_cosine_distance(maps_of, sample, positions)
         divergence = jnp.full((), jnp.nan)
         if block.pool.is_distribution:
-            divergence = _attention_divergence(block, batch, sample, positions)
+            divergence = _attention_divergence(maps_of, sample, positions)
     return Distances(
         input=_cosine_distance(*_unit_sum(inputs), positions),
         output=_cosine_distance(*_unit_sum(changes), positions),
@@ -77,10 +99,13 @@ def query_distances(
     )
 
 
-def _change(block: ContextBlock, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
+def _change(
+    block: ContextBlock, x: Float[Array, "1 *spatial c"], mask: Mask
+) -> Float[Array, "1 *spatial c"]:
     if block.multiply is None and block.add is not None:
-        return jnp.broadcast_to(block.add(block.pool(x)), x.shape)  # without rounding from the sum
-    return block(x) - x
+        added = block.add(block.pool(x, mask))
+        return jnp.broadcast_to(added, x.shape)  # without rounding from the sum
+    return block(x, mask) - x
 
 
 def _unit_sum(vectors: Float[Array, "n c"]) -> tuple[Float[Array, " c"], Float[Array, ""]]:
@@ -106,17 +131,17 @@ def _cosine_distance(
 
 
 def _attention_cosine_distance(
-    block: ContextBlock, x: Float[Array, "1 *spatial c"], queries: Int[Array, " q"], positions: int
+    maps_of: MapsOf, queries: Int[Array, " q"], positions: int
 ) -> Float[Array, ""]:
     def of_some(queries: Int[Array, " some"], valid: Array) -> tuple[Array, Array]:
-        return _unit_sum(_maps(block, x, queries) * valid[:, None])
+        return _unit_sum(maps_of(queries) * valid[:, None])
 
     sums, counts = _in_parts(of_some, queries)
     return _cosine_distance(sums.sum(0), counts.sum(), positions)
 
 
 def _attention_divergence(
-    block: ContextBlock, x: Float[Array, "1 *spatial c"], queries: Int[Array, " q"], positions: int
+    maps_of: MapsOf, queries: Int[Array, " q"], positions: int
 ) -> Float[Array, ""]:
     """The divergence of a pair is the entropy of its mean less the mean of its entropies."""
 
@@ -124,10 +149,10 @@ def _attention_divergence(
         return jax.scipy.special.entr(maps).sum(-1)
 
     def of_some(queries_a: Int[Array, " some"], valid_a: Array) -> Float[Array, ""]:
-        maps_a = _maps(block, x, queries_a)
+        maps_a = maps_of(queries_a)
 
         def of_pairs(queries_b: Int[Array, " some"], valid_b: Array) -> Float[Array, ""]:
-            maps_b = _maps(block, x, queries_b)
+            maps_b = maps_of(queries_b)
             own = entropies(maps_b)
 
             def of_one(inputs: tuple[Array, Array]) -> Float[Array, ""]:
@@ -142,12 +167,6 @@ def _attention_divergence(
     total, count = _in_parts(of_some, queries).sum(), queries.shape[0]
     # Of a sample all pairs but those of a position with itself stand for the others.
     return total / max(count * (count - 1), 1) * (positions - 1) / positions
-
-
-def _maps(
-    block: ContextBlock, x: Float[Array, "1 *spatial c"], queries: Int[Array, " q"]
-) -> Float[Array, "q keys"]:
-    return block.attention(x, queries).reshape(queries.shape[0], -1).astype(jnp.float32)
 
 
 def _in_parts(function, queries: Int[Array, " q"]):

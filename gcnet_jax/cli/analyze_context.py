@@ -3,11 +3,11 @@
     gcnet analyze_context attention --config=ablation/context_shapes:nl \\
         --workdir=runs/shapes_nl --output_dir=runs/analysis
 
-measures, for each context block of a trained network, how much its input, its attention map and its
-output differ between query positions (averages over all pairs of positions and over images), and
-draws the attention maps of some queries, each from its own lowest weight to its own highest, which
-the bar below it says in multiples of the mean. The output folder receives `attention.json` and one
-PNG a block.
+measures, for each context block of a trained network of any task, how much its input, its attention
+map and its output differ between query positions (averages over all pairs of positions and over
+images), and draws the attention maps of some queries, each from its own lowest weight to its own
+highest, which the bar below it says in multiples of the mean. The output folder receives
+`attention.json` and one PNG a block.
 
     gcnet analyze_context cost --config=ablation/context_shapes
 

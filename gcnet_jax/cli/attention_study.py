@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +10,6 @@ from typing import Any
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.progress
@@ -19,22 +19,29 @@ from etils import epath
 from jaxtyping import Array, Float, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.analysis import Distances, block_inputs, context_blocks, query_distances
-from gcnet_jax.data import resize_image
+from gcnet_jax.analysis import (
+    AttentionMaps,
+    Distances,
+    context_blocks,
+    heat_bar,
+    heat_overlay,
+    positions_seen,
+    query_distances,
+)
+from gcnet_jax.analysis.attention_maps import Point
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import write_whole
-from gcnet_jax.models import merge
+from gcnet_jax.models import BlockInput, merge, record_block_inputs
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.parallel import create_mesh
-from gcnet_jax.task import TrainedModel
+from gcnet_jax.task import Attention, SeenImage, TrainedModel
+from gcnet_jax.tasks import task_of
 from gcnet_jax.tasks.picture_rows import Picture, save_examples
-from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, scaled_sizes
-from gcnet_jax.tasks.segmentation.evaluation import heat_bar, heat_overlay
-from gcnet_jax.tasks.segmentation.task import TASK as segmentation
 from gcnet_jax.training import load_trained_model
 
-Point = tuple[float, float]
 Image = UInt8[np.ndarray, "h w 3"]
+Lengths = tuple[tuple[str, tuple[int, int]], ...]
+"""Rows and columns that an image has in the features of blocks, by the blocks' paths."""
 
 _COLORS = ((66, 135, 245), (245, 166, 35), (80, 227, 194), (235, 64, 100))  # of query points, RGB
 _PICTURE_WIDTH = 320  # pixels
@@ -105,31 +112,37 @@ def study_attention(
         images: how many, spread evenly over the split.
         positions: how many queries to draw in each image; 0 for all.
         pictures: how many of the images to show.
-        points: the queries whose maps to show.
+        points: the queries whose maps to show, in what the network sees of an image.
 
     Raises:
-        InputError: the network has no context block, or model or data are not there.
+        InputError: the network has no context block, sees images in windows, or model or data are
+            not there.
     """
-    split = split if split is not None else str(config.evaluation.split)
-    records = DATA_SETS.open_split(config.data.name, config.data.data_dir, split)
-    trained = load_trained_model(
-        segmentation, config, create_mesh(jax.local_devices()[:1]), **model
-    )
-    if not context_blocks(merge(trained.graphdef, trained.variables)):
+    task = task_of(config)
+    if task.attention is None:
+        raise InputError(f"networks of the task {config.task!r} have no attention to look at")
+    if split is not None:
+        config = config.copy_and_resolve_references()
+        config.evaluation.split = split
+    config = task.with_evaluation_split(config)
+    split = str(config.evaluation.split)
+    there = task.data_sets.split_size(config.data.name, config.data.data_dir, split)
+    trained = load_trained_model(task, config, create_mesh(jax.local_devices()[:1]), **model)
+    network = merge(trained.graphdef, trained.variables)
+    maps = AttentionMaps(network, task.attention, config)
+    if not maps.blocks:
         raise InputError("this network has no context blocks")
+    see = task.attention.seen
 
-    def load(count: int) -> Iterator[Image]:
-        for index in _spread(len(records), count):
-            image = decode(records[index])["image"]
-            height, width, _ = image.shape
-            yield resize_image(image, scaled_sizes((height, width), config, multi_scale=False)[0])
+    def load(count: int) -> Iterator[SeenImage]:
+        return (see(image, config) for _, image in task.evaluation_images(config, count))
 
-    images = min(images, len(records))
+    images = min(images, there)
     console = rich.console.Console(stderr=True)
     counted = rich.progress.track(load(images), "measuring", total=images, console=console)
-    reports = _measure(trained, counted, positions)
+    reports = _measure(trained, task.attention, counted, positions)
     plain = {path: report.to_plain() for path, report in reports.items()}
-    for path, examples in _examples(trained, load(pictures), points).items():
+    for path, examples in _examples(maps, load(pictures), points).items():
         save_examples(output_dir / f"{path}.png", examples)
 
     rich.console.Console().print(_table(plain, f"{config.data.name} {split}, {images} images"))
@@ -145,77 +158,72 @@ def study_attention(
     print(f"written to {output_dir}: attention.json and {pages}")
 
 
-def _spread(count: int, wanted: int) -> list[int]:
-    """Up to `wanted` indices of `count`, evenly spread."""
-    wanted = min(count, wanted)
-    return [i * count // wanted for i in range(wanted)]
-
-
 def _measure(
-    trained: TrainedModel, images: Iterable[Image], positions: int
+    trained: TrainedModel, attention: Attention, images: Iterable[SeenImage], positions: int
 ) -> dict[str, BlockReport]:
     """The report on each block, by its path."""
 
-    def inputs_of(variables: PyTree, image: Array) -> dict[str, Array]:
-        return block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
+    def inputs_of(variables: PyTree, pixels: Array, sizes: Array) -> dict[str, BlockInput]:
+        model, images = merge(trained.graphdef, variables), normalize_images(pixels[None], sizes)
+        return record_block_inputs(model, lambda: attention.run(model, images, sizes))
 
-    @jax.jit
-    def distances_of(variables: PyTree, image: Array, key: Array) -> dict[str, Distances]:
+    @functools.cache
+    def lengths_of(shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Rows and columns of the features that blocks get of an array."""
+        pixels = jax.ShapeDtypeStruct(shape, np.uint8), jax.ShapeDtypeStruct((1, 2), np.int32)
+        inputs = jax.eval_shape(inputs_of, trained.variables, *pixels)
+        return {path: x.features.shape[1:3] for path, x in inputs.items()}
+
+    @functools.partial(jax.jit, static_argnames="seen_of")
+    def distances_of(
+        variables: PyTree, pixels: Array, sizes: Array, key: Array, *, seen_of: Lengths
+    ) -> dict[str, Distances]:
         blocks = context_blocks(merge(trained.graphdef, variables))
-        found = {}
-        for path, (x,) in inputs_of(variables, image).items():
-            count, queries = math.prod(x.shape[:-1]), None
+        inputs, found = inputs_of(variables, pixels, sizes), {}
+        for path, lengths in seen_of:
+            features, mask = inputs[path]
+            count, queries = math.prod(lengths), None
             if 0 < positions < count:
                 queries = jax.random.choice(key, count, (positions,), replace=False)
-            found[path] = query_distances(blocks[path], x, queries)
+            mask = None if mask is None else mask[0]
+            found[path] = query_distances(
+                blocks[path], features[0], queries, mask=mask, size=lengths
+            )
         return found
 
-    sizes: dict[str, tuple[int, ...]] = {}
+    first: Lengths = ()
     found: dict[str, list[Distances]] = collections.defaultdict(list)
     for index, image in enumerate(images):
-        if not sizes:
-            shapes = jax.eval_shape(inputs_of, trained.variables, image)
-            sizes = {path: x.shape[1:-1] for path, x in shapes.items()}
-        distances = distances_of(trained.variables, image, jax.random.key(index))
-        for path, of_block in distances.items():
+        lengths = lengths_of(image.pixels.shape)
+        seen_of = tuple((path, positions_seen(image, shape)) for path, shape in lengths.items())
+        first = first or seen_of
+        sizes, key = np.array([image.size], np.int32), jax.random.key(index)
+        of_image = distances_of(trained.variables, image.pixels, sizes, key, seen_of=seen_of)
+        for path, of_block in of_image.items():
             found[path].append(of_block)
     blocks = context_blocks(merge(trained.graphdef, trained.variables))
-    queries = {path: math.prod(size) for path, size in sizes.items()}
-    if positions:
-        queries = {path: min(count, positions) for path, count in queries.items()}
     return {
-        path: BlockReport(type(block).__name__, sizes[path], queries[path], found[path])
-        for path, block in blocks.items()
+        path: BlockReport(
+            type(blocks[path]).__name__,
+            lengths,
+            min(math.prod(lengths), positions or math.prod(lengths)),
+            found[path],
+        )
+        for path, lengths in first
     }
 
 
 def _examples(
-    trained: TrainedModel, images: Iterable[Image], points: Sequence[Point]
+    maps: AttentionMaps, images: Iterable[SeenImage], points: Sequence[Point]
 ) -> dict[str, list[dict[str, Picture]]]:
     """For each block, by its path, the pictures of each image."""
-
-    @jax.jit
-    def maps_of(variables: PyTree, image: Array) -> dict[str, Float[Array, "maps h w"]]:
-        inputs = block_inputs(merge(trained.graphdef, variables), normalize_images(image[None]))
-        blocks = context_blocks(merge(trained.graphdef, variables))
-        found = {}
-        for path, x in inputs.items():
-            height, width = x.shape[1:3]
-            queries = [
-                min(int(y * height), height - 1) * width + min(int(x * width), width - 1)
-                for x, y in points
-            ]
-            attention = blocks[path].attention(x, jnp.array(queries))
-            found[path] = attention if blocks[path].pool.query_independent else attention[0]
-        return found
-
-    blocks = context_blocks(merge(trained.graphdef, trained.variables))
-    examples: dict[str, list[dict[str, Picture]]] = {path: [] for path in blocks}
-    for image in images:
-        for path, maps in maps_of(trained.variables, image).items():
-            shared = blocks[path].pool.query_independent
-            example = _example(image, np.asarray(maps), points, query_independent=shared)
-            examples[path].append(example)
+    examples: dict[str, list[dict[str, Picture]]] = {path: [] for path in maps.blocks}
+    for seen in images:
+        height, width = seen.size
+        for path, weights in maps.of_seen(seen, list(maps.blocks), points).items():
+            shared = not maps.blocks[path]
+            pixels = seen.pixels[:height, :width]
+            examples[path].append(_example(pixels, weights, points, query_independent=shared))
     return examples
 
 
@@ -259,8 +267,9 @@ def _table(plain: dict[str, dict[str, Any]], title: str) -> rich.table.Table:
         title=rich.text.Text(title),
         caption="average distances between queries: cosine, and Jensen-Shannon divergence",
     )
-    for heading in ("where", "block", "positions"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("where", overflow="fold")
+    for heading in ("block", "positions"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("input", "output", "attention", "JSD"):
         table.add_column(heading, justify="right", no_wrap=True)
     for path, report in plain.items():

@@ -10,12 +10,13 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array, Float, PyTree, UInt8
 
+from gcnet_jax.analysis import heat_bar, heat_overlay
 from gcnet_jax.cli.with_and_without import WITH_BLOCK, WITHOUT_BLOCK, Demonstration, Pair
 from gcnet_jax.models import merge
 from gcnet_jax.ops import normalize_images
 from gcnet_jax.tasks.picture_rows import Picture, save_page
 from gcnet_jax.tasks.segmentation.data import DATA_SETS, decode, prepare
-from gcnet_jax.tasks.segmentation.evaluation import colorize, heat_bar, heat_overlay
+from gcnet_jax.tasks.segmentation.evaluation import colorize
 from gcnet_jax.tasks.segmentation.task import TASK
 from gcnet_jax.training.curves import Curve
 

@@ -137,3 +137,12 @@ def test_memory_does_not_grow_with_the_square_of_the_positions():
     assert whole < 4 * (128 * 256) ** 2 / 16
     assert half < 3 * quarter  # and not 4 times
     assert whole < 3 * half
+
+
+def test_what_fills_an_array_up_is_not_compared_and_not_attended_to():
+    block, x = non_local(), features()
+    padded = jnp.pad(x, ((0, 2), (0, 3), (0, 0)), constant_values=5.0)
+    mask = jnp.pad(jnp.ones(SIZE, bool), ((0, 2), (0, 3)))
+    queries = jnp.array([0, 8, 34])
+    found = query_distances(block, padded, queries, mask=mask, size=SIZE)
+    np.testing.assert_allclose(found, query_distances(block, x, queries), rtol=1e-4, atol=1e-7)

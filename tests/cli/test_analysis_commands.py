@@ -1,11 +1,15 @@
 import json
 
 import pytest
+from etils import epath
 
 from gcnet_jax.analysis import VARIANTS
 from gcnet_jax.cli.attention_study import parse_point
 from gcnet_jax.cli.cost_tables import parse_size
 from gcnet_jax.errors import InputError
+from gcnet_jax.tasks import task_of
+from gcnet_jax.tasks.configs import load_config
+from gcnet_jax.training import save_model
 from tests.cli.conftest import TINY
 
 
@@ -110,6 +114,43 @@ def test_the_study_of_a_global_context_block_has_its_one_map(trained, tiny, comm
     report = json.loads((tmp_path / "attention.json").read_text())["blocks"]["decode_head.context"]
     assert report["attention"]["mean"] == report["attention_divergence"]["mean"] == 0
     assert report["input"]["mean"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "size"),
+    [
+        (("instances/mask-rcnn_nuclei.py", "context_objects"), "objects_dir", [10, 24]),
+        pytest.param(
+            ("context_scenes/gcnet.py",), "scenes_dir", [16, 16], marks=pytest.mark.campaign
+        ),
+    ],
+)
+def test_networks_of_all_tasks_are_studied(root, command, tmp_path, request, config, data, size):
+    file, *arguments = config
+    config = load_config(root / "configs" / file, *arguments)
+    config.data.data_dir = str(request.getfixturevalue(data))
+    config.model.backbone.base_channels, config.model.backbone.num_stages = 8, 1
+    config.model.backbone.context.stages = (0,)
+    if config.task == "detection":  # whose images of 64x160 lie in arrays of 64x96
+        config.data.base_scale, config.model.neck.channels = (96, 64), 8
+        config.model.rpn.channels = config.model.box_head.channels = 8
+        config.model.mask_head.channels, config.model.mask_head.convolutions = 8, 1
+    task = task_of(config)
+    meaning = task.data_sets.meanings[config.data.name]
+    save_model(epath.Path(tmp_path / "network"), task.build_model(config, meaning), config, meaning)
+    study = tmp_path / "study"
+    process = command(
+        "analyze_context", "attention", tmp_path / "network", f"--output_dir={study}",
+        "--images=1", "--pictures=1",
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    blocks = json.loads((study / "attention.json").read_text())["blocks"]
+    for path, report in blocks.items():
+        assert report["size"] == size
+        assert report["attention"]["mean"] == 0
+        assert report["input"]["mean"] > 0.01
+        assert (study / f"{path}.png").stat().st_size > 1000
+    assert list(blocks) == [f"backbone.stages.0.{i}.context" for i in range(len(blocks))] != []
 
 
 def test_costs_of_a_configs_network(command, root, tmp_path):

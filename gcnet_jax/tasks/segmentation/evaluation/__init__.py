@@ -25,7 +25,6 @@ from gcnet_jax.tasks.segmentation.evaluation.metrics import (
     SegmentationMetrics,
     metrics_from_confusion,
 )
-from gcnet_jax.tasks.segmentation.evaluation.pictures import heat_bar, heat_overlay
 from gcnet_jax.tasks.segmentation.evaluation.pixel_scores import View, create_view, score_pixels
 from gcnet_jax.tasks.segmentation.evaluation.tiles import TILE, create_tile_scorer, tile_starts
 
@@ -49,8 +48,6 @@ __all__ = [
     "create_counter",
     "create_tile_scorer",
     "create_view",
-    "heat_bar",
-    "heat_overlay",
     "inference_mode",
     "label_overlay",
     "metrics_from_confusion",

@@ -1,9 +1,9 @@
-import jax
-import numpy as np
+"""Variants of the context block, by where their networks have it and what differs."""
+
 import pytest
 from flax import nnx
 
-from gcnet_jax.analysis import VARIANTS, block_inputs, context_blocks, select_variant
+from gcnet_jax.analysis import VARIANTS, context_blocks, select_variant
 from gcnet_jax.errors import InputError
 from gcnet_jax.tasks.configs import load_config, read_config
 from gcnet_jax.tasks.segmentation.build_model import build_model
@@ -15,45 +15,6 @@ def narrow(root, variant):
     config.model.backbone.base_channels = 8
     config.model.decode_head.channels = 16
     return config
-
-
-def built(root, variant):
-    return build_model(narrow(root, variant).model, num_classes=3)
-
-
-def test_what_a_block_got_explains_what_the_network_says(root):
-    images = jax.random.normal(jax.random.key(0), (2, 32, 48, 3))
-    model = built(root, "gc")
-    expected = jax.jit(lambda x: model.decode_head.convs[0](model.backbone(x)[0]))(images)
-    record = jax.jit(lambda x: block_inputs(nnx.clone(model), x))
-    (path, features), *others = record(images).items()
-    assert path == "decode_head.context"
-    assert not others
-    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_recording_leaves_what_the_network_says(root):
-    images = jax.random.normal(jax.random.key(0), (1, 32, 48, 3))
-    model = built(root, "gc-conv3")
-
-    def record(images):
-        recorded = nnx.clone(model)
-        return block_inputs(recorded, images), recorded(images)
-
-    inputs, logits = jax.jit(record)(images)
-    assert inputs.keys() == context_blocks(model).keys()
-    assert [x.shape for x in inputs.values()] == [(1, 8, 12, 32)] * 3
-    np.testing.assert_allclose(logits, jax.jit(lambda x: model(x))(images), rtol=1e-5, atol=1e-6)
-
-
-def test_what_is_computed_again_in_training_is_recorded_too(root):
-    config = narrow(root, "gc-conv3").model
-    config.backbone.remat_stages = (0,)
-    images = jax.random.normal(jax.random.key(0), (1, 32, 48, 3))
-    record = jax.jit(lambda model, x: block_inputs(nnx.clone(model), x), static_argnums=0)
-    with_remat = build_model(config, num_classes=3)
-    expected = record(built(root, "gc-conv3"), images)
-    jax.tree.map(np.testing.assert_array_equal, record(with_remat, images), expected)
 
 
 OF_OTHER_STAGES = [name for name, variant in VARIANTS.items() if variant.stages is not None]
