@@ -121,7 +121,13 @@ def _files(
     program = EXPORT.programs(graphdef, config)[CLASSES]
     meaning = DatasetClasses.numbered(num_classes)
     content = stablehlo_file(
-        {CLASSES: program}, variables, config, meaning, source="", seen=EXPORT.seen_in_words(config)
+        {CLASSES: program},
+        variables,
+        config,
+        meaning,
+        source=folder,
+        seen=EXPORT.seen_in_words(config),
+        tell=lambda _: None,
     )
     write_exported(folder / "network.gcnet", content)
     of_file = read_programs(folder / "network.gcnet")[CLASSES]

@@ -11,11 +11,11 @@ end or with --images, or else on some of the run's data set. The report lies bes
 OUTPUT.equality.json; where they disagree no file is written.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import flags
-from etils import epath
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
@@ -63,8 +63,10 @@ def _export(arguments: list[str]) -> None:
     with importing():
         import rich.console
 
+        from gcnet_jax.cli.timing import CONSOLE
         from gcnet_jax.export import (
             agreement_table,
+            check_new,
             check_onnx_installed,
             export_onnx,
             export_stablehlo,
@@ -75,19 +77,21 @@ def _export(arguments: list[str]) -> None:
         from gcnet_jax.tasks.runs import find_checkpoint
         from gcnet_jax.training import load_pretrained
     size = _size()
-    if _TO.value == "onnx":
+    to_onnx = _TO.value == "onnx"
+    if to_onnx:
         check_onnx_installed()
-    output = _output_file(report_beside)
+    output = as_path(options.required(_OUTPUT.value, "--output"))
+    check_new(output)
+    check_writable(output.parent)
     task = task_of(config)
     exports_of(task, config)
     images = _images([*_IMAGES.value, *arguments], config)
     given = _MODEL.values()
     checkpoint = given["checkpoint"] or find_checkpoint(given["workdir"], config)
     pretrained = load_pretrained(task, config, checkpoint, allow_partial=given["allow_partial"])
-    if _TO.value == "onnx":
-        agreements = export_onnx(task, config, pretrained, images, output, size=size)
-    else:
-        agreements = export_stablehlo(task, config, pretrained, images, output)
+    with CONSOLE.status("exporting") as status:
+        export = functools.partial(export_onnx, size=size) if to_onnx else export_stablehlo
+        agreements = export(task, config, pretrained, images, output, tell=status.update)
     rich.console.Console().print(agreement_table(agreements))
     mebibytes = output.stat().length / 2**20
     print(f"{output}, {mebibytes:.1f} MiB, says what {pretrained.source} says")
@@ -99,21 +103,11 @@ def _size() -> tuple[int, int] | None:
     if _SIZE.value is None:
         return None
     if _TO.value != "onnx":
-        raise UsageError("--size is for --to=onnx: other files take images of any size")
+        raise UsageError("--size is for --to=onnx: other files have their shapes from the config")
     parts = _SIZE.value.split(",")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise UsageError(f"--size is {_SIZE.value!r}; expected HEIGHT,WIDTH in pixels")
     return int(parts[0]), int(parts[1])
-
-
-def _output_file(report_beside: Callable[[epath.Path], epath.Path]) -> epath.Path:
-    """The file, once it is clear that it and its report can be written."""
-    output = as_path(options.required(_OUTPUT.value, "--output"))
-    for file in (output, report_beside(output)):
-        if file.exists():
-            raise InputError(f"--output: {file} is there already; give a new name")
-    check_writable(output.parent)
-    return output
 
 
 def _images(

@@ -30,6 +30,7 @@ from gcnet_jax.data.pipeline import (
 )
 from gcnet_jax.data.preparable import OwnFiles, Preparable
 from gcnet_jax.data.preparation import Check
+from gcnet_jax.data.preparation_lock import only_process
 from gcnet_jax.data.prepare_sets import (
     lacking_advice,
     own_data_dir,
@@ -83,6 +84,7 @@ __all__ = [
     "is_prepared",
     "lacking_advice",
     "nearest_pixels",
+    "only_process",
     "ordered_batches",
     "own_data_dir",
     "own_files",

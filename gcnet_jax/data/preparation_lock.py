@@ -31,7 +31,7 @@ def only_process(folder: epath.Path, console: Console) -> Iterator[None]:
                 f"another process is writing {folder}; wait until it has ended"
             ) from error
         except OSError as error:  # some file systems of clusters have no locks
-            console.print(f"{folder} cannot be locked ({error}): let no other process prepare it")
+            console.print(f"{folder} cannot be locked ({error}): let no other process write it")
         yield
     finally:
         os.close(descriptor)

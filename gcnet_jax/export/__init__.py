@@ -5,6 +5,7 @@ from gcnet_jax.export.exported_file import is_exported
 from gcnet_jax.export.network_files import load_exported
 from gcnet_jax.export.onnx_models import check_onnx_installed
 from gcnet_jax.export.writing import (
+    check_new,
     export_onnx,
     export_stablehlo,
     exports_of,
@@ -14,6 +15,7 @@ from gcnet_jax.export.writing import (
 __all__ = [
     "Agreement",
     "agreement_table",
+    "check_new",
     "check_onnx_installed",
     "export_onnx",
     "export_stablehlo",

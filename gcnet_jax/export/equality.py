@@ -1,7 +1,7 @@
 """Whether the programs of a file say the same as the model that they are of, on real images."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +41,7 @@ class Agreement:
     Attributes:
         image: its name.
         program: that the result is of.
+        array: height and width of the array that it went through.
         result: what was compared.
         batch: how many images went through the program together.
         deviation: the largest of its numbers; None where there are classes alone.
@@ -52,6 +53,7 @@ class Agreement:
 
     image: str
     program: str
+    array: tuple[int, int]
     result: str
     batch: int
     deviation: float | None
@@ -65,6 +67,7 @@ def compare(
     model: Mapping[str, CompiledProgram],
     found: Mapping[str, RunProgram],
     tolerance: Tolerance,
+    tell: Callable[[str], None],
 ) -> list[Agreement]:
     """Sends images through programs of both kinds, two at a time.
 
@@ -75,16 +78,16 @@ def compare(
         model: programs of the model, by their names, with arrays of the same shapes.
         found: those of the file, at least of these names.
         tolerance: within which they agree.
+        tell: is told what is done next, for people.
 
     Raises:
         InputError: there are no images, or a result has another shape than the model's.
     """
-    agreements = [
-        agreement
-        for batch in _batches(images, next(iter(model.values())))
-        for name, program in model.items()
-        for agreement in _compared(batch, name, program, found[name], tolerance)
-    ]
+    agreements: list[Agreement] = []
+    for batch in _batches(images, next(iter(model.values()))):
+        for name, program in model.items():
+            tell(f"comparing {name} of {' and '.join(batch.names)}")
+            agreements += _compared(batch, name, program, found[name], tolerance)
     if not agreements:
         raise InputError("there are no images to compare the file with the model on")
     return agreements
@@ -108,15 +111,33 @@ def check_agreement(agreements: Sequence[Agreement], tolerance: Tolerance) -> No
     )
 
 
-def agreement_report(agreements: Sequence[Agreement], tolerance: Tolerance) -> dict[str, Any]:
+def arrays_without_image(
+    agreements: Sequence[Agreement], model: Mapping[str, RunProgram]
+) -> dict[str, list[list[int]]]:
+    """The heights and widths of arrays that no image was compared in, by the names of programs."""
+    without = {
+        name: [
+            [*shape]
+            for shape in program.shapes.only
+            if shape not in {one.array for one in agreements if one.program == name}
+        ]
+        for name, program in model.items()
+    }
+    return {name: shapes for name, shapes in without.items() if shapes}
+
+
+def agreement_report(
+    agreements: Sequence[Agreement], tolerance: Tolerance, model: Mapping[str, RunProgram]
+) -> dict[str, Any]:
     """What was compared, and how far it may be apart, as plain JSON.
 
     Under `worst` is the image of each result that is the furthest from the model, under `images`
-    are all of them.
+    are all of them, and under `not_compared` the arrays that no image went through.
     """
     return {
         "agree": all(one.agrees for one in agreements),
         "tolerance": dataclasses.asdict(tolerance),
+        "not_compared": arrays_without_image(agreements, model),
         "worst": [dataclasses.asdict(one) for one in _worst(agreements)],
         "images": [dataclasses.asdict(one) for one in agreements],
     }
@@ -125,18 +146,17 @@ def agreement_report(agreements: Sequence[Agreement], tolerance: Tolerance) -> d
 def agreement_table(agreements: Sequence[Agreement]) -> rich.table.Table:
     """The worst of each result as a table, for people."""
     table = rich.table.Table(title="the file beside the model", title_justify="left")
-    table.add_column("program")
-    table.add_column("result")
-    for column in ("images", "largest batch", "largest deviation", "fewest equal"):
+    table.add_column("result", no_wrap=True)
+    for column in ("images", "arrays", "batch", "largest deviation", "fewest equal"):
         table.add_column(column, justify="right")
     for worst in _worst(agreements):
         same = [x for x in agreements if (x.program, x.result) == (worst.program, worst.result)]
         deviations = [x.deviation for x in same if x.deviation is not None]
         equal = [x.equal for x in same if x.equal is not None]
         table.add_row(
-            worst.program,
             worst.result,
             str(len(same)),
+            str(len({x.array for x in same})),
             str(max(x.batch for x in same)),
             f"{max(deviations):.1e} {worst.unit}".rstrip() if deviations else "",
             f"{min(equal):.3%}" if equal else "",
@@ -217,8 +237,9 @@ def _compared(
                 f"the exported {result} have the shape {found[result].shape}; the model's "
                 f"{right.shape}. No file is written"
             )
+    shape = (batch.arrays.shape[1], batch.arrays.shape[2])
     for row, image in enumerate(batch.names):
         right, mine = ({result: x[row] for result, x in of.items()} for of in (expected, found))
         height, width = batch.sizes[row].tolist()
         for difference in model.measure(right, mine, (height, width), tolerance):
-            yield Agreement(image, name, batch=len(batch.arrays), **difference._asdict())
+            yield Agreement(image, name, shape, batch=len(batch.arrays), **difference._asdict())

@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 
 _METADATA, _WEIGHTS, _PROGRAMS = "metadata.json", "weights/", "programs/"
 _ARRAY, _PROGRAM = ".npy", ".jaxexport"
+_BEGINNING_OF_ZIP, _LENGTH_OF_HEADER = b"PK\x03\x04", 30  # of an entry, before its name
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of zip files, which say when each entry was changed
 _MOST_ENTRIES = 10_000
 _MOST_BYTES = {_METADATA: 2**24, _PROGRAMS: 2**28}
@@ -70,10 +71,17 @@ def write_exported(path: epath.PathLike, content: ExportedFile) -> None:
 
 
 def is_exported(path: epath.Path) -> bool:
-    """Whether a file is an exported one by its table of contents, whole or not."""
+    """Whether a file is an exported one by its first entry or its table of contents.
+
+    The table lies at the end: a file that breaks off has none.
+    """
     try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            return _METADATA in archive.namelist()
+        with open_regular(path) as file:
+            beginning = file.read(_LENGTH_OF_HEADER + len(_METADATA))
+            if beginning.startswith(_BEGINNING_OF_ZIP) and beginning.endswith(_METADATA.encode()):
+                return True
+            with zipfile.ZipFile(file) as archive:
+                return _METADATA in archive.namelist()
     except (InputError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return False
 

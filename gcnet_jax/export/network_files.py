@@ -25,6 +25,7 @@ from gcnet_jax.export.stablehlo import (
     StableHLOProgram,
     export_program,
     named_weights,
+    shapes_of,
     used_weights,
 )
 from gcnet_jax.ops import IMAGE_MEAN, IMAGE_STD
@@ -36,7 +37,9 @@ PIXELS = "RGB as displayed, uint8 (batch, height, width, 3), not normalised: the
 """What programs take, in words."""
 
 _LARGEST_MULTIPLE, _LONGEST_EDGE = 1024, 2**15
+_MOST_PIXELS = 2**26
 _LONGEST_SHOWN = 80
+_NAMES_OF_SOURCE = 3  # RUN/checkpoints/STEP
 _MEANT = {
     "multiple": f"a whole number from 1 to {_LARGEST_MULTIPLE}",
     "results": "a description of each by its name",
@@ -53,8 +56,9 @@ def stablehlo_file(
     config: ConfigDict,
     meaning: Meaning,
     *,
-    source: str,
+    source: epath.Path,
     seen: str,
+    tell: Callable[[str], None],
 ) -> ExportedFile:
     """What a file holds of a network, to be written by `write_exported`.
 
@@ -63,17 +67,20 @@ def stablehlo_file(
         variables: of the network.
         config: of the run.
         meaning: of the results.
-        source: the file or folder that the weights are from.
+        source: the file or folder that the weights are from, of which the last names are kept.
         seen: what the network sees of an image, in words.
+        tell: is told what is done next, for people.
     """
     used = set.union(*(used_weights(program, variables) for program in programs.values()))
     weights = {name: np.asarray(x) for name, x in named_weights(variables).items() if name in used}
     serialized, described = {}, {}
     for name, program in programs.items():
         files = []
-        for shape, content in export_program(program, variables, used).items():
+        shapes = shapes_of(program)
+        for number, shape in enumerate(shapes, 1):
+            tell(f"writing the program {name}, {number} of {len(shapes)}")
             file = name if shape is None else f"{name}-{shape[0]}x{shape[1]}"
-            serialized[file] = content
+            serialized[file] = export_program(program, variables, used, shape)
             files.append({"file": file, "array": shape and list(shape)})
         described[name] = {
             "files": files,
@@ -85,7 +92,7 @@ def stablehlo_file(
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "task": config.task,
-        "source": source,
+        "source": name_of_source(source),
         "written": datetime.date.today().isoformat(),
         "jax": {
             "written_by": jax.__version__,
@@ -106,6 +113,11 @@ def stablehlo_file(
         **run_metadata(config, meaning),
     }
     return ExportedFile(metadata, weights, serialized)
+
+
+def name_of_source(source: epath.Path) -> str:
+    """The last names of a path: a file is given away, and folders may say more than one wants."""
+    return str(epath.Path(*source.parts[-_NAMES_OF_SOURCE:]))
 
 
 def load_exported(
@@ -136,6 +148,7 @@ def load_exported(
         programs = _programs(content)
         if task.export is None or task.export.called not in programs:
             raise InputError("it has no program that takes images")
+        _check_most_pixels(task.export.most_pixels(config))
         signature = task.export.signature(config, meaning)
         programs[task.export.called].check(signature)
     return task, config, ExportedNetwork(programs, meaning, path)
@@ -151,6 +164,14 @@ def read_programs(path: epath.Path) -> dict[str, StableHLOProgram]:
     content = read_exported(path)
     with _problems_of(path):
         return _programs(content)
+
+
+def _check_most_pixels(seen: int) -> None:
+    """Raises InputError where a config, which may be a stranger's, makes photographs too large."""
+    if seen > _MOST_PIXELS:
+        raise InputError(
+            f"its network sees images of up to {seen} pixels; expected at most {_MOST_PIXELS}"
+        )
 
 
 @contextlib.contextmanager

@@ -35,27 +35,29 @@ def named_weights(variables: PyTree) -> dict[str, Any]:
 
 def used_weights(program: Program, variables: PyTree) -> set[str]:
     """The names of the arrays that a program needs; others were for training alone."""
-    run, (weights, *arrays) = _without_weights(program, variables, _shapes_of(program)[0])
+    run, (weights, *arrays) = _without_weights(program, variables, shapes_of(program)[0])
     jaxpr = jax.make_jaxpr(run)(weights, *arrays).jaxpr
     used = {id(x) for equation in jaxpr.eqns for x in equation.invars} | set(map(id, jaxpr.outvars))
     return {name for name, x in zip(sorted(weights), jaxpr.invars, strict=False) if id(x) in used}
 
 
-def export_program(program: Program, variables: PyTree, used: set[str]) -> dict[Size | None, bytes]:
+def shapes_of(program: Program) -> list[Size | None]:
+    """The shapes of arrays that a program is exported for one by one; None: for all at once."""
+    return list(program.shapes.only) or [None]
+
+
+def export_program(
+    program: Program, variables: PyTree, used: set[str], shape: Size | None
+) -> bytes:
     """A program of a network, serialized.
 
     Args:
         program: without weights.
         variables: of the network, or their shapes.
         used: the names of the arrays that it needs, which a file holds.
-
-    Returns:
-        One for each shape of its arrays, or one for all, under None.
+        shape: one of `shapes_of`.
     """
-    return {
-        shape: bytes(_exported(program, variables, shape, used).serialize())
-        for shape in _shapes_of(program)
-    }
+    return bytes(_exported(program, variables, shape, used).serialize())
 
 
 class StableHLOProgram:
@@ -134,10 +136,6 @@ class StableHLOProgram:
         run = self._run[shape if self.shapes.only else None]
         rest = (np.asarray(sizes, np.int32),) if self._takes_sizes else ()
         return run(self._weights, images, *rest)
-
-
-def _shapes_of(program: Program) -> list[Size | None]:
-    return list(program.shapes.only) or [None]
 
 
 def _exported(

@@ -1,18 +1,21 @@
 """Exports a network: writes a file, shows that it says what the model says, and keeps it then."""
 
+import contextlib
 import dataclasses
 import json
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+import rich.console
 from etils import epath
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from gcnet_jax.data import resize_image
+from gcnet_jax.data import only_process, resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.export.equality import (
     TOLERANCES,
@@ -23,9 +26,9 @@ from gcnet_jax.export.equality import (
     compare,
 )
 from gcnet_jax.export.exported_file import write_exported
-from gcnet_jax.export.network_files import PIXELS, read_programs, stablehlo_file
+from gcnet_jax.export.network_files import PIXELS, name_of_source, read_programs, stablehlo_file
 from gcnet_jax.export.onnx_models import OnnxProgram, check_onnx_installed, write_onnx
-from gcnet_jax.files import as_path, open_regular, write_whole
+from gcnet_jax.files import as_path, in_bucket, open_regular, write_whole
 from gcnet_jax.models import split_for_evaluation
 from gcnet_jax.task import (
     ArrayShapes,
@@ -46,6 +49,8 @@ def export_stablehlo(
     pretrained: PretrainedModel,
     images: Iterable[tuple[str, UInt8[np.ndarray, "h w 3"]]],
     output: epath.Path,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Agreement]:
     """Writes a network's exported file, and beside it the report of `report_beside`.
 
@@ -56,6 +61,7 @@ def export_stablehlo(
         images: RGB of 8 bits by their names, of which the file must say what the model says; they
             are taken two at a time.
         output: the file.
+        tell: is told what is done next, for people.
 
     Returns:
         How far the file is from the model.
@@ -74,15 +80,16 @@ def export_stablehlo(
             variables,
             config,
             pretrained.meaning,
-            source=str(pretrained.source),
+            source=pretrained.source,
             seen=export.seen_in_words(config),
+            tell=tell,
         )
         write_exported(path, content)
 
     compiled = {name: CompiledProgram(x, variables) for name, x in programs.items()}
     seen = (NamedImage(name, export.seen(image, config)) for name, image in images)
     about = {"run": str(pretrained.source), "read_by": f"jax {jax.__version__}"}
-    return _keep_if_equal(write, read_programs, compiled, seen, config, output, about)
+    return _keep_if_equal(write, read_programs, compiled, seen, config, output, about, tell)
 
 
 def export_onnx(
@@ -93,6 +100,7 @@ def export_onnx(
     output: epath.Path,
     *,
     size: Size | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Agreement]:
     """Writes a network's first program as an ONNX model, and beside it the equality report.
 
@@ -105,6 +113,7 @@ def export_onnx(
         output: the file.
         size: height and width of the arrays; by default the config's crop, or where there are few
             shapes the first of them.
+        tell: is told what is done next, for people.
 
     Returns:
         How far the file is from the model.
@@ -127,7 +136,7 @@ def export_onnx(
     program = dataclasses.replace(program, shapes=shapes, takes_sizes=False)
     metadata = {
         **run_metadata(config, pretrained.meaning),
-        "source": str(pretrained.source),
+        "source": name_of_source(pretrained.source),
         "input": PIXELS,
         "results": dict(program.results),
     }
@@ -141,6 +150,7 @@ def export_onnx(
         config,
         output,
         about,
+        tell,
     )
 
 
@@ -176,17 +186,21 @@ def _keep_if_equal(
     config: ConfigDict,
     output: epath.Path,
     about: Mapping[str, Any],
+    tell: Callable[[str], None],
 ) -> list[Agreement]:
     """Writes a file where nobody sees it, compares it with the model, and puts it in its place."""
     tolerance = TOLERANCES[config.model.dtype]
-    with tempfile.TemporaryDirectory() as folder:
-        unchecked = as_path(folder) / output.name
-        write(unchecked)
-        programs = read(unchecked)
-        expected = {name: program for name, program in model.items() if name in programs}
-        agreements = compare(images, expected, programs, tolerance)
+    with _folder_beside(output) as folder:
+        unchecked = folder / output.name
+        tell("writing the file")
+        try:
+            write(unchecked)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"{output} cannot be written ({reason})") from error
+        agreements = compare(images, model, read(unchecked), tolerance, tell)
         check_agreement(agreements, tolerance)
-        report = {"file": output.name, **about, **agreement_report(agreements, tolerance)}
+        report = {"file": output.name, **about, **agreement_report(agreements, tolerance, model)}
         # The file comes last: where it is, it has been compared, and the report says how.
         write_whole(report_beside(output), json.dumps(report, indent=1) + "\n")
         try:
@@ -196,3 +210,32 @@ def _keep_if_equal(
             report_beside(output).unlink(missing_ok=True)
             raise
     return agreements
+
+
+@contextlib.contextmanager
+def _folder_beside(output: epath.Path) -> Iterator[epath.Path]:
+    """A folder of this process alone for what shall become a new file, on its disk.
+
+    What a killed process has left is taken over.
+
+    Raises:
+        InputError: another process writes the file, or it is there already.
+    """
+    if in_bucket(output):
+        with tempfile.TemporaryDirectory() as folder:
+            yield as_path(folder)
+        return
+    folder = output.with_name(f".{output.name}.unchecked")
+    folder.mkdir(exist_ok=True)
+    with only_process(folder, rich.console.Console(stderr=True)):
+        try:
+            check_new(output)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_new(output: epath.Path) -> None:
+    """Raises InputError if there is such a file."""
+    if output.exists():
+        raise InputError(f"--output: {output} is there already; give a new name")

@@ -155,6 +155,7 @@ class Export:
         seen: what a network sees of an image, RGB of 8 bits, before it lies in an array: the
             resized image, or what is cut out of it.
         seen_in_words: the same, for whoever has nothing but the file.
+        most_pixels: of what a network sees of an image.
     """
 
     programs: Callable[[nnx.GraphDef, ConfigDict], Mapping[str, Program]]
@@ -162,3 +163,4 @@ class Export:
     signature: Callable[[ConfigDict, Any], Signature]
     seen: Callable[[UInt8[Any, "h w 3"], ConfigDict], UInt8[Any, "_h _w 3"]]
     seen_in_words: Callable[[ConfigDict], str]
+    most_pixels: Callable[[ConfigDict], int]

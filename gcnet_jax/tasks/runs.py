@@ -144,7 +144,14 @@ def _exported_file(name: str) -> epath.Path | None:
     if published_run(name):
         return None
     path = as_path(name)
-    return path if path.is_file() and is_exported(path) else None
+    if not path.is_file():
+        return None
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{path} is an ONNX model, which onnxruntime runs; expected a file of "
+            "gcnet export --to=stablehlo"
+        )
+    return path if is_exported(path) else None
 
 
 def find_checkpoint(workdir: epath.PathLike, config: ConfigDict | None = None) -> epath.Path:

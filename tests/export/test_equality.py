@@ -1,7 +1,10 @@
 """What counts as the same result, and what does not."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from gcnet_jax.errors import InputError
 from gcnet_jax.export.equality import (
@@ -12,7 +15,7 @@ from gcnet_jax.export.equality import (
     check_agreement,
     compare,
 )
-from gcnet_jax.task import ArrayShapes
+from gcnet_jax.task import ArrayShapes, compare_probabilities
 from gcnet_jax.tasks import task_of
 from tests.export.conftest import narrow_config
 
@@ -41,10 +44,10 @@ def checked(task, root, right, mine, dtype="float32", name=None):
     images = [NamedImage("photo", np.zeros((*SIZE, 3), np.uint8))]
     tolerance = TOLERANCES[dtype]
     model = {name: Says(programs[name].measure, **right)}
-    agreements = compare(images, model, {name: Says(**mine)}, tolerance)
+    agreements = compare(images, model, {name: Says(**mine)}, tolerance, print)
     check_agreement(agreements, tolerance)
     assert agreement_table(agreements).row_count
-    return agreement_report(agreements, tolerance)
+    return agreement_report(agreements, tolerance, model)
 
 
 OBJECTS = {
@@ -157,6 +160,30 @@ def test_classes_of_pixels_are_counted_in_every_result_of_a_segmentor(root, name
         checked("segmentation", root, {name: classes}, {name: others}, name=name)
 
 
+def test_the_report_says_through_which_arrays_no_image_went_and_the_table_fits_80_columns():
+    shapes = ArrayShapes(only=[(32, 32), (32, 64), (64, 32)])
+    program = Says(compare_all, shapes, probabilities=np.zeros(3, np.float32))
+    images = [NamedImage(str(x), np.zeros((*x, 3), np.uint8)) for x in [(20, 20), (32, 40)]]
+    tolerance, model = TOLERANCES["float32"], {"of_objects": program}
+    agreements = compare(images, model, model, tolerance, print)
+    assert [one.array for one in agreements] == [(32, 32), (32, 64)]
+    report = agreement_report(agreements, tolerance, model)
+    assert report["not_compared"] == {"of_objects": [[64, 32]]}
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    console.print(agreement_table(agreements))
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert "probabilities" in text
+    open_sizes = {"classes": Says(shapes=ArrayShapes(multiple=32))}
+    assert agreement_report(agreements, tolerance, open_sizes)["not_compared"] == {}
+
+
+def compare_all(right, mine, size, tolerance):
+    del size
+    name = "probabilities"
+    return [compare_probabilities(name, right[name], mine[name], tolerance)]
+
+
 def test_images_are_taken_two_at_a_time_and_one_alone_goes_beside_itself():
     taken, shapes = [], ArrayShapes(multiple=32)
     program = Says(lambda *_: [], shapes, x=np.zeros(1))
@@ -167,7 +194,7 @@ def test_images_are_taken_two_at_a_time_and_one_alone_goes_beside_itself():
             yield NamedImage(str(index), np.full((*size, 3), index + 1, np.uint8))
 
     with pytest.raises(InputError, match="there are no images"):  # of which anything was said
-        compare(images(), {"a": program}, {"a": program}, TOLERANCES["float32"])
+        compare(images(), {"a": program}, {"a": program}, TOLERANCES["float32"], print)
     assert taken == [0, 0, 2, 2, 4]
     of_model = program.shown[::2]
     assert [x.shape for x, _ in of_model] == [(2, 32, 32, 3), (2, 32, 32, 3), (2, 64, 32, 3)]

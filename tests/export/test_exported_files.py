@@ -14,9 +14,11 @@ import pytest
 from etils import epath
 from jax import export
 from PIL import Image
+from rich.console import Console
 
 import gcnet_jax
 from gcnet_jax.cli import export as export_command
+from gcnet_jax.data import only_process
 from gcnet_jax.errors import InputError
 from gcnet_jax.export import export_stablehlo, writing
 from gcnet_jax.export.stablehlo import StableHLOProgram
@@ -62,6 +64,17 @@ def with_program_that_is(**values):
     def change(entries):
         metadata = json.loads(entries["metadata.json"])
         metadata["programs"]["probabilities"] |= values
+        entries["metadata.json"] = json.dumps(metadata).encode()
+
+    return change
+
+
+def with_images_of(edge):
+    """A config that has photographs resized to squares of some edge."""
+
+    def change(entries):
+        metadata = json.loads(entries["metadata.json"])
+        metadata["config"]["data"]["resize_size"] = edge
         entries["metadata.json"] = json.dumps(metadata).encode()
 
     return change
@@ -165,6 +178,7 @@ def lying_header(shape):
         (with_program_that_is(results={"x": ""}), "returns other results than the file says"),
         (with_program_that_is(files=[]), r"files of its program .* is \[\]; expected one for all"),
         (with_program_that_is(files=7), "no whole exported file"),
+        (with_images_of(16_000), "its network sees images of up to 256000000 pixels; expected"),
         (for_arrays_of([32]), r"array of its program .* is \[32\]; expected null, or a height"),
         (for_arrays_of([32, 10**9]), "array of its program"),
         (for_arrays_of([32, 32], [32, 32]), "files of its program"),
@@ -248,10 +262,18 @@ def test_a_compressed_or_cut_file_is_refused(exported, tmp_path):
     copy = changed(exported, tmp_path, lambda entries: None, zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="is compressed"):
         gcnet_jax.load(copy)
-    cut = tmp_path / "cut.gcnet"
-    cut.write_bytes(exported.file.read_bytes()[:-200])
-    with pytest.raises(InputError, match=re.escape(str(cut))):
-        gcnet_jax.load(cut)
+    cut, content = tmp_path / "cut.gcnet", exported.file.read_bytes()
+    for length in (100, len(content) // 2, len(content) - 200):
+        cut.write_bytes(content[:length])
+        with pytest.raises(InputError, match=rf"{re.escape(str(cut))} is damaged"):
+            gcnet_jax.load(cut)
+
+
+def test_an_onnx_model_is_named_as_one_where_runs_are_loaded(tmp_path):
+    file = tmp_path / "shapes.onnx"
+    file.write_bytes(b"\x08\x0a")
+    with pytest.raises(InputError, match=r"shapes\.onnx is an ONNX model, which onnxruntime runs"):
+        gcnet_jax.load(file)
 
 
 @of_classification
@@ -262,7 +284,7 @@ def test_a_file_has_programs_and_no_model_and_names_the_versions_that_read_it(ex
     assert metadata["jax"]["written_by"] == metadata["versions"]["jax"] == jax.__version__
     assert "six months" in metadata["jax"]["read_by"]
     assert metadata["jax"]["platforms"] == ["cpu", "cuda", "tpu"]
-    assert metadata["source"] == str(exported.checkpoint)
+    assert metadata["source"] == "/".join(exported.checkpoint.parts[-3:])
     assert metadata["input"]["mean"] == list(gcnet_jax.ops.IMAGE_MEAN)
 
 
@@ -330,6 +352,38 @@ def test_where_file_and_model_disagree_no_file_is_left(exported, root, tmp_path,
             task_of(config), config, pretrained, [("a", photographs()[0])], tmp_path / "x.gcnet"
         )
     assert not list(tmp_path.iterdir())
+
+
+@of_classification
+def test_one_export_at_a_time_writes_a_file_and_takes_over_what_a_killed_one_left(
+    exported, root, tmp_path
+):
+    config = narrow_config("classification", root)
+    model, meaning = random_model(config)
+    pretrained = PretrainedModel(model, meaning, exported.checkpoint)
+    output = epath.Path(tmp_path / "x.gcnet")
+    arguments = (task_of(config), config, pretrained, [("a", photographs()[0])], output)
+    left = tmp_path / ".x.gcnet.unchecked"
+    left.mkdir()
+    (left / "x.gcnet").write_bytes(b"half")
+    (tmp_path / "x.gcnet.equality.json").write_text("of one that was killed")
+    with only_process(left, Console()):
+        with pytest.raises(InputError, match="another process is writing"):
+            export_stablehlo(*arguments)
+        assert left.is_dir()
+    told = []
+    export_stablehlo(*arguments, tell=told.append)
+    assert told == [
+        "writing the file",
+        "writing the program probabilities, 1 of 1",
+        "comparing probabilities of a",
+    ]
+    assert json.loads((tmp_path / "x.gcnet.equality.json").read_text())["agree"]
+    written = output.read_bytes()
+    with pytest.raises(InputError, match=r"x\.gcnet is there already; give a new name"):
+        export_stablehlo(*arguments)
+    assert output.read_bytes() == written
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["x.gcnet", "x.gcnet.equality.json"]
 
 
 @of_classification

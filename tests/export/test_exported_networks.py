@@ -67,7 +67,9 @@ def test_the_programs_of_a_detector_are_for_all_platforms_and_any_number_of_imag
     graphdef, variables = split_for_evaluation(model)
     programs = task_of(config).export.programs(graphdef, config)
     assert list(programs) == ["objects"]
-    content = stablehlo_file(programs, variables, config, meaning, source="run", seen="whole")
+    content = stablehlo_file(
+        programs, variables, config, meaning, source=tmp_path / "run", seen="whole", tell=print
+    )
     for serialized in content.programs.values():
         program = export.deserialize(bytearray(serialized))
         assert program.platforms == ("cpu", "cuda", "tpu")

@@ -62,4 +62,5 @@ EXPORT = Export(
         image, config.data.resize_size, config.data.crop_size
     ),
     seen_in_words=lambda config: _SEEN.format(config.data.resize_size, config.data.crop_size),
+    most_pixels=lambda config: config.data.resize_size**2,
 )

@@ -1,5 +1,7 @@
 """The program of a detector, from pixels to boxes, scores, classes and masks."""
 
+import math
+
 from flax import nnx
 from jaxtyping import Array, Int, PyTree, UInt8
 from ml_collections import ConfigDict
@@ -68,4 +70,5 @@ EXPORT = Export(
     signature=_signature,
     seen=lambda image, config: resize_to_fit(image, config.data.base_scale),
     seen_in_words=lambda config: fit_in_words(config.data.base_scale),
+    most_pixels=lambda config: math.prod(config.data.base_scale),
 )

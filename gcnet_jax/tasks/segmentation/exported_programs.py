@@ -5,6 +5,8 @@ it makes classes at the size that an image had before it was resized, a tile at 
 for a run.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -136,4 +138,5 @@ EXPORT = Export(
     ),
     seen=lambda image, config: resize_to_fit(image, config.data.base_scale),
     seen_in_words=lambda config: fit_in_words(config.data.base_scale),
+    most_pixels=lambda config: math.prod(config.data.base_scale),
 )
