@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -180,6 +181,7 @@ def compare_networks(
     write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
     page.finish([run.curve for pair in runs.values() for run in pair])
     print(f"{time.monotonic() - start:.0f} s; pictures are in {folder / 'page.png'}")
+    print(_what_next(runs[0]))
 
 
 def _run(
@@ -197,6 +199,14 @@ def _run(
     # Runs of another length are other runs, not earlier parts of this one.
     name = f"{network}_seed{seed}_{training.total_steps}steps"
     return Run(shown, network, config, folder / "runs" / name)
+
+
+def _what_next(pair: Sequence[Run]) -> str:
+    """Commands for both networks: the page, and one file of that with the block."""
+    demo = shlex.join(["gcnet", "demo", *(str(run.workdir) for run in pair)])
+    first, file = pair[0].workdir, f"{pair[0].network}.gcnet"
+    export = shlex.join(["gcnet", "export", str(first), f"--output={first.parent.parent / file}"])
+    return f"on a page:         {demo}\nfor other places:  {export}"
 
 
 def _test(run: Run) -> float:

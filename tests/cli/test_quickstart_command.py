@@ -1,4 +1,5 @@
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 import cv2
 import pytest
 
+from gcnet_jax.cli.runs import is_run
 from gcnet_jax.cli.side_by_side import train_side_by_side
 from gcnet_jax.errors import InputError, Preempted
 
@@ -47,6 +49,10 @@ def test_it_shows_a_page_can_be_stopped_and_goes_on_to_where_the_block_is_worth_
     assert miou["gcnet"] - miou["fcn"] >= 15, miou
     for value in miou.values():
         assert f"{value:.1f}" in again.stdout
+    demo, export = (shlex.split(line.partition(":")[2]) for line in again.stdout.splitlines()[-2:])
+    assert demo[:2] == ["gcnet", "demo"]
+    assert [run.rpartition("/")[2][:5] for run in demo[2:] if is_run(run)] == ["gcnet", "fcn_s"]
+    assert export == ["gcnet", "export", demo[2], f"--output={tmp_path / 'gcnet.gcnet'}"]
     assert page.read_bytes() != first_page
     picture = cv2.imread(str(page))
     assert picture.shape[1] == 1200

@@ -1,10 +1,15 @@
 """Exported files of every task: what they say beside the run that they are of."""
 
 import json
+import re
+import shutil
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from jax import export
+from PIL import Image
 
 import gcnet_jax
 from gcnet_jax.export import export_stablehlo
@@ -118,3 +123,31 @@ def test_networks_of_other_kinds_are_exported_too(task, change, root, tmp_path):
         found, right = arrays_of(file(image)), arrays_of(run(image))
         for name, array in right.items():
             np.testing.assert_allclose(found[name], array, atol=1e-3, err_msg=name)
+
+
+def test_the_lines_of_the_readme_print_the_shares_that_the_network_says(
+    export_of, root, tmp_path, monkeypatch, capsys
+):
+    (lines,) = re.findall(r"<<'END'\n(.*?)\nEND\n", (root / "README.md").read_text(), re.S)
+    file = export_of("segmentation").file
+    shutil.copy(file, tmp_path / "shapes.gcnet")
+    scene = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    Image.fromarray(scene).save(tmp_path / "scene.png")
+
+    config = gcnet_jax.load(file).config
+    config.data.base_scale = (128, 64)  # the quickstart's
+    label = gcnet_jax.load(file, config=config)(scene).label
+    found = {"shapes.onnx": [label[None]]}
+    session = SimpleNamespace(run=lambda outputs, inputs: found.pop("shapes.onnx"))
+    onnxruntime = SimpleNamespace(InferenceSession={"shapes.onnx": session}.__getitem__)
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", onnxruntime)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.split("]\n")
+    shares = [np.array(line.strip(" [\n").split(), float) for line in printed if line]
+    expected = np.bincount(np.ravel(label)) / label.size
+    assert len(shares) == 2
+    assert expected.max() < 1
+    for share in shares:
+        np.testing.assert_allclose(share, expected, atol=1e-6)
