@@ -1,8 +1,10 @@
 """Converts a checkpoint: from OpenMMLab or torchvision to here, and back.
 
-    gcnet convert_checkpoint --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
+    gcnet convert_checkpoint \\
+        --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
         --source=model.pth --output=converted
-    gcnet convert_checkpoint --source=converted --output=model.pth --to=openmmlab
+    gcnet convert_checkpoint --source=converted --output=model.pth \\
+        --to=openmmlab
 
 The source is what --checkpoint of the other commands takes: a checkpoint's folder, a .pth file, or
 'published'. Checkpoints bring their config, and files that were published need none. The output is

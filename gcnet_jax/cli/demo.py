@@ -10,7 +10,8 @@ between them. Without any, the newest runs in ./runs are shown, or those of the 
 Programs ask the same server, a photo a call:
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/networks/0/result.json
-    curl --data-binary @photo.jpg -o out.png http://127.0.0.1:8000/networks/0/picture.png
+    curl --data-binary @photo.jpg -o out.png \\
+        http://127.0.0.1:8000/networks/0/picture.png
 
 What it answers to is in docs/serving.md. It is reached from this machine alone, unless --host says
 otherwise. SIGTERM and Ctrl-C stop it, once all that was asked is answered; a second Ctrl-C drops

@@ -9,7 +9,8 @@ the worst images, in one file for any browser.
 Of a run's folder the best checkpoint is taken. --checkpoint takes any, which may be a .pth file of
 OpenMMLab, or the published weights of a run:
 
-    gcnet evaluate --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 --checkpoint=published
+    gcnet evaluate --config=gcnet_r50-d8_4xb2-40k_cityscapes-512x1024 \\
+        --checkpoint=published
 """
 
 import json

@@ -10,21 +10,22 @@ from types import MappingProxyType
 
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.cli.standard_output import show
+from gcnet_jax.cli.wrapping import wrap
 from gcnet_jax.errors import did_you_mean
 
 VERBS: Mapping[str, str] = MappingProxyType(
     {
-        "quickstart": "trains with and without the block, and shows what it is for",
-        "prepare_dataset": "builds the records of a data set, an official one or your own",
-        "train": "trains a network, or goes on where training was interrupted",
+        "quickstart": "trains with and without the block, and shows its use",
+        "prepare_dataset": "prepares a data set, an official one or your own",
+        "train": "trains a network, or goes on where it was interrupted",
         "evaluate": "prints and writes the metrics of a trained network",
-        "predict": "segments images, videos and folders of them",
-        "demo": "shows networks on a web page of this machine: drop a photo, see the result",
-        "export": "writes a trained network as one file that runs without this library",
+        "predict": "says what is in images, videos and folders of them",
+        "demo": "shows networks on a web page to drop photos on",
+        "export": "writes a network as one file that runs elsewhere",
         "convert_checkpoint": "turns checkpoints into OpenMMLab's files and back",
         "analyze_context": "shows what context blocks attend to, and what they cost",
-        "ablate": "trains a network with each kind of block, and compares them",
-        "list": "shows the configs, data sets and published weights that there are",
+        "ablate": "trains with each kind of block, and compares them",
+        "list": "shows which configs, data sets and weights there are",
     }
 )
 """What each verb does; the module of its name in this package does it."""
@@ -73,6 +74,9 @@ def _complete() -> None:
 
 def _help() -> str:
     width = max(map(len, VERBS))
-    verbs = [f"  {verb:{width}}  {what}" for verb, what in VERBS.items()]
+    verbs = [
+        wrap(what, indent=f"  {verb:{width}}  ", further=" " * (width + 4))
+        for verb, what in VERBS.items()
+    ]
     head = ("GCNet for JAX: global-context networks.", "", "    gcnet VERB ...", "")
     return "\n".join([*head, *verbs, "", "gcnet VERB --help says what a verb takes."])

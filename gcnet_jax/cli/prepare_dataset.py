@@ -2,18 +2,20 @@
 
     gcnet prepare_dataset context_shapes
     gcnet prepare_dataset camvid --source=/path/to/camvid
-    gcnet prepare_dataset cityscapes --source=/path/to/archives --pixels=uncompressed
+    gcnet prepare_dataset cityscapes --source=/path/to/archives \\
+        --pixels=uncompressed
     gcnet prepare_dataset voc12aug --source=/path/to/VOC --splits=val
     gcnet prepare_dataset folder --name=plants --source=/path/to/plants \\
         --images='images/*' --masks='masks/*' --classes=classes.csv
     gcnet prepare_dataset folder --name=plants --source=/path/to/plants \\
         --images='train=images/train/*.jpg' --images='val=images/val/*.jpg' \\
-        --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' --classes=classes.csv
+        --masks='train=masks/train/*.png' --masks='val=masks/val/*.png' \\
+        --classes=classes.csv
     gcnet prepare_dataset imagenet --source=/path/to/archives
     gcnet prepare_dataset class_folders --name=flowers --source=/path/to/flowers
     gcnet prepare_dataset coco --source=/path/to/coco
-    gcnet prepare_dataset coco_json --name=cells --train_json=train.json --train_images=images \\
-        --val_json=val.json
+    gcnet prepare_dataset coco_json --name=cells --train_json=train.json \\
+        --train_images=images --val_json=val.json
 
 The official sets are, for segmentation, ade20k, camvid, cityscapes, context_shapes and voc12aug;
 for classification, context_scenes and imagenet; for detection, coco and context_objects. Every file

@@ -1,5 +1,6 @@
 """The installed command, what it lists, and runs that bring their config along."""
 
+import importlib
 import json
 import os
 import re
@@ -11,8 +12,10 @@ import time
 
 import pytest
 
+from gcnet_jax.cli import gcnet as gcnet_command
 from gcnet_jax.cli import list as list_command
 from gcnet_jax.cli.gcnet import VERBS
+from gcnet_jax.cli.help_texts import help_of, help_of_config
 from gcnet_jax.config import find_config, leaves, library_configs, to_plain
 from gcnet_jax.tasks import schemas
 from gcnet_jax.tasks.configs import load_config
@@ -99,11 +102,27 @@ for module in {OF_A_CHECKOUT}:
     assert all(f"  {verb}" in done.stdout for verb in VERBS)
 
 
+@pytest.mark.parametrize(("columns", "widest"), [(60, 60), (None, 80), (300, 100)])
+def test_help_is_as_wide_as_the_terminal(monkeypatch, columns, widest):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    modules = {verb: importlib.import_module(f"gcnet_jax.cli.{verb}") for verb in VERBS}
+    helps = [gcnet_command._help(), help_of_config()]
+    helps += [help_of(x.__name__, x._OPTIONS) for x in modules.values()]
+    # Commands to copy are as they are, and so are the defaults of keys.
+    lines = [x for text in helps for x in text.splitlines()]
+    wrapped = [x for x in lines if not re.match(r"    +(gcnet|curl|http|--)|  [\w.]+ = ", x)]
+    assert widest - 8 < max(map(len, wrapped)) <= widest
+    assert max(len(line) for line in lines if re.match("    +(gcnet|curl|http|--)", line)) <= 80
+
+
 def test_every_key_of_a_config_is_described_by_help_config(command):
     done = command("train", "--help_config")
     assert done.returncode == 0, done.stderr
     for key, leaf in leaves(schemas()["segmentation"].section):
-        assert f"  {key} = {leaf.default!r}\n      {leaf.about} (" in done.stdout
+        said = " ".join(f"{key} = {leaf.default!r} {leaf.about} (".split())
+        assert said in " ".join(done.stdout.split())
         assert leaf.about
     assert "data.crop_size" not in command("train", "--help").stdout
 
