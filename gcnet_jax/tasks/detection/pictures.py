@@ -1,6 +1,7 @@
 """Pictures of objects: their masks in colour, boxes around them, and words at the boxes."""
 
 import colorsys
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-_SMALLEST, _LARGEST = 11, 48  # pixels of the letters
-_IN_WIDTH = 60  # letters' heights in the width of a picture
+from gcnet_jax.tasks.detection.label_places import label_places
+
+_SMALLEST, _LARGEST = 10, 48  # pixels of the letters
+_IN_DIAGONAL = 72  # letters' heights in the diagonal of a picture
 _DARK = 120  # luma of colours, from 0 to 255, on which words are white
 _GOLDEN = 0.6180339887  # part of the colour circle between one object and the next
 
@@ -34,6 +37,8 @@ def draw_objects(
 ) -> Image.Image:
     """Draws objects into a copy of an image, the first of them on top.
 
+    Words that would hide objects are left out, see `label_places`.
+
     Args:
         image: RGB.
         objects: each gets a colour of its own.
@@ -45,7 +50,7 @@ def draw_objects(
         if each.mask is not None:
             blended[each.mask] += opacity * (np.array(color, np.float32) - blended[each.mask])
     picture = Image.fromarray(blended.round().astype(np.uint8))
-    height = min(max(picture.width // _IN_WIDTH, _SMALLEST), _LARGEST)
+    height = min(max(round(math.hypot(*picture.size) / _IN_DIAGONAL), _SMALLEST), _LARGEST)
     line = max(height // 7, 1)
     font = ImageFont.truetype(_font_file(), height)
     draw = ImageDraw.Draw(picture)
@@ -54,16 +59,20 @@ def draw_objects(
         left, top, right, bottom = each.box.tolist()
         last = max(left, right - 1), max(top, bottom - 1)  # the pixels that the box ends with
         draw.rectangle((left, top, *last), outline=color, width=line)
-    for each, color in drawn:  # no box hides words
-        if not each.words:
+    labels = [
+        (math.ceil(font.getlength(each.words) + 0.6 * height), math.ceil(1.4 * height))
+        if each.words
+        else None
+        for each in objects
+    ]
+    places = label_places([each.box for each in objects], labels, (picture.height, picture.width))
+    for each, color, place in zip(objects, colors, places, strict=True):  # no box hides words
+        if place is None:
             continue
-        left, top = each.box[:2].tolist()
-        length = font.getlength(each.words) + height
-        left = max(min(left, picture.width - length), 0)
-        top = top - 1.4 * height if top >= 1.4 * height else top
-        draw.rectangle((left, top, left + length, top + 1.4 * height), fill=color)
+        left, top, right, bottom = place
+        draw.rectangle((left, top, right - 1, bottom - 1), fill=color)
         draw.text(
-            (left + 0.5 * height, top + 0.7 * height),
+            (left + 0.3 * height, (top + bottom - 1) / 2),
             each.words,
             fill=_readable_on(color),
             font=font,

@@ -90,7 +90,8 @@ class DetectionResult:
     def picture(self, *, min_score: float = SHOWN_FROM, opacity: float = 0.5) -> Image.Image:
         """The image with boxes, masks, classes and scores of its objects.
 
-        Where there are many, classes and scores are left out, which would hide them.
+        Classes and scores stand beside the boxes; they are left out where there are many objects,
+        or no room that hides none.
 
         Args:
             min_score: of the objects that are drawn.
