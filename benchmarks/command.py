@@ -70,15 +70,10 @@ neither allocated nor run.
 Prints tables, and writes the same as JSON (--output).
 """
 
-import contextlib
 import importlib.util
 import json
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -87,14 +82,13 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from benchmarks.evaluation_modes import MODES
+from benchmarks.machine import describe_machine
+from benchmarks.peer_choice import check_peer, is_of_detection, make_room_for_peer
 from gcnet_jax.cli import command, options
 from gcnet_jax.cli.importing import importing
 from gcnet_jax.errors import InputError, UsageError
 from gcnet_jax.files import as_path, write_whole
 
-_PACKAGES_OF_PEERS: Mapping[str, Sequence[str]] = MappingProxyType(
-    {"openmmlab": ("mmcv-lite", "mmsegmentation"), "torchvision": ("torchvision",)}
-)
 _SIZE_OF_COCO, _CLASSES_OF_COCO = (800, 1333), 80
 _SIZE_OF_PHOTOGRAPHS = (480, 640)  # most of COCO's, as they are stored
 
@@ -160,7 +154,7 @@ def _input(config: ConfigDict) -> dict[str, Any]:
     from benchmarks.input import measure_input
     from gcnet_jax.cli.cost_tables import parse_size
 
-    photographs = _is_of_detection(config) and not _OPTIONS["size"].present
+    photographs = is_of_detection(config) and not _OPTIONS["size"].present
     return measure_input(
         config,
         size=_SIZE_OF_PHOTOGRAPHS if photographs else parse_size(_SIZE.value),
@@ -253,7 +247,7 @@ def _serving(config: ConfigDict) -> dict[str, Any]:
 
 
 def _train(config: ConfigDict) -> dict[str, Any]:
-    if _is_of_detection(config):
+    if is_of_detection(config):
         from benchmarks.detection_training import measure_detection_training
 
         return measure_detection_training(
@@ -358,73 +352,17 @@ def _benchmark(arguments: list[str]) -> None:
     # Fail now, not after the work.
     output = options.output_file(output, key="benchmark", beside=[f"{output.stem}.png"])
     if _PEER.value is not None:
-        _check_peer(name, config)
-        _make_room_for_peer()
+        check_peer(_PEER.value, name, config)
+        make_room_for_peer()
     if name in _RUN_NETWORKS:
         with importing():
             from gcnet_jax.parallel import keep_freed_memory
         keep_freed_memory()
     measured = BENCHMARKS[name](config)
-    result = {"benchmark": name, "machine": _machine(), **measured}
+    result = {"benchmark": name, "machine": describe_machine(_PEER.value), **measured}
     write_whole(output, json.dumps(result, indent=2) + "\n")
     print(f"written to {output}")
 
 
-def _is_of_detection(config: ConfigDict) -> bool:
-    return config.task == "detection"
-
-
-def _check_peer(name: str, config: ConfigDict) -> None:
-    takes_torchvision = name == "detect" or (name == "train" and _is_of_detection(config))
-    if takes_torchvision and _PEER.value == "openmmlab":
-        raise InputError(
-            "--peer=openmmlab: mmdetection needs mmcv's compiled operators, of which PyPI has no "
-            "wheels; expected --peer=torchvision"
-        )
-    if not takes_torchvision and _PEER.value == "torchvision":
-        raise UsageError(
-            "--peer=torchvision is for `detect`, and for `train` with a config of detection; "
-            f"expected --peer=openmmlab for {name}"
-        )
-    peer = "mmcv" if _is_of_detection(config) and name == "input" else str(_PEER.value)
-    installed, remedy = {
-        "mmcv": ("mmcv", "mmcv is not installed; pip install '.[peer]'"),
-        "openmmlab": ("mmseg", "mmsegmentation is not installed; pip install '.[peer]'"),
-        "torchvision": ("torchvision", "torchvision is not installed; pip install torchvision"),
-    }[peer]
-    if importlib.util.find_spec(installed) is None:
-        raise InputError(f"--peer={_PEER.value}: {remedy}")
-
-
-def _make_room_for_peer() -> None:
-    """To be called before JAX looks for devices."""
-    # JAX would take three quarters of a GPU's memory for itself: at once, or little by little while
-    # XLA tries algorithms out, and it gives nothing back.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")
-
-
 def _output(name: str) -> epath.Path:
     return as_path(_OUTPUT.value or f"benchmark_{name}.json")
-
-
-def _machine() -> dict[str, str]:
-    """What figures depend on beside the code that is measured."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        models = [x for x in information.read_text().splitlines() if x.startswith("model name")]
-        processor = models[0].partition(":")[2].strip() if models else processor
-    packages = ["jax", "numpy", "opencv-python-headless"]
-    if _PEER.value is not None:
-        packages += ["torch", *_PACKAGES_OF_PEERS[_PEER.value]]
-    return {"processor": processor, "python": platform.python_version()} | _versions(packages)
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """The versions of those packages that are installed: of a peer not all need be."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
