@@ -75,7 +75,7 @@ class Application:
             for path, (name, kind) in _PAGE.items()
         ]
         of_network = "/networks/{network}"
-        return Starlette(
+        starlette = Starlette(
             routes=[
                 *files,
                 Route("/networks", self._list, methods=["GET"]),
@@ -94,6 +94,8 @@ class Application:
                 Exception: _failed,
             },
         )
+        starlette.router.redirect_slashes = False  # a redirection would say nothing in JSON
+        return starlette
 
     def _list(self, request: Request) -> Response:
         """The networks, how many examples there are, and what photos may be."""

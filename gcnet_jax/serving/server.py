@@ -16,7 +16,6 @@ from gcnet_jax.serving.connection import Connection
 from gcnet_jax.serving.guard import Guard
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
-_CONNECTIONS = 256  # at a time; each costs little, but is not free
 _SECONDS_TO_STOP = 300  # for what was taken to be answered
 
 
@@ -80,7 +79,6 @@ def serve(
             http=Connection,
             log_level="warning",
             access_log=False,
-            limit_concurrency=_CONNECTIONS,
             server_header=False,
             lifespan="off",
             ws="none",

@@ -23,6 +23,7 @@ from gcnet_jax.serving import (
     bound_socket,
     url_of,
 )
+from gcnet_jax.serving.connection import Connection
 from gcnet_jax.tasks.segmentation.data import DatasetClasses
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
 
@@ -107,7 +108,9 @@ def client(application: Guard, network: Brightness) -> Iterator[TestClient]:
 @contextlib.contextmanager
 def running(application: Guard) -> Iterator[str]:
     """Serves in a thread of this process; gives the address."""
-    config = uvicorn.Config(application, log_level="warning", lifespan="off", ws="none")
+    config = uvicorn.Config(
+        application, http=Connection, log_level="warning", lifespan="off", ws="none"
+    )
     server, listening = uvicorn.Server(config), bound_socket("127.0.0.1", 0)
     with in_thread(lambda: server.run(sockets=[listening])):
         try:

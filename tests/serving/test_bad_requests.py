@@ -118,6 +118,8 @@ BAD_REQUESTS = {
     "POST to the page": (405, "POST", "/", {"content": PHOTO}),
     "a network that is not there": (404, "POST", "/networks/2/result.json", {"content": PHOTO}),
     "a network below zero": (404, "POST", "/networks/-1/result.json", {"content": PHOTO}),
+    "a path with a slash behind it": (404, "GET", "/networks/", {}),
+    "a result with a slash behind it": (404, "POST", f"{RESULT}/", {"content": PHOTO}),
     "a network by a name": (404, "POST", "/networks/runs/result.json", {"content": PHOTO}),
     "a network by a path": (404, "POST", f"/networks/{PATH}/result.json", {"content": PHOTO}),
     "a network by an escaped path": (
