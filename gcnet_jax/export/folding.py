@@ -17,18 +17,22 @@ _IDENTITIES = ("optimization_barrier", "copy", "copy_p")
 
 
 Rewrite = Callable[..., Any]
-"""Takes the parameters of an operator and its arrays to its results."""
+"""Takes the parameters of an operator and its arrays to its results, in a tree.
+
+Of a function under `jax.jit` the arrays are its arguments, keywords by their names, and what is
+static lies in `params["jaxpr"]` at best: the results are as long there as the function makes them.
+"""
 
 
 def folded(
-    function: Callable[..., Any], *shapes: Any, rewritten: Mapping[str, Rewrite]
+    function: Callable[..., Any], *shapes: Any, rewritten: Mapping[str, Rewrite] | None = None
 ) -> Callable[..., list[Array]]:
     """A function of arrays of some shapes as one that binds JAX's operators one by one.
 
     Args:
         function: of arrays.
         *shapes: of its arguments, of which some dimensions may be symbolic.
-        rewritten: what takes the place of operators, by their names.
+        rewritten: what takes the place of operators and of compiled functions, by their names.
 
     Returns:
         A function of such arrays to the leaves of the results.
@@ -36,7 +40,7 @@ def folded(
     closed = jax.make_jaxpr(function)(*shapes)
 
     def run(*arrays: Array) -> list[Array]:
-        return _evaluated(closed.jaxpr, closed.consts, arrays, rewritten)
+        return _evaluated(closed.jaxpr, closed.consts, arrays, rewritten or {})
 
     return run
 
@@ -60,6 +64,9 @@ def _results(
     equation: JaxprEqn, arrays: list[Any], rewritten: Mapping[str, Rewrite]
 ) -> Sequence[Any]:
     name, params = equation.primitive.name, equation.params
+    function = params.get("name", name) if name == "jit" else name
+    if function in rewritten:
+        return jax.tree.leaves(rewritten[function](params, *arrays))
     if name == "platform_index":
         return [_default_platform(params)]
     if name in _IDENTITIES:
@@ -69,8 +76,6 @@ def _results(
         return _evaluated(branch.jaxpr, branch.consts, arrays[1:], rewritten)
     if (program := _program_of(equation)) is not None:
         return _evaluated(program.jaxpr, program.consts, arrays, rewritten)
-    if name in rewritten:
-        return [rewritten[name](params, *arrays)]
     if any(isinstance(x, Tracer) for x in arrays) or _has_open_sizes(equation):
         results = equation.primitive.bind(*arrays, **params)
     else:

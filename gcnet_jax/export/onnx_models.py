@@ -1,9 +1,9 @@
 """Programs as ONNX, by jax2onnx: images that fill arrays of one size, in any number.
 
 jax2onnx takes what it knows of JAX's functions in place of these while it traces. It is handed a
-program that binds JAX's operators one by one (`folding`), and meets none of these functions but
-those that are put in the place of operators: the pooling, whose operator it knows for no images,
-and what makes a model faster (`onnx_fusion`).
+program that binds JAX's operators one by one (`folding`), in which those that it lacks are written
+otherwise (`onnx_rewriting`) and loops are ONNX's own operators (`onnx_operators`). It meets none of
+these functions but those that make a model faster (`onnx_fusion`).
 """
 
 import contextlib
@@ -11,24 +11,27 @@ import io
 import json
 import logging
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from flax import nnx
 from jax import export
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Int, PyTree, UInt8
 
 from gcnet_jax.errors import InputError, printable
+from gcnet_jax.export import onnx_operators
 from gcnet_jax.export.folding import folded
 from gcnet_jax.export.onnx_fusion import maximum_as_relu, product_as_convolution
+from gcnet_jax.export.onnx_rewriting import REWRITTEN
 from gcnet_jax.task import ArrayShapes, Outputs, Program
 from gcnet_jax.task.exported import Size
 
 _LONGEST_REASON = 160
+_OPSET = 21
+"""The newest set of operators in which onnxruntime 1.32 has RoIAlign on CPUs."""
 _REMEDY = "pip install 'gcnet-jax[onnx]'"
 
 
@@ -66,22 +69,10 @@ def write_onnx(
         found = program.run(variables, images)
         return [found[name] for name in names]
 
-    borders: list[Sequence[tuple[int, int]]] = []
-
-    def max_pool(params: Mapping[str, Any], x: Float[Array, "b h w c"]) -> Array:
-        # jax2onnx knows no pairs of padding. Of what halves the size, "SAME" has the same shape.
-        window, strides, border = (
-            tuple(params[name][1:-1]) for name in ("window_dimensions", "window_strides", "padding")
-        )
-        borders.append(border)
-        return nnx.max_pool(x, window_shape=window, strides=strides, padding="SAME")
-
-    rewritten = {
-        "dot_general": product_as_convolution,
-        "max": maximum_as_relu,
-        "reduce_window_max": max_pool,
-    }
-    run = folded(results, images, rewritten=rewritten)
+    run = folded(results, images, rewritten={**REWRITTEN, **program.rewritten})
+    fused = {"dot_general": product_as_convolution, "max": maximum_as_relu}
+    run = folded(run, images, rewritten=fused)
+    onnx_operators.register()
     try:
         with _quiet():
             model: Any = jax2onnx.to_onnx(
@@ -89,8 +80,8 @@ def write_onnx(
                 [images],
                 input_names=["images"],
                 output_names=names,
+                opset=_OPSET,
             )
-        _set_borders(model, borders)
     except Exception as error:  # of a converter that ends in whatever it meets
         raise InputError(
             f"jax2onnx cannot convert {_operator_in(error)} of this network ({_reason(error)}); "
@@ -161,19 +152,6 @@ def _lacking(name: str, error: ImportError) -> InputError:
 def _reason(error: Exception) -> str:
     """The beginning of what an error says, in one line."""
     return printable(" ".join(str(error).split())[:_LONGEST_REASON]) or type(error).__name__
-
-
-def _set_borders(model: Any, borders: Sequence[Sequence[tuple[int, int]]]) -> None:
-    """Gives the poolings of a model, in order, the padding that they have in the program."""
-    import onnx  # pyright: ignore[reportMissingImports]
-
-    poolings = [node for node in model.graph.node if node.op_type == "MaxPool"]
-    for node, border in zip(poolings, borders, strict=True):
-        kept = [x for x in node.attribute if x.name not in ("auto_pad", "pads")]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        pads = [low for low, _ in border] + [high for _, high in border]
-        node.attribute.append(onnx.helper.make_attribute("pads", pads))
 
 
 def _operator_in(error: Exception) -> str:

@@ -63,6 +63,8 @@ class Program:
         shapes: the heights and widths of its arrays.
         measure: compares what two ways to run it say of an image.
         takes_sizes: whether images may be smaller than their arrays.
+        rewritten: what ONNX models have in place of operators and of compiled functions, by their
+            names, see `gcnet_jax.export.folding`.
     """
 
     run: Callable[..., Outputs]
@@ -70,6 +72,7 @@ class Program:
     shapes: ArrayShapes
     measure: Measure
     takes_sizes: bool = True
+    rewritten: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
 
 class RunProgram(Protocol):

@@ -140,17 +140,19 @@ class Detector(nnx.Module):
         Raises:
             InputError: the images are not normalised, or images or sizes have another shape.
         """
-        sizes = self.check(images, sizes)
-        pyramid = self.pyramid(images, sizes)
+        given, sizes = sizes, self.check(images, sizes)
+        pyramid = self.pyramid(images, given)
         proposals = self.propose(self.rpn(pyramid), sizes, self.settings.proposals)
         outputs = self.look(pyramid, proposals, sizes)
         boxes, scores, classes, valid = self.detect(outputs, proposals.valid, sizes)
         masks = self.masks(pyramid, boxes, classes) if self.mask_heads else None
         return Detections(boxes, scores, classes, valid, masks)
 
-    def pyramid(self, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"]) -> Pyramid:
-        """The features of images of some sizes."""
-        if self.reference_padding:
+    def pyramid(
+        self, images: Float[Array, "b h w 3"], sizes: Integer[Array, "b 2"] | None
+    ) -> Pyramid:
+        """The features of images of some sizes, or of images that fill their arrays."""
+        if sizes is None or self.reference_padding:
             return Pyramid(self.neck(self.backbone(images)), None)
         sizes, mask = padded(sizes), inside(padded(sizes), images.shape[1:3])
         masks = [mask[:, ::stride, ::stride] for stride in self.backbone.stage_strides]

@@ -13,6 +13,7 @@ from gcnet_jax.task import ArrayShapes, Export, Outputs, Program, Signature
 from gcnet_jax.tasks.detection.classes import ObjectClasses
 from gcnet_jax.tasks.detection.image_shapes import array_shapes
 from gcnet_jax.tasks.detection.object_agreement import measure_objects
+from gcnet_jax.tasks.detection.onnx_operators import ONNX_OPERATORS
 
 OBJECTS = "objects"
 
@@ -47,6 +48,7 @@ def programs(graphdef: nnx.GraphDef, config: ConfigDict) -> dict[str, Program]:
             results={**_RESULTS, **({"masks": _MASKS} if has_masks else {})},
             shapes=ArrayShapes(only=array_shapes(config.data.base_scale)),
             measure=measure_objects(config.model.test.score_threshold),
+            rewritten=ONNX_OPERATORS,
         )
     }
 

@@ -14,9 +14,11 @@ of groups one by one, from 10,000 boxes on, gives the same.
 No gradient flows: what is returned are indices.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Integer
@@ -38,6 +40,7 @@ class Kept(NamedTuple):
     valid: Bool[Array, "limit"]
 
 
+@functools.partial(jax.jit, static_argnames="limit")
 def suppress(
     boxes: Float[Array, "n 4"],
     scores: Float[Array, "n"],
@@ -66,7 +69,7 @@ def suppress(
     boxes, scores = lax.stop_gradient((boxes, scores))
     boxes = jnp.where(valid[:, None], boxes, 0.0)
     if groups is not None:
-        boxes = boxes + _offsets(groups, _largest(boxes, valid[:, None]))[:, None]
+        boxes = boxes + offsets(groups, largest_coordinate(boxes, valid[:, None]))[:, None]
     blocks = -(-len(boxes) // _BLOCK)
     padding = blocks * _BLOCK - len(boxes)
     order = jnp.argsort(jnp.where(valid, -scores, jnp.inf))  # which is stable
@@ -108,6 +111,7 @@ def suppress(
     return Kept(kept, jnp.arange(limit) < count)
 
 
+@functools.partial(jax.jit, static_argnames="limit")
 def suppress_by_class(
     boxes: Float[Array, "n k 4"] | Float[Array, "n 4"],
     scores: Float[Array, "n k"],
@@ -143,7 +147,7 @@ def suppress_by_class(
     has_candidate = jnp.broadcast_to(is_candidate, scores.shape)
     if boxes.shape[1] == 1:
         has_candidate = jnp.any(is_candidate, axis=1, keepdims=True)
-    offsets = _offsets(jnp.arange(classes), _largest(boxes, has_candidate[..., None]))
+    moves = offsets(jnp.arange(classes), largest_coordinate(boxes, has_candidate[..., None]))
     # Classes first and coordinates apart: each pick reads one class, in one piece.
     boxes_by_class = boxes.transpose(1, 2, 0)
     table = jnp.where(is_candidate, scores, -jnp.inf).T
@@ -156,7 +160,7 @@ def suppress_by_class(
         pair = jnp.min(jnp.where(best == score, pairs, rows * classes))
         row, label = pair // classes, pair % classes
         own = label if len(boxes_by_class) > 1 else 0
-        others = lax.dynamic_index_in_dim(boxes_by_class, own, keepdims=False) + offsets[label]
+        others = lax.dynamic_index_in_dim(boxes_by_class, own, keepdims=False) + moves[label]
         sizes = areas(others.T)
         gone = _suppresses((others[:, row], sizes[row]), (others.T, sizes), threshold)
         gone |= jnp.arange(rows) == row
@@ -174,11 +178,12 @@ def suppress_by_class(
     return Kept(picked, exists)
 
 
-def _offsets(groups: Integer[Array, "n"], largest: Float[Array, ""]) -> Float[Array, "n"]:
+def offsets(groups: Integer[Array, "n"], largest: Float[Array, ""]) -> Float[Array, "n"]:
+    """How far the boxes of groups are moved apart, by the largest coordinate of all."""
     return rounded(groups.astype(jnp.float32) * (largest + 1.0))
 
 
-def _largest(boxes: Float[Array, "*n 4"], exists: Bool[Array, "*n 1"]) -> Float[Array, ""]:
+def largest_coordinate(boxes: Float[Array, "*n 4"], exists: Bool[Array, "*n 1"]) -> Float[Array, ""]:
     """The largest coordinate of boxes that are there; 0 if none is."""
     largest = jnp.max(jnp.where(exists, boxes, -jnp.inf), initial=-jnp.inf)
     return jnp.where(jnp.any(exists), largest, 0.0)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Shaped
@@ -31,6 +32,7 @@ _product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 """Accelerators would round the shares by default, by which targets of masks are decided."""
 
 
+@functools.partial(jax.jit, static_argnames=("bins", "sampling_ratio"))
 def roi_align(
     pyramid: Sequence[Shaped[Array, "b _h _w c"]],
     boxes: Float[Array, "r 4"],
@@ -76,7 +78,7 @@ def roi_align(
         )
     shapes = tuple(x.shape for x in pyramid)
     if sizes is None:
-        whole = [jnp.array([shape[1:3]] * shape[0]) for shape in shapes]
+        whole = [jnp.broadcast_to(jnp.array(shape[1:3]), (shape[0], 2)) for shape in shapes]
     else:
         whole = list(sizes)
     places = places_of(boxes, images, levels, strides, jnp.stack(whole), bins, sampling_ratio)
