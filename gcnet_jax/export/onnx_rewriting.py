@@ -31,7 +31,25 @@ def _remainder(params: Mapping[str, Any], x: Array, y: Array) -> Array:
     return x - y * lax.div(x, jnp.broadcast_to(y, x.shape))
 
 
+def _pad(params: Mapping[str, Any], x: Array, value: Array) -> Array:
+    """`pad`, which jax2onnx knows for no open lengths."""
+    config = params["padding_config"]
+    if any(low < 0 or high < 0 or interior for low, high, interior in config):
+        return lax.pad(x, value, config)
+    for axis, (low, high, _) in enumerate(config):
+        shape = list(x.shape)
+        parts = [x]
+        for count, place in ((low, 0), (high, 2)):
+            shape[axis] = int(count)
+            if count:
+                parts.insert(place, jnp.broadcast_to(value, shape))
+        x = lax.concatenate(parts, axis) if len(parts) > 1 else x
+    return x
+
+
 REWRITTEN: Mapping[str, Callable[..., Any]] = {
+    "pad": _pad,
     "reduce_window_max": _max_pool,
     "rem": _remainder,
 }
+"""What takes the place of operators by their names."""

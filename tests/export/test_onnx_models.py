@@ -23,7 +23,7 @@ from gcnet_jax.tasks import task_of
 from gcnet_jax.training import save_model
 from tests.export.conftest import narrow_config, photographs, random_model
 
-SIZES = {"segmentation": (48, 80), "classification": (32, 32)}
+SIZES = {"segmentation": (48, 80), "classification": (32, 32), "detection": (32, 32)}
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("jax2onnx", "onnxruntime")),
@@ -47,14 +47,13 @@ def test_a_model_runs_in_onnxruntime_with_batches_and_says_what_the_network_says
     assert all(one.agrees for one in agreements)
     assert json.loads((tmp_path / "model.onnx.equality.json").read_text())["agree"]
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    (output,) = session.get_outputs()
-    for batch in (1, 2):
-        images = np.zeros((batch, *size, 3), np.uint8)
-        (found,) = session.run(None, {"images": images})
-        assert len(found) == batch
+    for batch in (1, 3):
+        found = session.run(None, {"images": np.zeros((batch, *size, 3), np.uint8)})
+        assert {len(result) for result in found} == {batch}
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"])["names"] == list(meaning.names)
-    assert output.name in json.loads(about["results"])
+    names = [output.name for output in session.get_outputs()]
+    assert sorted(names) == sorted(json.loads(about["results"]))
 
 
 @needs_onnx
