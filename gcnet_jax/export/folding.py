@@ -32,7 +32,8 @@ def folded(
     Args:
         function: of arrays.
         *shapes: of its arguments, of which some dimensions may be symbolic.
-        rewritten: what takes the place of operators and of compiled functions, by their names.
+        rewritten: what takes the place of operators by their names, and of functions under
+            `jax.jit` by names such as "jit(f)".
 
     Returns:
         A function of such arrays to the leaves of the results.
@@ -64,9 +65,9 @@ def _results(
     equation: JaxprEqn, arrays: list[Any], rewritten: Mapping[str, Rewrite]
 ) -> Sequence[Any]:
     name, params = equation.primitive.name, equation.params
-    function = params.get("name", name) if name == "jit" else name
-    if function in rewritten:
-        return jax.tree.leaves(rewritten[function](params, *arrays))
+    called = f"jit({params['name']})" if name == "jit" else name
+    if called in rewritten:
+        return jax.tree.leaves(rewritten[called](params, *arrays))
     if name == "platform_index":
         return [_default_platform(params)]
     if name in _IDENTITIES:

@@ -82,9 +82,7 @@ def _(boxes: Any, scores: Any, *, threshold: float, limit: int) -> ShapedArray:
 def _(x: Any, *, window: Any, strides: Any, padding: Any) -> ShapedArray:
     lengths = [
         (length + sum(border) - size) // stride + 1
-        for length, size, stride, border in zip(
-            x.shape[2:], window, strides, padding, strict=True
-        )
+        for length, size, stride, border in zip(x.shape[2:], window, strides, padding, strict=True)
     ]
     return ShapedArray((*x.shape[:2], *lengths), x.dtype)
 
@@ -115,7 +113,7 @@ def register() -> None:
 def _converted_roi_align(
     builder: Any, features: Any, boxes: Any, images: Any, *, stride: int, bins: int
 ) -> Any:
-    import onnx_ir
+    import onnx_ir  # pyright: ignore[reportMissingImports]
 
     return builder.RoiAlign(
         features,
@@ -133,7 +131,7 @@ def _converted_roi_align(
 def _converted_suppression(
     builder: Any, boxes: Any, scores: Any, *, threshold: float, limit: int
 ) -> Any:
-    import onnx_ir
+    import onnx_ir  # pyright: ignore[reportMissingImports]
 
     def constant(value: Any) -> Any:
         return builder.add_initializer_from_array(builder.fresh_name("constant"), value)

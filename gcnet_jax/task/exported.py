@@ -63,8 +63,8 @@ class Program:
         shapes: the heights and widths of its arrays.
         measure: compares what two ways to run it say of an image.
         takes_sizes: whether images may be smaller than their arrays.
-        rewritten: what ONNX models have in place of operators and of compiled functions, by their
-            names, see `gcnet_jax.export.folding`.
+        rewritten: what ONNX models have in place of functions under `jax.jit` and of operators, by
+            their names, see `gcnet_jax.export.folding`.
     """
 
     run: Callable[..., Outputs]

@@ -10,16 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend.core import Primitive
 
 from gcnet_jax import training
 from gcnet_jax.cli import export as export_command
 from gcnet_jax.errors import InputError
 from gcnet_jax.export import export_onnx
 from gcnet_jax.export.folding import folded
-from gcnet_jax.export.onnx_models import write_onnx
+from gcnet_jax.export.onnx_models import OnnxProgram, write_onnx
+from gcnet_jax.export.onnx_rewriting import REWRITTEN
 from gcnet_jax.ops import conv_general_dilated
 from gcnet_jax.task import ArrayShapes, PretrainedModel, Program
 from gcnet_jax.tasks import task_of
+from gcnet_jax.tasks.detection.boxes.suppression import suppress, suppress_by_class
+from gcnet_jax.tasks.detection.onnx_operators import ONNX_OPERATORS
+from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 from gcnet_jax.training import save_model
 from tests.export.conftest import narrow_config, photographs, random_model
 
@@ -56,15 +61,84 @@ def test_a_model_runs_in_onnxruntime_with_batches_and_says_what_the_network_says
     assert sorted(names) == sorted(json.loads(about["results"]))
 
 
+def _program(run, names, rewritten=None):
+    """A program of images alone, without weights."""
+    return Program(
+        run=lambda variables, images: dict(zip(names, run(images), strict=True)),
+        results=dict.fromkeys(names, ""),
+        shapes=ArrayShapes(),
+        measure=lambda *_: [],
+        takes_sizes=False,
+        rewritten=rewritten or {},
+    )
+
+
 @needs_onnx
-def test_the_operator_of_a_detector_that_is_not_converted_is_named(root, tmp_path):
-    config = narrow_config("detection", root)
-    model, meaning = random_model(config)
-    pretrained = PretrainedModel(model, meaning, tmp_path / "run")
-    named = [("0", photographs()[0])]
-    with pytest.raises(InputError, match=r"cannot convert the operator '\w+' of this network"):
-        export_onnx(task_of(config), config, pretrained, named, tmp_path / "model.onnx")
+def test_an_operator_that_is_not_converted_is_named(tmp_path):
+    unheard_of = Primitive("unheard_of")
+    unheard_of.def_abstract_eval(lambda x: x)
+    for run, operator in (
+        (unheard_of.bind, "something of this network .*'unheard_of'"),
+        (lambda images: lax.rem(images * 0.5, 2.0), "the operator 'rem'"),  # has a rule, for some
+    ):
+        program = _program(lambda images, run=run: [run(images)], ["x"])
+        with pytest.raises(InputError, match=f"cannot convert {operator}"):
+            write_onnx(tmp_path / "model.onnx", program, {}, (8, 8), {})
     assert not list(tmp_path.iterdir())
+
+
+@needs_onnx
+def test_suppression_and_features_of_regions_are_the_librarys_own(tmp_path):
+    """In ONNX's operators: of boxes with many ties, on thresholds, empty, and not there."""
+    limit, classes, groups = 34, 3, np.arange(40) % 2
+
+    def found(images):
+        numbers = images.astype(jnp.float32)
+        boxes = numbers[:, :, :4, 0]
+        boxes = jnp.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+        scores, valid = jnp.round(numbers[:, :, :classes, 1] / 64) / 4, numbers[:, :, 0, 2] > 60
+        of_classes = boxes[:, :, None] + jnp.arange(classes)[:, None]
+        by_class = {"score_threshold": 0.1, "threshold": 0.5, "limit": limit}
+        kept = [
+            jax.vmap(lambda *x: suppress(*x, groups=groups, threshold=0.5, limit=limit))(
+                boxes, scores[..., 0], valid
+            ),
+            jax.vmap(lambda *x: suppress_by_class(*x, **by_class))(boxes, scores, valid),
+            jax.vmap(lambda *x: suppress_by_class(*x, **by_class))(of_classes, scores, valid),
+        ]
+        batch, count = boxes.shape[:2]
+        pyramid = numbers, numbers[:, : count // 2, :4]
+        features = roi_align(
+            pyramid,
+            boxes.reshape(-1, 4) / 4,
+            jnp.repeat(jnp.arange(batch), count),
+            (jnp.arange(batch * count) % 3).astype(jnp.int32),  # there is no level 2
+            strides=(1, 2),
+            bins=3,
+        )
+        kept = [x for own in kept for x in (jnp.where(own.valid, own.indices, 0), own.valid)]
+        return [*kept, features]
+
+    program = _program(found, list("abcdefg"), ONNX_OPERATORS)
+    write_onnx(tmp_path / "model.onnx", program, {}, (40, 8), {})
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 8, 3), np.uint8)
+    images[:, :, :2, 0] %= 12
+    images[:, :, 2:4, 0] %= 9
+    ours, theirs = program.run({}, images), OnnxProgram(tmp_path / "model.onnx")(images)
+    for name in "abcdef":
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    assert {int(n) for name in "bdf" for n in np.sum(theirs[name], axis=1)} > {34}
+    np.testing.assert_allclose(ours["g"], theirs["g"], rtol=1e-4, atol=1e-2)
+
+
+def test_operators_that_are_rewritten_have_the_results_of_jaxs_own():
+    x = np.arange(-12, 12, dtype=np.int32).reshape(2, 3, 4)
+    for config in (((0, 0, 0), (1, 2, 0), (0, 3, 0)), ((0, 0, 0), (-1, 0, 1), (0, 0, 0))):
+        padded = REWRITTEN["pad"]({"padding_config": config}, x, np.int32(7))
+        np.testing.assert_array_equal(padded, lax.pad(x, np.int32(7), config))
+    for divisor in (5, -5):
+        rest = REWRITTEN["rem"]({}, x, np.int32(divisor))
+        np.testing.assert_array_equal(rest, lax.rem(x, np.full_like(x, divisor)))
 
 
 def test_networks_that_it_is_not_for_and_wrong_sizes_end_in_one_line(
@@ -95,26 +169,6 @@ def test_networks_that_it_is_not_for_and_wrong_sizes_end_in_one_line(
         with pytest.raises(InputError, match=f"needs {missing} "):
             export_onnx(*arguments)
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint"]
-
-
-def test_a_converted_model_that_is_not_understood_ends_in_one_line(tmp_path, monkeypatch):
-    """Such as one with other poolings than the program has."""
-    node = types.SimpleNamespace(op_type="MaxPool", attribute=[])
-    model = types.SimpleNamespace(graph=types.SimpleNamespace(node=[node]))
-    converter = types.ModuleType("jax2onnx")
-    converter.to_onnx = lambda *_, **__: model
-    monkeypatch.setitem(sys.modules, "jax2onnx", converter)
-    monkeypatch.setitem(sys.modules, "onnx", types.ModuleType("onnx"))
-    program = Program(
-        run=lambda variables, images: {"x": images + 1},
-        results={"x": ""},
-        shapes=ArrayShapes(only=[(8, 8)]),
-        measure=lambda *_: [],
-        takes_sizes=False,
-    )
-    with pytest.raises(InputError, match="jax2onnx cannot convert something of this network"):
-        write_onnx(tmp_path / "x.onnx", program, {}, (8, 8), {})
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_folded_program_has_operators_of_jax_alone_with_the_weights_computed():

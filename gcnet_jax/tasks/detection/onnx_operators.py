@@ -95,8 +95,8 @@ def _roi_align(params: Mapping[str, Any], *arrays: Any) -> Float[Array, "r bins 
 
 
 ONNX_OPERATORS: Mapping[str, Callable[..., Any]] = {
-    "suppress": _suppress,
-    "suppress_by_class": _suppress_by_class,
-    "roi_align": _roi_align,
+    "jit(suppress)": _suppress,
+    "jit(suppress_by_class)": _suppress_by_class,
+    "jit(roi_align)": _roi_align,
 }
-"""What stands for functions in ONNX models, by their names; the samples of RoIAlign are adaptive."""
+"""What stands for functions in ONNX models; RoIAlign has adaptive samples, as detectors want."""

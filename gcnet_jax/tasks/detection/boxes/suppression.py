@@ -183,7 +183,9 @@ def offsets(groups: Integer[Array, "n"], largest: Float[Array, ""]) -> Float[Arr
     return rounded(groups.astype(jnp.float32) * (largest + 1.0))
 
 
-def largest_coordinate(boxes: Float[Array, "*n 4"], exists: Bool[Array, "*n 1"]) -> Float[Array, ""]:
+def largest_coordinate(
+    boxes: Float[Array, "*n 4"], exists: Bool[Array, "*n 1"]
+) -> Float[Array, ""]:
     """The largest coordinate of boxes that are there; 0 if none is."""
     largest = jnp.max(jnp.where(exists, boxes, -jnp.inf), initial=-jnp.inf)
     return jnp.where(jnp.any(exists), largest, 0.0)
