@@ -2,25 +2,30 @@
 
 import { AttentionLayer, css, heatBar, percent, times } from "./layers.js";
 
-// Fills an element with the legend of a layer.
+// Fills an element with the legend of a layer, or of none.
 export function fillLegend(element, layer) {
-  const title = [layer.network, layer.block].filter(Boolean).join(": ");
-  element.replaceChildren(made("h2", title));
+  element.layer = layer; // that it is of
+  element.replaceChildren();
+  if (!layer) return;
+  element.append(made("h2", title(layer)));
   if (layer instanceof AttentionLayer) {
     element.append(made("p", attentionInWords(layer)));
     if (layer.flat) return;
-    const bar = made("div");
-    bar.className = "bar";
+    const bar = classed("bar", made("div"));
     bar.style.background = heatBar();
-    const ends = made("div");
-    ends.className = "ends";
+    const ends = classed("ends", made("div"));
     const [low, high] = apart(layer.low, layer.high);
     ends.append(made("span", `${low} the mean`), made("span", high));
     element.append(bar, ends);
     return;
   }
   element.append(made("p", layer.parts.length ? layer.measure : "Nothing found."));
-  element.append(made("ul", ...layer.parts.map(entry)));
+  element.append(made("ul", ...layer.parts.map((part) => entry(part, Boolean(layer.regions || part.box)))));
+}
+
+// Returns what tells a layer from others: its network and, if it is one block's, the block.
+export function title(layer) {
+  return [layer.network, layer.block].filter(Boolean).join(": ");
 }
 
 // Marks the entry of a part in a legend, or none.
@@ -46,14 +51,23 @@ function apart(low, high) {
   return [times(low, 6), times(high, 6)];
 }
 
-function entry(part) {
-  const swatch = made("i");
-  swatch.className = "swatch";
-  swatch.style.background = css(part.color);
-  return made("li", swatch, made("span", part.name), made("output", percent(part.value)));
+// An entry has its colour before it if there is something of that colour over the photo.
+function entry(part, isDrawn) {
+  const content = [classed("name", made("span", part.name)), classed("value", made("span", percent(part.value)))];
+  if (isDrawn) {
+    const swatch = classed("swatch", made("i"));
+    swatch.style.background = css(part.color);
+    content.unshift(swatch);
+  }
+  return made("li", ...content);
 }
 
-function made(tag, ...content) {
+function classed(name, element) {
+  element.className = name;
+  return element;
+}
+
+export function made(tag, ...content) {
   const element = document.createElement(tag);
   element.append(...content);
   return element;

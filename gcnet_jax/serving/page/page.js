@@ -1,14 +1,14 @@
 // The page: a photo, what networks make of it, and what is under the pointer.
 
 import { AttentionLayer, ResultLayer } from "./layers.js";
-import { fillLegend, markEntry } from "./legends.js";
+import { fillLegend, made, markEntry, title } from "./legends.js";
 import * as requests from "./requests.js";
 
 const STEP = 0.02; // of the photo, that an arrow key moves the point by
 const get = (id) => document.getElementById(id);
 
 const server = await requests.networks().catch((error) => {
-  say(`The server cannot be reached: ${error.message}`, true);
+  complain(`The server cannot be reached: ${error.message}`);
   throw error;
 });
 const sides = ["first", "second"].map((name) => ({
@@ -21,6 +21,7 @@ const sides = ["first", "second"].map((name) => ({
 const [, second] = sides;
 let photo = null; // the file
 let point = { x: 0.5, y: 0.5 }; // that is read, and whose attention is asked for
+let isRead = false; // by somebody, of this photo
 let asked = point; // whose attention is shown
 let answers = new Map(); // of this photo, by what was asked
 let work = new AbortController();
@@ -36,18 +37,23 @@ function start() {
     side.network.value = side === second ? (several ? "1" : "") : "0";
     offerLayers(side);
     side.network.addEventListener("change", () => (offerLayers(side), refresh()));
-    side.choice.addEventListener("change", refresh);
+    side.choice.addEventListener("change", () => (nameWhole(side), refresh()));
   }
   for (let number = 0; number < server.examples; number++) get("examples").append(exampleButton(number));
   get("examples").hidden = !server.examples;
-  get("file").addEventListener("change", ({ target }) => target.files[0] && take(target.files[0]));
+  get("file").addEventListener("change", ({ target }) => {
+    const [file] = target.files;
+    if (!file) return;
+    target.value = ""; // so that the same file can be chosen again
+    take(file);
+  });
   document.addEventListener("dragover", (event) => (event.preventDefault(), get("drop").classList.add("over")));
   document.addEventListener("dragleave", () => get("drop").classList.remove("over"));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     get("drop").classList.remove("over");
     const files = event.dataTransfer.files;
-    if (files.length > 1) say("Drop one photo at a time.", true);
+    if (files.length > 1) complain("Drop one photo at a time.");
     else if (files.length) take(files[0]);
   });
   const stage = get("stage");
@@ -59,6 +65,8 @@ function start() {
   get("save-picture").addEventListener("click", savePicture);
   get("save-json").addEventListener("click", saveJson);
   get("photo").addEventListener("load", ({ target }) => {
+    if (!photo) return;
+    get("shown").hidden = false;
     stage.style.setProperty("--aspect", target.naturalWidth / target.naturalHeight);
     draw();
   });
@@ -81,7 +89,7 @@ function exampleButton(number) {
       signal.throwIfAborted();
       take(new File([blob], `example-${number + 1}.png`, { type: "image/png" }));
     } catch (error) {
-      if (!signal.aborted) say(`The example cannot be fetched: ${error.message}`, true);
+      if (!signal.aborted) complain(`The example cannot be fetched: ${error.message}`);
     }
   });
   return button;
@@ -91,27 +99,47 @@ function offerLayers(side) {
   const network = server.networks[side.network.value];
   const before = side.choice.value;
   side.choice.replaceChildren(new Option("result", ""));
-  for (const block of network?.blocks ?? []) side.choice.add(new Option(`attention of ${block}`, block));
+  const blocks = document.createElement("optgroup"); // which leaves all room to the block's name
+  blocks.label = "attention of";
+  blocks.append(...(network?.blocks ?? []).map((block) => new Option(block, block)));
+  if (blocks.children.length) side.choice.append(blocks);
   side.choice.value = [...side.choice.options].some(({ value }) => value === before) ? before : "";
   side.choice.disabled = !network;
+  nameWhole(side);
+}
+
+// Has whoever points at a choice see all of a name that is too long for it.
+function nameWhole(side) {
+  for (const choice of [side.network, side.choice]) choice.title = choice.selectedOptions[0]?.text ?? "";
 }
 
 async function take(file) {
-  fetching.abort();
-  work.abort();
+  forget();
   if (file.size > server.limits.bytes) {
-    get("progress").hidden = true;
-    say(sentence(tooMany(file.size, server.limits.bytes, "bytes")), true);
+    complain(sentence(tooMany(file.size, server.limits.bytes, "bytes")));
     return;
   }
   photo = file;
-  point = asked = { x: 0.5, y: 0.5 };
-  answers = new Map();
-  for (const side of sides) side.layer = null;
-  get("shown").hidden = false;
-  get("cross").hidden = true;
   show(file);
   await refresh();
+}
+
+// Leaves nothing of the photo before to be seen, read or downloaded.
+function forget() {
+  fetching.abort();
+  work.abort();
+  photo = null;
+  point = asked = { x: 0.5, y: 0.5 };
+  isRead = false;
+  answers = new Map();
+  for (const side of sides) side.layer = null;
+  if (get("shown").contains(document.activeElement)) get("file").focus();
+  get("shown").hidden = true; // until there is a photo that the browser can show
+  get("cross").hidden = true;
+  get("progress").hidden = true;
+  complain("");
+  say("");
+  draw();
 }
 
 function show(blob) {
@@ -127,19 +155,24 @@ async function refresh() {
   work = new AbortController();
   const { signal } = work;
   get("progress").hidden = false;
+  complain("");
+  let reached = 0; // sides that show what is chosen
   try {
     await checkPixels(signal);
     for (const side of sides) {
       const layer = side.network.value === "" ? null : await layerOf(side, signal);
       signal.throwIfAborted();
       side.layer = layer;
+      reached += 1;
       draw();
     }
-    say("");
-    if (!get("cross").hidden) read(point);
+    say("Done.");
   } catch (error) {
     if (signal.aborted) return;
-    say(sentence(error.message), true);
+    for (const side of sides.slice(reached)) side.layer = null;
+    draw();
+    say("");
+    complain(sentence(error.message));
   }
   if (!signal.aborted) get("progress").hidden = true;
 }
@@ -150,7 +183,10 @@ async function checkPixels(signal) {
   await image.decode().catch(() => {}); // what this browser cannot show, the server may
   signal.throwIfAborted();
   const pixels = image.naturalWidth * image.naturalHeight;
-  if (pixels > server.limits.pixels) throw new Error(tooMany(pixels, server.limits.pixels, "pixels"));
+  if (pixels <= server.limits.pixels) return;
+  forget();
+  complain(sentence(tooMany(pixels, server.limits.pixels, "pixels")));
+  signal.throwIfAborted();
 }
 
 function tooMany(count, most, what) {
@@ -205,15 +241,17 @@ function draw() {
     canvas.width = Math.round(image.clientWidth * ratio);
     canvas.height = Math.round(image.clientHeight * ratio);
     legend.hidden = !layer;
+    if (!layer) fillLegend(legend, null);
     if (!layer || !canvas.width) return;
     layer.draw(canvas.getContext("2d"), canvas.width, canvas.height, opacity, image);
     if (legend.layer !== layer) fillLegend(legend, layer);
-    legend.layer = layer;
   });
   sides[0].canvas.style.clipPath = isSplit ? `inset(0 ${100 - share}% 0 0)` : "";
   second.canvas.style.clipPath = `inset(0 0 0 ${share}%)`;
   get("divider").style.left = `${share}%`;
   get("divider").hidden = get("split-label").hidden = !isSplit;
+  for (const id of ["save-picture", "save-json"]) get(id).disabled = !sides.some(({ layer }) => layer);
+  sayReading();
 }
 
 function pointOf(event) {
@@ -237,24 +275,31 @@ function pressed(event) {
   event.preventDefault();
 }
 
-// Says what is at a point.
 function read(where) {
   point = where;
-  const texts = [];
-  for (const side of sides) {
-    if (!side.layer) continue;
-    const found = side.layer.at(where);
-    markEntry(side.legend, side.layer, found.part);
-    texts.push(found.text);
-  }
-  if (texts.length) get("reading").textContent = texts.join("  |  ");
+  isRead = true;
+  sayReading();
+}
+
+// Says what is at the point that is read; of two layers, of which each is said.
+function sayReading() {
+  const layers = sides.filter(({ layer }) => layer);
+  let texts = layers.map(({ layer, legend }) => {
+    const found = layer.at(point);
+    markEntry(legend, layer, isRead ? found.part : undefined);
+    return layers.length > 1 ? `${title(layer)}: ${found.text}` : found.text;
+  });
+  if (layers.length && !isRead) texts = ["Point at the photo, or use the arrow keys."];
+  const reading = get("reading");
+  if (reading.textContent === texts.join("")) return; // which would be read aloud again
+  reading.replaceChildren(...texts.map((text) => made("span", text)));
 }
 
 // Marks a point, and asks for the attention of blocks that attend from there to something else.
 function ask(where) {
   read(where);
   mark(where);
-  if (!sides.some(({ layer }) => layer?.of_query)) return;
+  if (!sides.some(({ layer, choice }) => (layer ? layer.of_query : choice.value))) return;
   asked = where;
   refresh();
 }
@@ -289,7 +334,7 @@ function savePicture() {
   const { name } = photo;
   canvas.toBlob((blob) => {
     if (blob) save(blob, name, "png");
-    else say("This browser cannot make a picture of that size.", true);
+    else complain("This browser cannot make a picture of that size.");
   });
 }
 
@@ -309,9 +354,12 @@ function save(blob, name, suffix) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function say(text, isWrong = false) {
+function say(text) {
   get("status").textContent = text;
-  get("status").classList.toggle("wrong", isWrong);
+}
+
+function complain(text) {
+  get("problem").textContent = text;
 }
 
 function sentence(text) {
