@@ -90,7 +90,7 @@ def test_an_operator_that_is_not_converted_is_named(tmp_path):
 @needs_onnx
 def test_suppression_and_features_of_regions_are_the_librarys_own(tmp_path):
     """In ONNX's operators: of boxes with many ties, on thresholds, empty, and not there."""
-    limit, classes, groups = 34, 3, np.arange(40) % 2
+    limit, classes, groups = 10, 3, np.arange(40) % 2
 
     def found(images):
         numbers = images.astype(jnp.float32)
@@ -98,7 +98,7 @@ def test_suppression_and_features_of_regions_are_the_librarys_own(tmp_path):
         boxes = jnp.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
         scores, valid = jnp.round(numbers[:, :, :classes, 1] / 64) / 4, numbers[:, :, 0, 2] > 60
         of_classes = boxes[:, :, None] + jnp.arange(classes)[:, None]
-        by_class = {"score_threshold": 0.1, "threshold": 0.5, "limit": limit}
+        by_class = {"score_threshold": 0.6, "threshold": 0.5, "limit": 60}
         kept = [
             jax.vmap(lambda *x: suppress(*x, groups=groups, threshold=0.5, limit=limit))(
                 boxes, scores[..., 0], valid
@@ -127,7 +127,9 @@ def test_suppression_and_features_of_regions_are_the_librarys_own(tmp_path):
     ours, theirs = program.run({}, images), OnnxProgram(tmp_path / "model.onnx")(images)
     for name in "abcdef":
         np.testing.assert_array_equal(ours[name], theirs[name])
-    assert {int(n) for name in "bdf" for n in np.sum(theirs[name], axis=1)} > {34}
+    assert np.all(theirs["b"])
+    assert np.all(np.any(theirs["d"], axis=1))
+    assert not np.any(np.all(theirs["d"], axis=1))
     np.testing.assert_allclose(ours["g"], theirs["g"], rtol=1e-4, atol=1e-2)
 
 
