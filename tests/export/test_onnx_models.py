@@ -90,7 +90,7 @@ def test_an_operator_that_is_not_converted_is_named(tmp_path):
 @needs_onnx
 def test_suppression_and_features_of_regions_are_the_librarys_own(tmp_path):
     """In ONNX's operators: of boxes with many ties, on thresholds, empty, and not there."""
-    limit, classes, groups = 10, 3, np.arange(40) % 2
+    limit, classes, groups = 26, 3, np.arange(40) % 2
 
     def found(images):
         numbers = images.astype(jnp.float32)
