@@ -18,6 +18,7 @@ otherwise. SIGTERM and Ctrl-C stop it, once all that was asked is answered; a se
 what still waits.
 """
 
+import socket
 from collections.abc import Sequence
 
 from absl import flags
@@ -78,6 +79,7 @@ def _demo(arguments: list[str]) -> None:
             Application,
             UploadLimits,
             bound_socket,
+            decoders_silenced,
             is_loopback,
             queue_for_networks,
             serve,
@@ -90,9 +92,10 @@ def _demo(arguments: list[str]) -> None:
 
     def say() -> None:
         if not is_loopback(listening):
-            print("whoever can reach this machine can use this server")
+            name, port = socket.gethostname(), listening.getsockname()[1]
+            print(f"whoever can reach this machine can use this server, at http://{name}:{port}")
         print(f"open {url_of(listening)} in a browser; Ctrl-C ends it", flush=True)
 
-    with queue_for_networks(places=_MAX_REQUESTS.value) as queue:
+    with decoders_silenced(), queue_for_networks(places=_MAX_REQUESTS.value) as queue:
         serve(Application(networks, examples, queue, limits).starlette(), listening, ready=say)
     print("stopped")

@@ -13,7 +13,6 @@ from gcnet_jax.files import in_bucket
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
-    from ml_collections import ConfigDict
 
     from gcnet_jax.analysis import AttentionMaps
     from gcnet_jax.serving import Served
@@ -42,8 +41,8 @@ def runs_to_show() -> list[str]:
         if runs:
             return sorted(map(os.fspath, runs[:_MOST]))
     raise UsageError(
-        "no run is given, and there is none in ./runs or ./quickstart; `gcnet quickstart` trains "
-        "two in two minutes, and then `gcnet demo` shows them"
+        "no run is given, and there is none in ./runs, ./quickstart or ./quickstart_detection; "
+        "`gcnet quickstart` trains two in two minutes, and then `gcnet demo` shows them"
     )
 
 
@@ -72,22 +71,24 @@ def examples_of(networks: "Sequence[Served]") -> "list[UInt8[np.ndarray, 'h w 3'
     """
     from gcnet_jax.export import is_exported
 
-    configs = {}
+    data_sets = {}
     for served in networks:
-        config = served.network.config
-        if not (in_bucket(config.data.data_dir) or is_exported(served.network.source)):
-            configs[config.data.name, config.data.data_dir] = config
-    each = max(1, _EXAMPLES // max(1, len(configs)))
-    return [image for config in configs.values() for image in _held_out(config, each)]
+        data = served.network.config.data
+        if not (in_bucket(data.data_dir) or is_exported(served.network.source)):
+            data_sets[data.name, data.data_dir] = served
+    each = max(1, _EXAMPLES // max(1, len(data_sets)))
+    return [image for served in data_sets.values() for image in _held_out(served, each)]
 
 
-def _held_out(config: "ConfigDict", count: int) -> "list[UInt8[np.ndarray, 'h w 3']]":
+def _held_out(served: "Served", count: int) -> "list[UInt8[np.ndarray, 'h w 3']]":
     """Images of the split that a run is evaluated on, spread over it; none if it is elsewhere."""
     from gcnet_jax.tasks import task_of
 
+    config = served.network.config
     try:
         return [image for _, image in task_of(config).evaluation_images(config, count)]
-    except InputError:  # photos can be dropped all the same
+    except InputError as error:  # photos can be dropped all the same
+        print(printable(f"no examples of {served.name}: {error}"))
         return []
 
 

@@ -66,6 +66,7 @@ class Guard:
             return 400, "the request says no host, or more than one"
         if not self._is_own(authority[0]):
             return 421, "the host that the request names is not this server; call it by its address"
+        # Its scheme says nothing: something between may speak HTTPS with the browser.
         if any(_authority(origin) != authority for origin in origins):
             return 403, "the request comes from a page of another origin"
         return None

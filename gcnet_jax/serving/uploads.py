@@ -1,10 +1,14 @@
 """Photos out of requests: bounded in bytes, in pixels and in time, and decoded."""
 
 import asyncio
+import contextlib
 import dataclasses
 import math
+import warnings
+from collections.abc import Iterator
 
 import anyio.to_thread
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from starlette.exceptions import HTTPException
@@ -48,6 +52,23 @@ async def read_photo(request: Request, limits: UploadLimits) -> UInt8[np.ndarray
         return await anyio.to_thread.run_sync(_decode, encoded, limits)
     except InputError as error:
         raise HTTPException(422, str(error)) from error
+
+
+@contextlib.contextmanager
+def decoders_silenced() -> Iterator[None]:
+    """Has decoders not remark on photos in the server's log, which is no concern of who runs it.
+
+    Whoever sends a photo is told if it cannot be used. What libjpeg and libpng say in OpenCV is
+    beyond reach.
+    """
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 async def _read_body(request: Request, limits: UploadLimits) -> bytes:

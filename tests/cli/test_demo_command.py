@@ -5,8 +5,10 @@ import json
 import os
 import threading
 import zipfile
+from socket import gethostname
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from etils import epath
@@ -80,6 +82,20 @@ def test_a_config_does_not_choose_whom_this_machine_asks_for_images(trained, mon
     assert shown_runs.examples_of([served]) == []
 
 
+def test_where_the_images_of_a_run_are_not_found_it_says_so(trained, tmp_path, monkeypatch, capsys):
+    config = from_plain(json.loads((trained / "config.json").read_text())["config"])
+    config.data.data_dir = "data/of/another\x1b[2Jfolder"
+    monkeypatch.chdir(tmp_path)
+    served = SimpleNamespace(
+        name="run", network=SimpleNamespace(config=config, source=epath.Path(trained))
+    )
+    assert shown_runs.examples_of([served]) == []
+    said = capsys.readouterr().out
+    assert said.startswith("no examples of run: ")
+    assert "data/of/another\\x1b[2Jfolder" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(("host", "examples"), [("127.0.0.1", ["private"]), ("0.0.0.0", [])])
 def test_images_of_data_sets_are_shown_on_this_machine_alone(command, monkeypatch, host, examples):
     shown = []
@@ -97,6 +113,40 @@ def test_images_of_data_sets_are_shown_on_this_machine_alone(command, monkeypatc
     monkeypatch.setattr("gcnet_jax.serving.Application", application)
     assert command("demo", "some_run", "--port=0", f"--host={host}").returncode == 0
     assert shown == examples
+
+
+@pytest.mark.parametrize(
+    ("options", "address", "places", "limits"),
+    [
+        ([], "127.0.0.1", 16, (20_000_000, 24_000_000)),
+        (["--host=0.0.0.0"], "0.0.0.0", 16, (20_000_000, 24_000_000)),
+        (["--max_requests=3", "--max_bytes=7", "--max_pixels=9"], "127.0.0.1", 3, (7, 9)),
+    ],
+)
+def test_it_listens_on_this_machine_alone_within_its_limits_unless_told_otherwise(
+    command, monkeypatch, options, address, places, limits
+):
+    found = []
+
+    def serve(application, listening, *, ready):
+        found.append(listening.getsockname()[0])
+        assert cv2.utils.logging.getLogLevel() == 0  # or strangers' photos are remarked upon
+        ready()
+        listening.close()
+
+    def application(networks, examples, queue, limits):
+        found.extend([queue.places, (limits.size, limits.pixels)])
+        return SimpleNamespace(starlette=lambda: None)
+
+    monkeypatch.setattr("gcnet_jax.cli.shown_runs.load_networks", lambda runs: [])
+    monkeypatch.setattr("gcnet_jax.cli.shown_runs.examples_of", lambda networks: [])
+    monkeypatch.setattr("gcnet_jax.serving.serve", serve)
+    monkeypatch.setattr("gcnet_jax.serving.Application", application)
+    finished = command("demo", "some_run", "--port=0", *options)
+    assert finished.returncode == 0
+    assert found == [places, limits, address]
+    warning = f"whoever can reach this machine can use this server, at http://{gethostname()}:"
+    assert (warning in finished.stdout) == (address == "0.0.0.0")
 
 
 @pytest.mark.parametrize(

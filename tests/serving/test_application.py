@@ -5,15 +5,20 @@ import contextlib
 import io
 import json
 import time
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
+from gcnet_jax.analysis import AttentionMap
+from gcnet_jax.errors import InputError
+from gcnet_jax.serving import Application, Served
 from gcnet_jax.task import Layer
 from gcnet_jax.tasks.segmentation.result import SegmentationResult
-from tests.serving.conftest import encoded, half_bright, in_thread, wait_until
+from tests.serving.conftest import LIMITS, encoded, half_bright, in_thread, wait_until
 
 PHOTO = encoded(half_bright())
 
@@ -202,7 +207,7 @@ def test_whoever_goes_away_gives_the_turn_up_no_later_than_the_place(
     assert given_up == [True]
 
 
-def test_a_network_that_fails_harms_no_other_request(client, network, monkeypatch):
+def test_a_network_that_fails_harms_no_other_request(client, network, monkeypatch, caplog):
     def fail(images):
         raise RuntimeError("out of something")
 
@@ -214,8 +219,21 @@ def test_a_network_that_fails_harms_no_other_request(client, network, monkeypatc
         "state": "failed",
         "error": "the network failed; the server's log says how",
     }
+    assert "out of something" in caplog.text  # the server's log says how
     monkeypatch.undo()
     assert client.post("/networks/0/result.json", content=PHOTO).status_code == 200
+
+
+def test_a_network_that_refuses_a_photo_says_why(client, monkeypatch):
+    def refuse(self, images):
+        raise InputError("the photo is lower than the network's window")
+
+    monkeypatch.setattr("tests.serving.conftest.Brightness.__call__", refuse)
+    answer = client.post("/networks/0/result.json", content=PHOTO)
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        "the photo is lower than the network's window",
+    )
 
 
 def test_the_attention_of_a_block_from_a_point_comes_back(client):
@@ -228,3 +246,26 @@ def test_the_attention_of_a_block_from_a_point_comes_back(client):
         [0, 0, 1, 1],
     )
     assert found["weights"] == [0] * 18 + [4] * 6  # times the mean
+
+
+class NumberOfBlock:
+    """Attention that says of which block it is, on a part of the image."""
+
+    blocks: ClassVar = {"first": False, "second": False}
+
+    def __call__(self, image, block, point):
+        weights = np.ones((1, 2), np.float32)
+        weights[0, list(self.blocks).index(block)] = 3
+        return AttentionMap(weights, (0.1, 0.2, 0.8, 0.9), of_query=False)
+
+
+@pytest.mark.parametrize(("block", "weights"), [("first", [1.5, 0.5]), ("second", [0.5, 1.5])])
+def test_of_several_blocks_the_one_that_is_asked_for_is_drawn_on_its_window(
+    network, queue, block, weights
+):
+    served = Served("any", network, NumberOfBlock())
+    client = TestClient(Application([served], [], queue, LIMITS).starlette())
+    answer = client.post(f"/networks/0/attention?block={block}", content=PHOTO)
+    found = json.loads(answer.text.splitlines()[-1])
+    assert (found["weights"], found["of_query"]) == (weights, False)
+    assert found["window"] == [0.1, 0.2, 0.8, 0.9]

@@ -12,6 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import gcnet_jax
+from gcnet_jax.serving import decoders_silenced
 from tests.serving.conftest import LIMITS, encoded, half_bright
 
 PHOTO = encoded(half_bright())
@@ -201,6 +202,14 @@ def test_a_bad_photo_is_refused_with_a_reason_and_the_next_is_answered(client, n
         check_refusal(client.post(path, content=content), status)
     assert network.batches == []
     assert client.post(RESULT, content=PHOTO).status_code == 200
+
+
+def test_decoders_remark_on_photos_nowhere(client, capfd, recwarn):
+    with decoders_silenced():
+        for kind in ("a TIFF cut", "floats of 32 bits"):
+            client.post(RESULT, content=BAD_PHOTOS[kind][1])
+    assert capfd.readouterr().err == ""
+    assert list(recwarn) == []
 
 
 @pytest.mark.parametrize("kind", BAD_REQUESTS)

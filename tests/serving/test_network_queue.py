@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gcnet_jax.errors import InputError
-from gcnet_jax.serving import NetworkQueue, QueueFullError
+from gcnet_jax.serving import NetworkQueue, QueueFullError, queue_for_networks
 
 
 class Recorder:
@@ -52,11 +52,22 @@ def under_way(queue, work):
 
 def test_images_of_one_size_go_together_in_batches_of_few_sizes(queue, work):
     first = under_way(queue, work)
-    same = [queue.submit(work, image(value)) for value in range(1, 7)]
-    other = queue.submit(work, image(9, (4, 5)))
+    sizes = {9: (4, 5)}  # and all others of one size, before it and after
+    values = [1, 9, 2, 3, 4, 5, 6]
+    turns = [queue.submit(work, image(value, sizes.get(value, (4, 4)))) for value in values]
     work.may_go_on.set()
-    assert [x.result.result(30) for x in [first, *same, other]] == [0, 1, 2, 3, 4, 5, 6, 9]
-    assert work.batches == [[0], [1, 2, 3, 4], [5, 6], [9]]
+    assert [x.result.result(30) for x in [first, *turns]] == [0, *values]
+    assert work.batches == [[0], [1, 2, 3, 4], [9], [5, 6]]
+
+
+def test_what_jax_has_compiled_is_what_the_queue_of_networks_forgets(work, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr("jax.clear_caches", lambda: forgotten.append(len(work.batches)))
+    work.may_go_on.set()
+    with queue_for_networks(places=1) as queue:
+        for width in range(1, 34):
+            queue.submit(work, image(1, (4, width))).result.result(30)
+    assert forgotten == [32]
 
 
 def test_different_work_never_goes_together(queue, work):

@@ -1,5 +1,6 @@
 """Where the server listens, and how it ends."""
 
+import http.client
 import json
 import os
 import signal
@@ -15,8 +16,17 @@ from contextlib import nullcontext
 import pytest
 
 from gcnet_jax.errors import UsageError
-from gcnet_jax.serving import bound_socket, connection, is_loopback, serve, server, url_of
-from tests.serving.conftest import encoded, half_bright, in_thread, wait_until
+from gcnet_jax.serving import (
+    Application,
+    Served,
+    bound_socket,
+    connection,
+    is_loopback,
+    serve,
+    server,
+    url_of,
+)
+from tests.serving.conftest import LIMITS, encoded, half_bright, in_thread, wait_until
 
 PLACES = 3
 PHOTO = encoded(half_bright())
@@ -80,6 +90,35 @@ def test_a_stop_that_comes_before_the_server_runs_is_heeded(application, stops, 
     assert stops == []
     os.kill(os.getpid(), number)
     assert stops == [number]  # as before
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_names_and_addresses_of_this_machine_are_taken_where_it_listens_alone(
+    network, queue, stops, host
+):
+    own = socket.gethostname()
+    listening = bound_socket(host, 0)
+    port = listening.getsockname()[1]
+    statuses = {}
+
+    def ask():
+        for name in ("localhost", "192.0.2.2", own, f"{own}.local", "evil.example"):
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            client.request("GET", "/networks", headers={"Host": f"{name}:{port}"})
+            statuses[name] = client.getresponse().status
+            client.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with in_thread(ask):
+        serve(Application([Served("any", network)], [], queue, LIMITS).starlette(), listening)
+    others = 200 if host == "0.0.0.0" else 421
+    assert statuses == {
+        "localhost": 200,
+        "192.0.2.2": others,
+        own: others,
+        f"{own}.local": others,
+        "evil.example": 421,
+    }
 
 
 class Long:
