@@ -187,12 +187,16 @@ def test_an_example_that_comes_late_does_not_replace_a_dropped_photo(page):
     ],
 )
 def test_a_photo_that_is_too_large_is_not_sent(page, content, says):
+    drop(page, encoded(half_bright()))
+    page.wait_for(DONE)
     page.evaluate("performance.clearResourceTimings()")
     drop(page, content)
     page.wait_for(PROBLEM)
     assert says in text(page, "#problem")
     paths = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
     assert not any("/networks/" in path for path in paths)
+    assert page.evaluate("document.querySelector('#shown').hidden")
+    assert page.evaluate("document.querySelector('#first-legend').textContent") == ""
     assert page.evaluate("document.querySelector('#progress').hidden")
 
 
@@ -419,7 +423,11 @@ def test_edges_of_controls_stand_out_and_the_focus_is_seen(page, dark):
     assert min(ratios) >= 3
     page.evaluate("document.querySelector('#first-network').focus()")
     page.press("Tab")
-    assert page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
+    outline = page.evaluate("""(() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+      return [outlineStyle, outlineWidth];
+    })()""")
+    assert outline == ["solid", "3px"]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
