@@ -13,6 +13,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.compilation import xla_flags
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -25,8 +27,7 @@ class Finished:
 
 def environment_of_one_device() -> dict[str, str]:
     """The environment variables of a command that is a process on one device."""
-    flags = "--xla_force_host_platform_device_count=1"
-    return {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
+    return {**os.environ, "XLA_FLAGS": xla_flags(1, optimizes=True), "COLUMNS": "120"}
 
 
 def run_as_process(

@@ -15,7 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-_UNOPTIMIZED = "--xla_backend_optimization_level=0"
+sys.path.insert(0, str(ROOT))  # for the configs
+
+from tests.compilation import xla_flags  # noqa: E402
 
 
 def _compiled_programs() -> Path:
@@ -28,15 +30,14 @@ def _compiled_programs() -> Path:
     return caches / "gcnet_jax" / "tests" / hashlib.sha256(made_with.encode()).hexdigest()[:16]
 
 
-# Most of a test is compilation, and most of that are optimizations of loops which narrow models do
-# not need. Commands that are started as processes compile as users do, and so does the page of
-# deviations: it is written with GCNET_JAX_TESTS_OPTIMIZE=1.
-_OPTIMIZATION = "" if os.environ.get("GCNET_JAX_TESTS_OPTIMIZE") else _UNOPTIMIZED
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {_OPTIMIZATION}"
+# Most of a test is compilation. Commands that are started as a process compile as users do (jobs of
+# several processes do not), and so does the page of deviations: it is written with
+# GCNET_JAX_TESTS_OPTIMIZE=1.
+_OPTIMIZES = bool(os.environ.get("GCNET_JAX_TESTS_OPTIMIZE"))
+os.environ["XLA_FLAGS"] = xla_flags(8, optimizes=_OPTIMIZES)
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_compiled_programs()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-sys.path.insert(0, str(ROOT))  # for the configs
 # Shells start what runs in the background to ignore Ctrl-C, and so would every process from here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,16 +14,19 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from tests.compilation import xla_flags
+
 
 class Job:
     """The processes of one command, started once each, with their output in files.
+
+    They compile quickly: that the processes of a job agree is shown by any program.
 
     Args:
         command: script and arguments.
         folder: for the output.
         processes: how many; with several each is told the address of the first.
         devices: simulated ones, of each process.
-        optimizes: whether programs are compiled as users have them, or in less time.
     """
 
     def __init__(
@@ -33,11 +36,9 @@ class Job:
         *,
         processes: int,
         devices: int,
-        optimizes: bool = True,
     ):
         folder.mkdir(parents=True, exist_ok=True)
-        flags = f"--xla_force_host_platform_device_count={devices}"
-        flags += "" if optimizes else " --xla_backend_optimization_level=0"
+        flags = xla_flags(devices, optimizes=False)
         environment = {**os.environ, "XLA_FLAGS": flags, "COLUMNS": "120"}
         address = f"127.0.0.1:{free_port()}"
         self._outputs = [folder / f"{index}.txt" for index in range(processes)]

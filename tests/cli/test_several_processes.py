@@ -201,7 +201,6 @@ def test_two_processes_train_a_detector_on_lying_and_standing_images(root, tmp_p
             tmp_path / "out",
             processes=processes,
             devices=1,
-            optimizes=False,
         )
         assert job.finish(seconds=1000) == [0] * processes, job.output(0)
     two, one = (read_rows(tmp_path / folder) for folder in "21")
