@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,9 +22,10 @@ class Events:
     """
 
     def __init__(self, folder: epath.Path, first_step: int):
-        from tensorboardX import event_file_writer, record_writer  # here: PyTorch comes along
-        from tensorboardX.proto import event_pb2, summary_pb2
-        from tensorboardX.summary import text
+        with _pytorch_left_out():
+            from tensorboardX import event_file_writer, record_writer
+            from tensorboardX.proto import event_pb2, summary_pb2
+            from tensorboardX.summary import text
 
         record_writer.register_writer_factory("gs", _BucketFiles())
         self._kinds: Any = event_pb2
@@ -87,6 +89,19 @@ class Events:
                 yield
         except OSError as error:  # which does not say where the disk is full
             raise InputError(f"{self._folder} cannot be written ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _pytorch_left_out() -> Iterator[None]:
+    """Within it PyTorch cannot be imported: tensorboardX would, for seconds, and do without it."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 class _BucketFiles:
