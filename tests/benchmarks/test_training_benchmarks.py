@@ -170,11 +170,9 @@ def test_the_memory_benchmark_compiles_what_it_answers(root, benchmark, tmp_path
 
 
 def test_programs_are_compiled_for_batches_that_no_machine_could_hold(config):
-    config.training.batch_size, config.data.crop_size = 1 << 16, (1024, 2048)
-    assert (
-        TrainingProgram(segmentation, config, DatasetClasses.numbered(7)).compile().memory.peak
-        > 1 << 40
-    )
+    config.training.batch_size, config.data.crop_size = 1 << 14, (1024, 2048)
+    program = TrainingProgram(segmentation, config, DatasetClasses.numbered(150))
+    assert program.compile().memory.peak > 1 << 40
 
 
 def test_what_is_timed_is_training(config):
