@@ -1,6 +1,7 @@
 """A narrow network of each task with random weights, and its exported file."""
 
 import functools
+import re
 from typing import NamedTuple
 
 import jax
@@ -71,6 +72,14 @@ def random_model(config):
     )
     nnx.update(model, state)
     return model, meaning
+
+
+def lines_of_docs(root, file):
+    """The code of docs/export.md that runs without this library, by its first two words."""
+    page = (root / "docs" / "export.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    code = {" ".join(re.findall(r"[\w=]+", block)[:2]): block for block in blocks}
+    return {name: re.sub(r"shapes\.(gcnet|onnx)", str(file), block) for name, block in code.items()}
 
 
 def photographs():

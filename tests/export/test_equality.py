@@ -9,6 +9,7 @@ from rich.console import Console
 from gcnet_jax.errors import InputError
 from gcnet_jax.export.equality import (
     TOLERANCES,
+    Agreement,
     NamedImage,
     agreement_report,
     agreement_table,
@@ -173,9 +174,32 @@ def test_the_report_says_through_which_arrays_no_image_went_and_the_table_fits_8
     console.print(agreement_table(agreements))
     text = console.file.getvalue()
     assert "…" not in text
-    assert "probabilities" in text
+    (row,) = [line.split() for line in text.splitlines() if "probabilities" in line]
+    assert [x for x in row if x != "│"] == ["probabilities", "2", "2", "2", "0.0e+00", "100.000%"]
     open_sizes = {"classes": Says(shapes=ArrayShapes(multiple=32))}
     assert agreement_report(agreements, tolerance, open_sizes)["not_compared"] == {}
+
+
+def test_the_table_has_the_largest_deviation_and_the_fewest_equal_of_each_result():
+    agreements = [
+        Agreement(str(i), "objects", (32, 32), "boxes", 2, deviation, "pixels", equal, True)
+        for i, (deviation, equal) in enumerate([(0.01, 1.0), (0.05, 0.9995), (0.02, 0.9999)])
+    ]
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    console.print(agreement_table(agreements))
+    (row,) = [line.split() for line in console.file.getvalue().splitlines() if "boxes" in line]
+    expected = ["boxes", "3", "1", "2", "5.0e-02", "pixels", "99.950%"]
+    assert [x for x in row if x != "│"] == expected
+
+
+def test_results_of_other_shapes_are_refused():
+    right = Says(compare_all, probabilities=np.zeros(3, np.float32))
+    other = Says(compare_all, probabilities=np.zeros(4, np.float32))
+    images = [NamedImage("photo", np.zeros((*SIZE, 3), np.uint8))]
+    with pytest.raises(
+        InputError, match=r"probabilities have the shape \(2, 4\); the model's \(2, 3\)"
+    ):
+        compare(images, {"a": right}, {"a": other}, TOLERANCES["float32"], print)
 
 
 def compare_all(right, mine, size, tolerance):

@@ -1,5 +1,7 @@
 """Exported files from anywhere, and what is made of them without this library."""
 
+import copy
+import datetime
 import io
 import json
 import re
@@ -25,7 +27,7 @@ from gcnet_jax.export.stablehlo import StableHLOProgram
 from gcnet_jax.ops import conv_general_dilated
 from gcnet_jax.task import ArrayShapes, ExportedNetwork, PretrainedModel
 from gcnet_jax.tasks import task_of
-from tests.export.conftest import narrow_config, photographs, random_model
+from tests.export.conftest import lines_of_docs, narrow_config, photographs, random_model
 
 of_classification = pytest.mark.parametrize("exported", ["classification"], indirect=True)
 of_detection = pytest.mark.parametrize(
@@ -139,6 +141,31 @@ def calling_out(entries):
     )
 
 
+def for_two_devices(entries):
+    """The file's program as one that is spread over two devices."""
+    name = next(name for name in entries if name.startswith("programs/"))
+    before = export.deserialize(bytearray(entries[name]))
+    classes = before.out_avals[0].shape[1]
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def run(weights, images):
+        kept = sum(x.sum() for x in weights.values())
+        return {
+            "probabilities": images.astype(jnp.float32).mean((1, 2))[:, :1]
+            * kept
+            * jnp.ones((1, classes))
+        }
+
+    arguments = jax.tree.unflatten(before.in_tree, before.in_avals)[0]
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
+    return bytes(
+        export.export(jax.jit(run, out_shardings=everywhere), platforms=["cpu"])(
+            *shapes
+        ).serialize()
+    )
+
+
 def lying_header(shape):
     encoded = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -163,6 +190,7 @@ def lying_header(shape):
         (with_weight(lying_header((2**40,))), "needs others"),
         (with_weight(b"not an array at all"), "damaged, or no"),
         (with_program(b"\0" * 64), "cannot be read by jax"),
+        (with_program(for_two_devices), "none of one device"),
         (with_program(calling_out), "calls what is outside of it"),
         (
             with_program_that_is(multiple=0),
@@ -258,6 +286,45 @@ def test_what_a_detector_of_a_file_returns_is_checked_before_it_is_shown(root):
 
 
 @of_classification
+def test_entries_that_are_too_many_too_large_or_lie_over_each_other_are_refused(exported, tmp_path):
+    entries = entries_of(exported.file)
+
+    def written(name, more):
+        file = tmp_path / name
+        with zipfile.ZipFile(file, "w") as archive:
+            for entry, content in entries.items():
+                archive.writestr(entry, content)
+            more(archive)
+        return file
+
+    def twice(archive):
+        archive.filelist.append(archive.filelist[-1])
+
+    def over_each_other(archive):
+        for number in range(3):
+            largest = copy.copy(max(archive.filelist, key=lambda entry: entry.file_size))
+            largest.filename = f"weights/{number}.npy"
+            archive.filelist.append(largest)
+
+    def many(archive):
+        for number in range(10_000):
+            archive.writestr(str(number), b"")
+
+    def large(archive):
+        archive.filelist[0].file_size = archive.filelist[0].compress_size = 2**24 + 1
+        archive.writestr("filling", bytes(2**24))
+
+    for name, more, message in [
+        ("twice", twice, "two of its entries have one name"),
+        ("over_each_other", over_each_other, "its entries are larger than the file"),
+        ("many", many, r"has 100\d\d entries; expected at most 10000"),
+        ("large", large, r"metadata\.json has 16777217 bytes; expected up to 16777216"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            gcnet_jax.load(written(name, more))
+
+
+@of_classification
 def test_a_compressed_or_cut_file_is_refused(exported, tmp_path):
     copy = changed(exported, tmp_path, lambda entries: None, zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="is compressed"):
@@ -283,16 +350,10 @@ def test_a_file_has_programs_and_no_model_and_names_the_versions_that_read_it(ex
     metadata = json.loads(entries_of(exported.file)["metadata.json"])
     assert metadata["jax"]["written_by"] == metadata["versions"]["jax"] == jax.__version__
     assert "six months" in metadata["jax"]["read_by"]
+    datetime.date.fromisoformat(metadata["written"])
     assert metadata["jax"]["platforms"] == ["cpu", "cuda", "tpu"]
     assert metadata["source"] == "/".join(exported.checkpoint.parts[-3:])
     assert metadata["input"]["mean"] == list(gcnet_jax.ops.IMAGE_MEAN)
-
-
-def lines_of_docs(root, file):
-    """The lines of docs/export.md that run without this library, by what they begin with."""
-    blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "export.md").read_text(), re.S)
-    code = {block.split()[0]: block for block in blocks}
-    return {name: block.replace("shapes.gcnet", str(file)) for name, block in code.items()}
 
 
 @of_segmentation
@@ -301,7 +362,12 @@ def test_the_lines_of_the_docs_run_where_this_library_is_not(exported, root, tmp
     photo = photographs()[0]
     Image.fromarray(photo).save(tmp_path / "photo.png")
     code = ["import sys; sys.modules['gcnet_jax'] = None"]
-    code += [lines["import"], lines["photo"], lines["program"], "np.save('found.npy', classes)"]
+    code += [
+        lines["import io"],
+        lines["photo ="],
+        lines["program ="],
+        "np.save('found.npy', classes)",
+    ]
     subprocess.run([sys.executable, "-c", "\n".join(code)], cwd=tmp_path, check=True)
     found = np.load(tmp_path / "found.npy")
     expected = gcnet_jax.load(exported.checkpoint)
@@ -317,7 +383,7 @@ def test_the_lines_of_the_docs_on_classifiers_run(exported, root, tmp_path, monk
     photo, values = photographs()[0], {}
     Image.fromarray(photo).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
-    exec("\n".join([lines["import"], lines["from"]]), values)
+    exec("\n".join([lines["import io"], lines["from PIL"]]), values)
     expected = gcnet_jax.load(exported.checkpoint)(photo).probabilities
     np.testing.assert_allclose(values["likely"], expected, atol=1e-5)
 
@@ -328,7 +394,7 @@ def test_the_lines_of_the_docs_on_detectors_run(exported, root, tmp_path, monkey
     photo, values = photographs()[0], {}
     Image.fromarray(photo).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
-    exec("\n".join([lines["import"], lines["photo"], lines["files"]]), values)
+    exec("\n".join([lines["import io"], lines["photo ="], lines["files ="]]), values)
     expected = gcnet_jax.load(exported.checkpoint)(photo)
     assert len(expected.boxes) > 0
     np.testing.assert_allclose(values["boxes"], expected.boxes, atol=0.1)
@@ -421,17 +487,28 @@ def test_the_command_writes_a_file_and_its_report(exported, tmp_path, capsys):
     output = tmp_path / "network.gcnet"
     arguments = [str(exported.checkpoint), f"--output={output}", str(tmp_path / "photo.png")]
     assert export_command.main(arguments) == 0
-    assert "says what" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "says what" in printed
     report = json.loads((tmp_path / "network.gcnet.equality.json").read_text())
     assert report["agree"]
     assert [one["image"] for one in report["images"]] == ["photo"]
+    assert f"{output.stat().st_size / 2**20:.1f} MiB" in printed
     assert gcnet_jax.load(output)(photographs()[0]).name
     assert export_command.main(arguments) == 1
     assert "is there already" in capsys.readouterr().err
     other = [str(exported.checkpoint), f"--output={tmp_path / 'other.gcnet'}"]
     assert export_command.main([*other, "--config.data.data_dir=nowhere"]) == 1
     assert "--images=FILE" in capsys.readouterr().err
-    assert export_command.main([*other, "clip.mp4"]) == 1
+    (tmp_path / "clip.mp4").touch()
+    assert export_command.main([*other, str(tmp_path / "clip.mp4")]) == 2
+    assert "clip.mp4 is a video; expected images" in capsys.readouterr().err
+    missing = tmp_path / "missing.png"
+    assert export_command.main([*other, f"--images={missing}"]) == 1
+    assert str(missing) in capsys.readouterr().err
+    folder = tmp_path / "photo.png"  # which is a file
+    nowhere = [str(exported.checkpoint), f"--output={folder / 'other.gcnet'}"]
+    assert export_command.main([*nowhere, str(tmp_path / "photo.png")]) == 1
+    assert "photo.png" in capsys.readouterr().err
     assert not (tmp_path / "other.gcnet").exists()
 
 

@@ -1,5 +1,6 @@
 """ONNX models of the tasks; `needs_onnx` marks what runs where the extra `onnx` is installed."""
 
+import functools
 import importlib.util
 import json
 import sys
@@ -9,11 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from jax import lax
 from jax.extend.core import Primitive
+from PIL import Image
 
+import gcnet_jax
 from gcnet_jax import training
 from gcnet_jax.cli import export as export_command
+from gcnet_jax.data import resize_image
 from gcnet_jax.errors import InputError
 from gcnet_jax.export import export_onnx
 from gcnet_jax.export.folding import folded
@@ -26,7 +31,7 @@ from gcnet_jax.tasks.detection.boxes.suppression import suppress, suppress_by_cl
 from gcnet_jax.tasks.detection.onnx_operators import ONNX_OPERATORS
 from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 from gcnet_jax.training import save_model
-from tests.export.conftest import narrow_config, photographs, random_model
+from tests.export.conftest import lines_of_docs, narrow_config, photographs, random_model
 
 SIZES = {"segmentation": (48, 80), "classification": (32, 32), "detection": (32, 32)}
 
@@ -36,29 +41,75 @@ needs_onnx = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def onnx_of(root, tmp_path_factory):
+    """Makes the ONNX model of a task once: its folder, with a checkpoint, and the agreements."""
+
+    @functools.cache
+    def make(task):
+        folder = epath.Path(tmp_path_factory.mktemp(task))
+        config = narrow_config(task, root)
+        model, meaning = random_model(config)
+        save_model(folder / "checkpoint", model, config, meaning)
+        pretrained = PretrainedModel(model, meaning, folder / "checkpoint")
+        named = [(str(i), image) for i, image in enumerate(photographs())]
+        arguments = (task_of(config), config, pretrained, named, folder / "model.onnx")
+        return folder, export_onnx(*arguments, size=SIZES[task])
+
+    return make
+
+
 @needs_onnx
 @pytest.mark.parametrize("task", SIZES)
 def test_a_model_runs_in_onnxruntime_with_batches_and_says_what_the_network_says(
-    task, root, tmp_path
+    task, root, onnx_of
 ):
     onnxruntime = importlib.import_module("onnxruntime")
-    config = narrow_config(task, root)
-    model, meaning = random_model(config)
-    pretrained = PretrainedModel(model, meaning, tmp_path / "run")
-    named = [(str(i), image) for i, image in enumerate(photographs())]
-    size, file = SIZES[task], tmp_path / "model.onnx"
-    agreements = export_onnx(task_of(config), config, pretrained, named, file, size=size)
+    folder, agreements = onnx_of(task)
     assert {one.batch for one in agreements} == {2}
     assert all(one.agrees for one in agreements)
-    assert json.loads((tmp_path / "model.onnx.equality.json").read_text())["agree"]
-    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    assert json.loads((folder / "model.onnx.equality.json").read_text())["agree"]
+    content = (folder / "model.onnx").read_bytes()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for batch in (1, 3):
-        found = session.run(None, {"images": np.zeros((batch, *size, 3), np.uint8)})
+        found = session.run(None, {"images": np.zeros((batch, *SIZES[task], 3), np.uint8)})
         assert {len(result) for result in found} == {batch}
     about = session.get_modelmeta().custom_metadata_map
+    config = narrow_config(task, root)
+    meaning = task_of(config).data_sets.meanings[config.data.name]
     assert json.loads(about["classes"])["names"] == list(meaning.names)
-    names = [output.name for output in session.get_outputs()]
-    assert sorted(names) == sorted(json.loads(about["results"]))
+    results = [output.name for output in session.get_outputs()]
+    assert sorted(results) == sorted(json.loads(about["results"]))
+
+
+@needs_onnx
+def test_the_lines_of_the_docs_find_the_classes_that_the_run_finds(
+    onnx_of, root, tmp_path, monkeypatch
+):
+    folder, _ = onnx_of("segmentation")
+    size = SIZES["segmentation"]
+    photo = resize_image(photographs()[0], size)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    values = {}
+    exec(lines_of_docs(root, folder / "model.onnx")["import cv2"], values)
+    config = gcnet_jax.load(folder / "checkpoint").config
+    config.data.base_scale = size
+    expected = gcnet_jax.load(folder / "checkpoint", config=config)(photo).label
+    assert len(np.unique(expected)) > 1
+    assert (values["classes"][0] == expected).mean() > 0.999
+
+
+@needs_onnx
+def test_convolutions_are_followed_by_operators_that_are_fused_with_them(onnx_of):
+    folder, _ = onnx_of("segmentation")
+    operators = [node.op_type for node in onnx_nodes(folder / "model.onnx")]
+    assert "Relu" in operators
+    assert operators.count("Max") + operators.count("Einsum") <= operators.count("Conv") / 2
+
+
+def onnx_nodes(file):
+    return importlib.import_module("onnx").load(str(file)).graph.node
 
 
 def _program(run, names, rewritten=None):
