@@ -192,6 +192,14 @@ def test_a_second_ctrl_c_and_too_long_a_wait_drop_what_is_asked_and_say_so(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_what_is_answered_leaves_at_once_and_waits_for_no_acknowledgement():
+    with bound_socket("127.0.0.1", 0) as listening, socket.socket() as client:
+        client.connect(listening.getsockname())
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_it_listens_at_this_machine_alone_unless_told_otherwise():
     with bound_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
