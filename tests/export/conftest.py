@@ -2,6 +2,7 @@
 
 import functools
 import re
+import zipfile
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,13 @@ CONFIGS = {
 }
 SIZES = ((60, 90), (60, 90), (48, 100))
 """Of the images, of which two go through a network together."""
+
+
+of_classification = pytest.mark.parametrize("exported", ["classification"], indirect=True)
+of_detection = pytest.mark.parametrize(
+    "exported", [pytest.param("detection", marks=pytest.mark.campaign)], indirect=True
+)
+of_segmentation = pytest.mark.parametrize("exported", ["segmentation"], indirect=True)
 
 
 class Exported(NamedTuple):
@@ -72,6 +80,11 @@ def random_model(config):
     )
     nnx.update(model, state)
     return model, meaning
+
+
+def entries_of(file):
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def lines_of_docs(root, file):
