@@ -1,4 +1,4 @@
-"""Which peer takes turns in which benchmark, and what it needs."""
+"""The peer that a benchmark is compared with, and what has to be installed for it."""
 
 import importlib.util
 import os

@@ -18,7 +18,7 @@ from tests.cloud_storage import upload
 
 @pytest.fixture
 def arguments(tiny, bucket, shapes_dir):
-    """Of the tiny run, with its data in the bucket."""
+    """Arguments of the tiny run, with its data in the bucket."""
     upload(shapes_dir, bucket / "data")
     return (*tiny, f"--config.data.data_dir={bucket}/data")
 

@@ -179,7 +179,7 @@ def test_two_processes_train_a_classifier_and_count_every_image_once(
 
 @pytest.mark.campaign
 def test_two_processes_train_a_detector_on_lying_and_standing_images(root, tmp_path):
-    """Those of a process alone could fill batches of one shape while the other has the other."""
+    """Images of one process could fill batches of one shape while those of the other do not."""
     images = [image(i, size=((32, 64), (64, 32))[i % 3 == 0]) for i in range(11, 36)]
     for shown in images:
         write_image(tmp_path / "images" / shown["file_name"], (shown["height"], shown["width"]))

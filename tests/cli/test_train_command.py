@@ -320,7 +320,7 @@ def test_a_workdir_that_cannot_be_made_is_named(fails, tiny, tmp_path):
 def test_what_to_do_next_names_the_config_of_a_task_of_ones_own(
     command, root, tmp_path, monkeypatch
 ):
-    """Which code to import, no folder of a run may say."""
+    """No folder of a run may say which code is imported."""
     package = tmp_path / "mine" / "shapes"
     package.mkdir(parents=True)
     (package / "config.py").write_text(

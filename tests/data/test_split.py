@@ -1,4 +1,4 @@
-"""Which images of a split stand for all of it."""
+"""Picking images that stand for all of a split."""
 
 import pytest
 

@@ -149,7 +149,7 @@ def test_a_zip_brings_no_links_pipes_or_devices(here, refused, kind):
 
 
 def test_paths_too_long_to_be_resolved_lead_nowhere(here, refused):
-    """By such links an archive wrote outside its folder in spite of `filter="data"`."""
+    """An archive wrote outside its folder by such links in spite of `filter="data"`."""
     outside = here.parent / "outside"
     outside.write_bytes(b"before")
     long, steps = "d" * 247, "abcdefghijklmnop"

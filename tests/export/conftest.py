@@ -106,6 +106,13 @@ def photographs():
     return images
 
 
+def saved_model(config, folder):
+    """A random network in a checkpoint."""
+    model, meaning = random_model(config)
+    save_model(folder, model, config, meaning)
+    return PretrainedModel(model, meaning, folder)
+
+
 @pytest.fixture(scope="session")
 def export_of(root, tmp_path_factory):
     """Makes the file of a task, once."""
@@ -114,9 +121,7 @@ def export_of(root, tmp_path_factory):
     def make(task):
         folder = epath.Path(tmp_path_factory.mktemp(task))
         config = narrow_config(task, root)
-        model, meaning = random_model(config)
-        save_model(folder / "checkpoint", model, config, meaning)
-        pretrained = PretrainedModel(model, meaning, folder / "checkpoint")
+        pretrained = saved_model(config, folder / "checkpoint")
         named = [(f"photo {i}", image) for i, image in enumerate(photographs()[:2])]
         export_stablehlo(task_of(config), config, pretrained, named, folder / "network.gcnet")
         return Exported(task, folder / "checkpoint", folder / "network.gcnet")

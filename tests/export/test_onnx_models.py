@@ -31,7 +31,13 @@ from gcnet_jax.tasks.detection.boxes.suppression import suppress, suppress_by_cl
 from gcnet_jax.tasks.detection.onnx_operators import ONNX_OPERATORS
 from gcnet_jax.tasks.detection.regions.roi_align import roi_align
 from gcnet_jax.training import save_model
-from tests.export.conftest import lines_of_docs, narrow_config, photographs, random_model
+from tests.export.conftest import (
+    lines_of_docs,
+    narrow_config,
+    photographs,
+    random_model,
+    saved_model,
+)
 
 SIZES = {"segmentation": (48, 80), "classification": (32, 32), "detection": (32, 32)}
 
@@ -49,9 +55,7 @@ def onnx_of(root, tmp_path_factory):
     def make(task):
         folder = epath.Path(tmp_path_factory.mktemp(task))
         config = narrow_config(task, root)
-        model, meaning = random_model(config)
-        save_model(folder / "checkpoint", model, config, meaning)
-        pretrained = PretrainedModel(model, meaning, folder / "checkpoint")
+        pretrained = saved_model(config, folder / "checkpoint")
         named = [(str(i), image) for i, image in enumerate(photographs())]
         arguments = (task_of(config), config, pretrained, named, folder / "model.onnx")
         return folder, export_onnx(*arguments, size=SIZES[task])
